@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""Which Debian packages make the guest, and which of the kernel's modules it loads."""
+
+# A metapackage: fetch follows it to the kernel package of the day.
+KERNEL = "linux-image-armmp"
+
+# Everything the small image needs: busybox, and an ssh server with its libraries.
+BASE = [
+    "busybox-static",
+    "dropbear-bin",
+    "libc6",
+    "libcrypt1",
+    "libgcc-s1",
+    "libgmp10",
+    "libtomcrypt1",
+    "libtommath1",
+    "zlib1g",
+]
+
+# The programs of the benchmarks and stress tests, and the closure of their libraries.
+# (stress-ng is linked with EGL and GBM, hence the row of graphics libraries.)
+WORK = [
+    "iperf3",
+    "libapparmor1",
+    "libbsd0",
+    "libdrm2",
+    "libegl1",
+    "libexpat1",
+    "libffi8",
+    "libgbm1",
+    "libgles2",
+    "libglvnd0",
+    "libiperf0",
+    "libjpeg62-turbo",
+    "libjudydebian1",
+    "libkmod2",
+    "liblzma5",
+    "libmd0",
+    "libreadline8",
+    "libsctp1",
+    "libssl3",
+    "libtinfo6",
+    "libwayland-server0",
+    "libxxhash0",
+    "libzstd1",
+    "lua5.4",
+    "openssl",
+    "perl-base",
+    "stress-ng",
+    "xz-utils",
+]
+
+# Files taken out of the kernel package: name in build/guest -> where in the package.
+# The trailing part is matched, because the directories carry the kernel's version.
+KERNEL_FILES = {
+    "vmlinuz": "boot/vmlinuz-",
+    "vexpress-v2p-ca9.dtb": "/vexpress-v2p-ca9.dtb",
+    "bcm2836-rpi-2-b.dtb": "/bcm2836-rpi-2-b.dtb",
+}
+
+# Loaded by /etc/rc in this order, each after what it depends on.
+MODULES = ["smsc911x", "virtio_mmio", "virtio-rng", "virtio_net"]
