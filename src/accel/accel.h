@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// What the machine sees of an engine: virtual CPUs that run, pause, take interrupts. The translator and the
+// interpreter are two of them behind one run loop; guest architectures are joined with hosts below here only.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/cpu.h"
+#include "core/event_loop.h"
+#include "core/irq.h"
+#include "core/snapshot.h"
+#include "memory/address_space.h"
+#include "util/log.h"
+#include "util/result.h"
+
+namespace rhea::accel {
+
+// `-accel tcg,chain=off,...`: each optimization can be turned off.
+struct Options {
+  std::string engine = "tcg";   // tcg (the translator) or interp (the IR interpreter)
+  bool chain = true;            // blocks jump to each other directly
+  bool ibtc = true;             // inline caches and the hash for indirect jumps in generated code
+  bool pin = true;              // guest registers stay in host registers across blocks
+  bool lazy_flags = true;       // flags stay in host flags; liveness over block ends
+  bool group = true;            // one lookup for a run of accesses (LDM, STM)
+  bool inline_fp = true;        // floating point and vectors inline
+  bool tables = true;           // soft tables; off: every access takes the slow path
+  bool passes = true;           // IR passes
+  unsigned max_block = 64;      // guest instructions of a block, at most
+  u64 cache_size = u64{128} << 20;  // bytes of generated code
+  bool icount = false;          // virtual time from instructions; one thread runs all CPUs
+  unsigned icount_shift = 3;    // an instruction takes 2^shift ns
+  std::string trace_file;       // with icount: a line for each block, for comparing runs ("lockstep")
+};
+// All switches by name, for parsing and help: {"chain", "blocks jump ..."}.
+struct Switch {
+  std::string_view name;
+  bool Options::*member;
+  std::string_view summary;
+};
+std::span<const Switch> switches();
+
+struct CpuConfig {
+  std::string model;            // "cortex-a9"
+  u64 reset_pc = 0;             // where it starts after a reset
+  u64 private_base = 0;         // of its MPCore private peripherals (CBAR)
+  unsigned count = 1;
+};
+
+// Inputs of a CPU's IrqSink.
+enum CpuPin : unsigned { kPinIrq = 0, kPinFiq = 1 };
+
+class Vcpu : public Cpu {
+ public:
+  virtual IrqSink& pins() = 0;
+  virtual void set_reset_pc(u64 pc) = 0;
+  virtual void fields(Visitor& visitor) = 0;
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual unsigned cpus() const = 0;
+  virtual Vcpu& cpu(unsigned index) = 0;
+  // Virtual time: of instructions with icount, else real time while running. Timers run on the machine's loop.
+  virtual Clock& virtual_clock() = 0;
+
+  // CPUs are created paused and reset. From any thread but a CPU's; pause() returns when all have stopped.
+  virtual void resume() = 0;
+  virtual void pause() = 0;
+  virtual bool running() const = 0;
+  // Only while paused.
+  virtual void reset() = 0;
+  // Runs `work` with all CPUs at a safe point (paused or between blocks), from any thread but a CPU's, then goes on.
+  virtual void at_safe_point(const std::function<void()>& work) = 0;
+  // `info jit` and the like: lines of text.
+  virtual std::string statistics() const = 0;
+};
+
+Result<std::unique_ptr<Engine>> create_engine(const Options& options, const CpuConfig& cpus, memory::AddressSpace& memory,
+                                              EventLoop& loop, Log& log);
+
+// The CPU models there are.
+std::vector<std::string> cpu_models();
+
+}  // namespace rhea::accel

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+// A virtual CPU as the monitor and the debugger see it, whatever engine runs it. All members are called with the
+// CPU stopped or at a safe point (the machine's `at_safe_point`), except `thread_id` and `halted`.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "util/result.h"
+#include "util/types.h"
+
+namespace rhea {
+
+class Cpu {
+ public:
+  virtual ~Cpu() = default;
+  virtual unsigned index() const = 0;
+  virtual int thread_id() const = 0;
+  virtual bool halted() const = 0;
+  virtual u64 pc() const = 0;
+  // `info registers`: as QEMU prints them, lines ended by \n.
+  virtual std::string registers_text() const = 0;
+  // The value of a register by its name ("pc", "r0", "cpsr"), or nothing.
+  virtual bool register_value(std::string_view name, u64& value) const = 0;
+  // Guest-virtual memory through this CPU's MMU, without side effects: no faults raised, MMIO not touched.
+  virtual bool read_virtual(u64 address, std::span<u8> data) const = 0;
+  virtual bool write_virtual(u64 address, std::span<const u8> data) = 0;
+  // One instruction at an address: text and length in bytes. `bytes` are those that were fetched.
+  struct Disassembly {
+    std::string text;
+    unsigned length = 0;
+  };
+  virtual Disassembly disassemble(u64 address, std::span<const u8> bytes) const = 0;
+};
+
+}  // namespace rhea

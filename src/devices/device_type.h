@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// The record that describes a type of device, and what a device is given when it is made.
+//
+// A new device is one source file that ends with such a record, and one line in devices.inc. Nothing registers
+// itself: devices/all.cpp lists the records.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chardev/backend.h"
+#include "core/device.h"
+#include "memory/address_space.h"
+#include "net/port.h"
+
+namespace rhea::devices {
+
+// What the machine does for a device that asks (a power-off register, a watchdog).
+class MachineRequests {
+ public:
+  virtual ~MachineRequests() = default;
+  virtual void request_shutdown() = 0;  // the guest turned the machine off
+  virtual void request_reset() = 0;     // the guest asked for a reset
+};
+
+// A wire from one device to another that is no interrupt (for example "card present", "sysreg of the SCU").
+// Everything a device may use. References outlive the device.
+struct DeviceContext {
+  std::string id;              // path-like name for messages and `info qtree`
+  memory::AddressSpace& memory;  // for DMA
+  EventLoop& loop;             // whose lock guards this device
+  EventLoop& net_loop;         // where its network port lives
+  Clock& clock;                // virtual time
+  Clock& host_clock;           // wall clock, for real-time clocks
+  Log& log;
+  MachineRequests& machine;
+  std::span<const IrqLine> irqs;      // its outputs, in the order its type documents
+  unsigned cpus = 1;                  // number of CPUs, for devices with banks
+  u64 ram_size = 0;
+  chardev::Backend* chardev = nullptr;  // for types that use one
+  net::Port* netdev = nullptr;          // the backend to connect to, for NICs (may be nullptr: no peer)
+};
+
+// A window of registers that the machine maps.
+struct MmioWindow {
+  std::string name;
+  u64 size = 0;
+  memory::MmioHandler* handler = nullptr;
+  bool own_lock = false;  // the handler locks for itself (else the loop's lock is taken around it)
+};
+
+// A device on the system bus: fixed windows, interrupt outputs, and inputs that others drive.
+class SysbusDevice : public Device {
+ public:
+  virtual std::span<const MmioWindow> windows() const = 0;
+  // Inputs by number (an interrupt controller's SPIs). nullptr: it has none.
+  virtual IrqSink* inputs() { return nullptr; }
+  // The network port of a NIC; nullptr for others.
+  virtual net::Port* port() { return nullptr; }
+};
+
+struct DeviceType {
+  std::string_view name;
+  std::string_view alias = {};
+  Bus bus = Bus::sysbus;
+  Category category = Category::misc;
+  std::string_view summary = {};
+  std::span<const Property> properties = {};
+  // A fresh configuration with default values, and the device made of it.
+  std::shared_ptr<void> (*make_config)() = nullptr;
+  Result<std::unique_ptr<Device>> (*create)(const DeviceContext& context, const void* config) = nullptr;
+};
+
+template <typename Config>
+std::shared_ptr<void> default_config() { return std::make_shared<Config>(); }
+
+// All types, in the order of devices.inc.
+std::span<const DeviceType* const> all_device_types();
+// By name or alias; nullptr if there is none.
+const DeviceType* find_device_type(std::string_view name);
+
+}  // namespace rhea::devices

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// RAM of the guest: blocks of host memory (one memfd each, mapped shared) with a flag byte for each 4 KiB page.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "util/result.h"
+#include "util/types.h"
+
+namespace rhea::memory {
+
+constexpr unsigned kPageBits = 12;
+constexpr u64 kPageSize = u64{1} << kPageBits;
+
+enum PageFlag : u8 {
+  kPageHasCode = 1,     // translated code depends on this page: stores must be announced
+  kPageMaybeMapped = 2  // a CPU's write table may hold an entry for it (used by accel alone)
+};
+
+class RamBlock {
+ public:
+  // `size` is a multiple of the page size. The memory reads as zero and takes host memory as it is touched.
+  static Result<std::unique_ptr<RamBlock>> create(std::string name, u64 size);
+  ~RamBlock();
+  RamBlock(const RamBlock&) = delete;
+  RamBlock& operator=(const RamBlock&) = delete;
+
+  const std::string& name() const { return name_; }
+  u8* data() const { return data_; }
+  u64 size() const { return size_; }
+  int fd() const { return fd_; }
+  std::atomic<u8>& page_flags(u64 offset) { return flags_[offset >> kPageBits]; }
+  // Number of this block's first page among all RAM of its address space's owner (set by the machine): with it
+  // a physical page has a small dense index.
+  u32 first_page_index = 0;
+
+ private:
+  RamBlock(std::string name, u8* data, u64 size, int fd);
+  std::string name_;
+  u8* data_;
+  u64 size_;
+  int fd_;
+  std::unique_ptr<std::atomic<u8>[]> flags_;
+};
+
+}  // namespace rhea::memory
