@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#include "sys/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "sys/fd.h"
+
+namespace rhea::sys {
+
+Result<std::vector<u8>> read_file(const std::string& path, u64 limit) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  if (!fd) return Error("{}", errno_text());
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) return Error("{}", errno_text());
+  if (S_ISDIR(status.st_mode)) return Error("Is a directory");
+  std::vector<u8> data;
+  data.reserve(status.st_size > 0 ? std::min<u64>(status.st_size, limit) : 0);
+  for (;;) {
+    const usize old = data.size();
+    const usize step = std::max<usize>(usize{1} << 16, data.capacity() - old);
+    data.resize(old + step);
+    const ssize_t count = ::read(fd.get(), data.data() + old, step);
+    data.resize(old + (count > 0 ? count : 0));
+    if (count < 0 && errno != EINTR) return Error("{}", errno_text());
+    if (count == 0) return data;
+    if (data.size() > limit) return Error("it is larger than {} bytes", limit);
+  }
+}
+
+Result<void> write_file(const std::string& path, const std::vector<u8>& data) {
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (!fd) return Error("{}", errno_text());
+  usize done = 0;
+  while (done < data.size()) {
+    const ssize_t count = ::write(fd.get(), data.data() + done, data.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return Error("{}", errno_text());
+    done += count;
+  }
+  return {};
+}
+
+}  // namespace rhea::sys

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// Mappings of host memory.
+#pragma once
+
+#include <string>
+
+#include "sys/fd.h"
+#include "util/result.h"
+#include "util/types.h"
+
+namespace rhea::sys {
+
+// An owned mapping.
+class MemoryMap {
+ public:
+  MemoryMap() = default;
+  MemoryMap(u8* data, usize size) : data_(data), size_(size) {}
+  MemoryMap(MemoryMap&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  MemoryMap& operator=(MemoryMap&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~MemoryMap();
+
+  u8* data() const { return data_; }
+  usize size() const { return size_; }
+  explicit operator bool() const { return data_ != nullptr; }
+
+ private:
+  u8* data_ = nullptr;
+  usize size_ = 0;
+};
+
+enum class Protection : u8 { none, read, read_write, read_execute };
+
+// A memory file of a size (memfd), for sharing mappings.
+Result<Fd> create_memory_file(const std::string& name, u64 size);
+// A shared mapping of a memory file. `hint`: where it should lie, if that is free.
+Result<MemoryMap> map_shared(int fd, u64 offset, usize size, Protection protection, void* hint = nullptr);
+// Private zeroed memory that costs nothing until touched (no swap reserved).
+Result<MemoryMap> map_anonymous(usize size);
+// Gives the pages of [data, data+size) back: they read as zero again. Private mappings.
+void discard(u8* data, usize size);
+
+}  // namespace rhea::sys
