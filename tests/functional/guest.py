@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: MIT
+"""Runs the emulator for the functional tests: start it, talk to its console, end it.
+
+The program under test is RHEA_SYSTEM_ARM. It may be the peer (QEMU): most cases hold for both, and
+what Rhea does differently on purpose carries @rhea_only. RHEA_TEST_TIMEOUT_SCALE stretches every
+wait. Nothing here measures time: a wait only bounds how long a broken run may take.
+"""
+import fcntl
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+PROGRAM = os.environ.get("RHEA_SYSTEM_ARM", os.path.join(ROOT, "build/release/rhea-system-arm"))
+GUEST = os.environ.get("RHEA_GUEST_DIR", os.path.join(ROOT, "build/guest"))
+SCALE = float(os.environ.get("RHEA_TEST_TIMEOUT_SCALE", "1"))
+PROMPT = r"rhea-guest# "
+BOOT_TIMEOUT = 120
+TAIL_LINES = 60
+
+
+def guest_file(name):
+    return os.path.join(GUEST, name)
+
+
+KERNEL = guest_file("vmlinuz")
+INITRD = guest_file("initrd.gz")
+WORK_INITRD = guest_file("work.gz")
+DTB = guest_file("vexpress-v2p-ca9.dtb")
+APPEND = "console=ttyAMA0"
+
+
+def call(*args, program=None, timeout=30, stdin=subprocess.DEVNULL, **more):
+    """Run the program to its end: (status, stdout, stderr). For help texts and refusals."""
+    done = subprocess.run([program or PROGRAM, *args], stdin=stdin, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=timeout * SCALE, check=False, **more)
+    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+
+
+def _is_peer():
+    try:
+        return "QEMU emulator" in call("--version")[1]
+    except OSError:
+        return False
+
+
+PEER = _is_peer()
+
+
+def rhea_only(why):
+    """For what Rhea does on purpose where QEMU does not."""
+    return unittest.skipIf(PEER, f"not applicable to the peer: {why}")
+
+
+def have(tool):
+    return shutil.which(tool) is not None
+
+
+def plain(text):
+    """Console text without terminal control sequences and carriage returns."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r|\x07", "", text)
+
+
+class Emulator:
+    """One run of the program, its standard streams on pipes or on a terminal of its own."""
+
+    def __init__(self, args, terminal=False, program=None, env=None):
+        self.command = [program or PROGRAM, *args]
+        self.text = ""
+        self.position = 0
+        self.ended = False
+        self.changed = threading.Condition()
+        self.terminal = None
+        self.errors, self.said = tempfile.TemporaryFile(), ""
+        if terminal:
+            self.terminal, slave = pty.openpty()
+            self.process = subprocess.Popen(
+                self.command, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+            os.close(slave)
+            self.output = self.input = self.terminal
+        else:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            stderr=self.errors, env=env)
+            self.output, self.input = self.process.stdout.fileno(), self.process.stdin.fileno()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        while True:
+            try:
+                data = os.read(self.output, 65536)
+            except OSError:
+                data = b""
+            with self.changed:
+                if not data:
+                    self.ended = True
+                self.text += data.decode(errors="replace")
+                self.changed.notify_all()
+            if not data:
+                return
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def running(self):
+        return self.process.poll() is None
+
+    def send(self, text):
+        data = text.encode("latin-1") if isinstance(text, str) else text
+        while data:
+            data = data[os.write(self.input, data):]
+
+    def expect(self, pattern, timeout=30):
+        """Wait for the pattern in what has not been consumed yet, and consume up to its end."""
+        deadline = time.monotonic() + timeout * SCALE
+        expression = re.compile(pattern)
+        with self.changed:
+            while True:
+                found = expression.search(self.text, self.position)
+                if found:
+                    self.position = found.end()
+                    return found
+                left = deadline - time.monotonic()
+                if self.ended or left <= 0:
+                    why = "the program's output ended" if self.ended else f"waited {timeout * SCALE:g} s"
+                    raise AssertionError(f"{why} before /{pattern}/ came; console:\n{self.tail()}")
+                self.changed.wait(left)
+
+    def stderr(self):
+        """What the program said on stderr, when that is not the terminal too."""
+        if not self.errors.closed:
+            self.said = os.pread(self.errors.fileno(), 1 << 20, 0).decode(errors="replace")
+        return self.said
+
+    def tail(self, lines=TAIL_LINES):
+        """The console's last lines, and stderr's."""
+        tail = "\n".join(plain(self.text).split("\n")[-lines:])
+        errors = "\n".join(self.stderr().split("\n")[-lines:])
+        return f"{tail}\n-- stderr: {errors}" if errors else tail
+
+    def run(self, command, timeout=60):
+        """Run a command in the guest's shell: (exit status, what it printed)."""
+        self.send(f'echo @@$((1+1))@; {command}\necho @@$?@@\n' if "\n" in command
+                  else f'echo @@$((1+1))@; {command}; echo @@$?@@\n')
+        self.expect(r"@@2@\r?\n", timeout)
+        start = self.position
+        end = self.expect(r"@@(\d+)@@\r?\n", timeout)
+        self.expect(PROMPT, timeout)
+        return int(end[1]), plain(self.text[start:end.start()])
+
+    def wait(self, timeout=30):
+        """The exit status, once the program ends by itself."""
+        try:
+            status = self.process.wait(timeout * SCALE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {timeout * SCALE:g} s; console:\n{self.tail()}") from None
+        self.reader.join(5)
+        return status
+
+    def close(self):
+        """End this process, and only this one."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.reader.join(5)
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream:
+                try:
+                    stream.close()
+                except OSError:
+                    pass
+        self.said = self.stderr()
+        self.errors.close()
+        self.close_terminal()
+
+    def close_terminal(self):
+        """What closing the window does: the terminal's other end is gone."""
+        if self.terminal is not None:
+            os.close(self.terminal)
+            self.terminal = None
+
+
+def machine(*extra, memory="512M", initrd=None, dtb=None, append=APPEND, kernel=None):
+    """The arguments that boot the stock guest; dtb="" leaves -dtb out."""
+    args = ["-M", "vexpress-a9", "-m", memory, "-kernel", kernel or KERNEL, "-initrd", initrd or INITRD]
+    if dtb != "":
+        args += ["-dtb", dtb or DTB]
+    return [*args, "-append", append, "-nographic", *extra]
+
+
+class GuestTest(unittest.TestCase):
+    """Ends what a case started, and shows the consoles of one that failed."""
+
+    needs_guest = True
+
+    @classmethod
+    def setUpClass(cls):
+        if not os.path.exists(PROGRAM):
+            raise unittest.SkipTest(f"{PROGRAM} is not built")
+        if cls.needs_guest and not os.path.exists(guest_file("built")):
+            raise unittest.SkipTest(f"no guest in {GUEST}: run tools/guest/fetch and tools/guest/build-initrd")
+
+    def setUp(self):
+        self.emulators = []
+
+    def start(self, *args, **how):
+        emulator = Emulator(args, **how)
+        self.emulators.append(emulator)
+        self.addCleanup(emulator.close)
+        return emulator
+
+    def boot(self, *extra, terminal=False, program=None, timeout=BOOT_TIMEOUT, **how):
+        """Boot the stock guest to its shell's prompt."""
+        emulator = self.start(*machine(*extra, **how), terminal=terminal, program=program)
+        emulator.expect(PROMPT, timeout)
+        return emulator
+
+    def guest_runs(self, emulator, command, timeout=60):
+        """Run a command that must succeed; returns what it printed."""
+        status, text = emulator.run(command, timeout)
+        self.assertEqual(status, 0, f"in the guest: {command}\n{text}")
+        return text
+
+    def directory(self):
+        temporary = tempfile.TemporaryDirectory(prefix="rhea-test-")
+        self.addCleanup(temporary.cleanup)
+        return temporary.name
+
+    def run(self, result=None):
+        before = len(result.failures) + len(result.errors)
+        super().run(result)
+        if len(result.failures) + len(result.errors) > before:
+            for emulator in self.emulators:
+                print(f"---- console of: {' '.join(emulator.command)}\n{emulator.tail()}\n----", file=sys.stderr)
+
+
+class SharedGuestTest(GuestTest):
+    """One boot for all cases of the class: self.guest, started with `arguments` and `how`."""
+
+    arguments = ()
+    how = {}
+    guest = None
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.guest = Emulator(machine(*cls.arguments, **cls.how))
+        cls.addClassCleanup(cls.guest.close)
+        cls.guest.expect(PROMPT, BOOT_TIMEOUT)
+
+    def setUp(self):
+        super().setUp()
+        self.emulators.append(self.guest)
+
+    def sh(self, command, timeout=60):
+        """What the command, which must succeed, prints in the shared guest."""
+        return self.guest_runs(self.guest, command, timeout)
+
+
+def main():
+    """unittest, with each skip's reason on a line, and 77 (ctest: skipped) when nothing ran."""
+    program = unittest.main(exit=False, verbosity=2)
+    result = program.result
+    for test, reason in result.skipped:
+        print(f"SKIP: {test}: {reason}", flush=True)
+    if not result.wasSuccessful():
+        sys.exit(1)
+    if result.testsRun == len(result.skipped) or result.testsRun == 0:
+        sys.exit(77)
