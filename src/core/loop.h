@@ -31,7 +31,7 @@ class Loop final : public EventLoop {
 
   void post(std::function<void()> work) override;
   std::unique_ptr<FdWatch> watch(int fd, u32 events, std::function<void(u32)> callback) override;
-  Clock& real_clock() override { return *clock_; }
+  Clock& real_clock() override;
   std::recursive_mutex& lock() override { return mutex_; }
   bool on_loop_thread() const override { return thread_ == std::this_thread::get_id(); }
 
@@ -43,8 +43,10 @@ class Loop final : public EventLoop {
     int fd;
     u64 id;
     u32 events;
+    bool always_ready;
     std::function<void(u32)> callback;
   };
+  std::vector<sys::Poller::Ready> always_ready();
   bool turn(s64 max_wait);
   bool run_posted();
   bool run_timers();

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 
+#include "sys/fd.h"
+#include "sys/memory_map.h"
 #include "util/result.h"
 #include "util/types.h"
 
@@ -28,20 +30,19 @@ class RamBlock {
   RamBlock& operator=(const RamBlock&) = delete;
 
   const std::string& name() const { return name_; }
-  u8* data() const { return data_; }
-  u64 size() const { return size_; }
-  int fd() const { return fd_; }
+  u8* data() const { return map_.data(); }
+  u64 size() const { return map_.size(); }
+  int fd() const { return fd_.get(); }
   std::atomic<u8>& page_flags(u64 offset) { return flags_[offset >> kPageBits]; }
   // Number of this block's first page among all RAM of its address space's owner (set by the machine): with it
   // a physical page has a small dense index.
   u32 first_page_index = 0;
 
  private:
-  RamBlock(std::string name, u8* data, u64 size, int fd);
+  RamBlock(std::string name, sys::Fd fd, sys::MemoryMap map);
   std::string name_;
-  u8* data_;
-  u64 size_;
-  int fd_;
+  sys::Fd fd_;
+  sys::MemoryMap map_;
   std::unique_ptr<std::atomic<u8>[]> flags_;
 };
 
