@@ -55,6 +55,8 @@ struct Mapping {
   bool global = false;   // valid in every address space
   bool device = false;   // device or strongly ordered memory: misaligned accesses fault
   bool secure = true;    // attribute of the accesses
+  u8 size_bits = 12;     // log2 of what one translation entry maps (20: a section): maintenance of any address in it
+                         // drops all of it
 };
 
 struct Fault {
@@ -151,7 +153,11 @@ class Guest {
   // Misaligned normal accesses are done (true) or fault (the guest's alignment check is on).
   virtual bool allows_unaligned() const = 0;
   virtual bool privileged() const = 0;
-  virtual u64 space() const = 0;  // the current address space, as in EngineHooks
+  // The current address space, as in EngineHooks: in the low half the space proper (an ASID, else a table root), in
+  // the high half whatever else translation depends on that a guest changes often (ARM's domain register). Mappings
+  // that are global are shared by all spaces with the same high half. Maintenance by space looks at the low half
+  // alone. What changes translation otherwise (MMU on and off, table formats, remap registers) is flush_all.
+  virtual u64 space() const = 0;
   // Takes the exception for a fault; the state is that of the faulting instruction (restore_location was called).
   virtual void raise_fault(const Fault& fault) = 0;
   // Looks at the interrupt pins; enters the exception and returns true if one is to be taken now.

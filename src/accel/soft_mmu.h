@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+// Guest-virtual memory of one virtual CPU: flat tables that generated code reads, and the slow path behind them.
+//
+// Tables. A set is one piece of address space (TableSet::base is what StateHeader::read_table and user_read_table
+// hold) with three tables, indexed by the page number of a 32-bit guest address:
+//   base + 0            u64 read[2^20]    host address of the page minus its guest address, or 0
+//   base + kWriteTable  u64 write[2^20]   the same for stores
+//   base + kExecTable   u32 exec[2^20]    id of the page of RAM that is executed there (page_id), or 0
+// so that an access is: entry = table[address >> 12]; 0: slow path; else host = entry + address (address
+// zero-extended). An entry says that the whole page is plain RAM and that the access is allowed; a misaligned
+// access may use it when it stays within the page and Guest::allows_unaligned() (device memory is never entered).
+// Accesses with kAligned that are misaligned must take the slow path.
+//
+// The execution table makes lookups by virtual address exact without flushing: a translation found by (pc, mode)
+// may be entered when exec[pc >> 12] is the id of the page it was made from (and the same for a second page).
+//
+// Sets. Unprivileged accesses have a set for each address space (Guest::space(), the whole word), the least
+// recently used is reused. Privileged accesses have a set for each regime (the high half of the word): global
+// mappings stay when the address space (the low half) changes, the others are listed and dropped then. What is
+// not filled yet points to one empty set that is never written.
+//
+// Memory of a set is reserved, not committed; a chunk (4 KiB of table, 512 pages = 2 MiB of guest addresses) that
+// was touched is marked, so that emptying a set costs what was used of it.
+//
+// Stores to code. Each write entry is recorded under its page of RAM, so that page_becomes_code() drops exactly the
+// entries there are, in the sets of all CPUs.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "accel/code_tracker.h"
+#include "ir/eval.h"
+#include "ir/guest.h"
+#include "memory/address_space.h"
+#include "sys/memory_map.h"
+#include "util/log.h"
+
+namespace rhea::accel {
+
+constexpr u64 kTableEntries = u64{1} << 20;
+constexpr u64 kWriteTable = kTableEntries * 8;       // displacement in bytes from the read table
+constexpr u64 kExecTable = kTableEntries * 16;       // of the execution table
+constexpr u64 kTableSetBytes = kTableEntries * 20;
+
+// Dense number of a page of RAM, never 0.
+inline u32 page_id(const memory::RamBlock& ram, u64 offset) {
+  return ram.first_page_index + static_cast<u32>(offset >> memory::kPageBits) + 1;
+}
+
+// A page that code is fetched from.
+struct CodePage {
+  u32 id = 0;
+  memory::RamBlock* ram = nullptr;
+  u64 offset = 0;    // of the page in the RAM block
+  u64 physical = 0;  // of the page
+  const u8* host = nullptr;
+};
+
+// What the MMU needs of the CPU around it.
+class MmuOwner {
+ public:
+  virtual ~MmuOwner() = default;
+  // Around an access that may wait for a device's lock: the CPU counts as stopped meanwhile.
+  virtual void begin_blocking() = 0;
+  virtual void end_blocking() = 0;
+  virtual void exec_mappings_dropped() = 0;
+};
+
+class SoftMmu {
+ public:
+  // `use_tables` false: every access takes the slow path (Options::tables).
+  SoftMmu(ir::Guest& guest, memory::AddressSpace& memory, MmuOwner& owner, Log& log, unsigned cpu, bool use_tables);
+  ~SoftMmu();
+  SoftMmu(const SoftMmu&) = delete;
+  SoftMmu& operator=(const SoftMmu&) = delete;
+  void set_tracker(CodeTracker* tracker) { tracker_ = tracker; }
+
+  // ---- accesses, by the interpreter and by slow paths of generated code ---------------------------------------
+  // False: the guest's exception was entered (the state is set, StateHeader::exception is 1): leave the block.
+  // Before calling, the whole guest state must be in its slots and StateHeader::location must be that of the
+  // instruction. `size` in bytes: 1, 2, 4, 8, 16; flags: ir::MemFlag. Loads are zero-extended (kSigned is the
+  // caller's); with kBigEndian each access is one big-endian number of `size` bytes (16: two of 8).
+  bool load(u64 address, unsigned size, u8 flags, ir::Value& value);
+  bool store(u64 address, unsigned size, u8 flags, ir::Value value);
+  // GroupRead, GroupWrite: a host pointer, or 0 after a fault.
+  u64 group_read(u64 address, unsigned bytes, u8 flags);
+  u64 group_write(u64 address, unsigned bytes, u8 flags);
+  void group_commit(u64 pointer);
+  bool load_exclusive(u64 address, unsigned size, u8 flags, u64& value);
+  bool store_exclusive(u64 address, unsigned size, u8 flags, u64 value, u32& failed);
+
+  // ---- execution ------------------------------------------------------------------------------------------------
+  // The page that an address is executed from, in the current space and privilege. False: `fault` says why.
+  bool code_page(u64 address, CodePage& page, ir::Fault& fault);
+  // Enters the guest's exception for a failed fetch; state.pc and mode are those of the instruction.
+  void raise_fetch_fault(const ir::Fault& fault);
+  // Marks a page as having code: from now on stores to it are announced. All CPUs' MMUs are in `mmus`.
+  static void page_becomes_code(memory::RamBlock& ram, u64 offset, std::span<SoftMmu* const> mmus);
+
+  // ---- maintenance, on the CPU's thread or while it is stopped ----------------------------------------------------
+  void flush_all();
+  void flush_space(u64 space);
+  void flush_page(u64 space, u64 address, bool all_spaces);
+  // Space or privilege may have changed: sets the tables in the state header.
+  void update_space();
+
+  // Debugger's accesses: no faults, no side effects, no devices.
+  bool debug_access(u64 address, void* data, u64 size, bool write);
+
+  struct Statistics {
+    u64 fills = 0, slow_loads = 0, slow_stores = 0, device_accesses = 0, code_stores = 0, flushes = 0, page_flushes = 0;
+  };
+  const Statistics& statistics() const { return statistics_; }
+
+ private:
+  struct TableSet;
+  struct Target;
+  struct WriteRecord {
+    u32 next;
+    u32 page;  // guest page number
+    u32 generation;
+    u16 set;
+  };
+
+  TableSet& user_set(u64 space);
+  TableSet& privileged_set(u64 space);
+  TableSet* current_set(bool user);
+  TableSet& materialize(bool user);
+  void clear_set(TableSet& set);
+  void clear_page(TableSet& set, u64 page);
+  void drop_local_entries(TableSet& set);
+  bool translate(u64 address, ir::Access access, bool user, unsigned size, Target& target);
+  void enter(const Target& target, u64 address, ir::Access access, bool user);
+  void record_write(TableSet& set, u64 page, memory::RamBlock& ram, u64 offset);
+  void drop_write_entries(u32 id);
+  bool fault(ir::Fault fault);
+  bool external(u64 address, ir::Access access);
+  bool check_alignment(u64 address, unsigned size, u8 flags, ir::Access access, const Target* target);
+  bool load_part(const Target& target, u64 address, unsigned size, u64& value);
+  bool store_part(const Target& target, u64 address, unsigned size, u64 value);
+  bool is_user(u8 flags) const;
+
+  ir::Guest& guest_;
+  ir::StateHeader& state_;
+  memory::AddressSpace& memory_;
+  MmuOwner& owner_;
+  Log& log_;
+  CodeTracker* tracker_ = nullptr;
+  const unsigned cpu_;
+  const bool use_tables_;
+  sys::MemoryMap empty_;
+  std::vector<std::unique_ptr<TableSet>> sets_;
+  u64 clock_ = 0;  // of the sets' last use
+  std::mutex mutex_;  // write entries and their records: fills against page_becomes_code
+  std::vector<u32> record_heads_;
+  std::vector<WriteRecord> records_;
+  struct Group {
+    u64 address = 0;
+    unsigned bytes = 0;
+    u8 flags = 0;
+    bool bounced = false;
+  } group_;
+  alignas(16) std::array<u8, 256> bounce_{};
+  Statistics statistics_;
+};
+
+// For generated code; `state` is the CPU's. On a fault StateHeader::exception is 1 and the result means nothing.
+// `descriptor`: bytes | flags << 8.
+constexpr u64 access_descriptor(unsigned bytes, u8 flags) { return bytes | u64{flags} << 8; }
+extern "C" {
+u64 rhea_soft_load(ir::StateHeader* state, u64 address, u64 descriptor);         // zero-extended
+ir::Value rhea_soft_load128(ir::StateHeader* state, u64 address, u64 descriptor);
+void rhea_soft_store(ir::StateHeader* state, u64 address, u64 descriptor, u64 value);
+void rhea_soft_store128(ir::StateHeader* state, u64 address, u64 descriptor, u64 low, u64 high);
+u64 rhea_group_read(ir::StateHeader* state, u64 address, u64 descriptor);
+u64 rhea_group_write(ir::StateHeader* state, u64 address, u64 descriptor);
+void rhea_group_commit(ir::StateHeader* state, u64 pointer);
+u64 rhea_load_exclusive(ir::StateHeader* state, u64 address, u64 descriptor);
+u64 rhea_store_exclusive(ir::StateHeader* state, u64 address, u64 descriptor, u64 value);  // 0: stored
+}
+
+}  // namespace rhea::accel
