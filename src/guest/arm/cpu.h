@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+// An ARMv7-A CPU as the engines see it: state, translation, MMU, exceptions, system registers.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/snapshot.h"
+#include "guest/arm/state.h"
+#include "ir/guest.h"
+#include "util/log.h"
+#include "util/result.h"
+
+namespace rhea::arm {
+
+enum class Pin : unsigned { irq = 0, fiq = 1 };
+
+// What differs between CPU models.
+struct Model {
+  std::string_view name;
+  u32 midr, ctr, clidr, ccsidr[4];
+  u32 id_pfr0, id_pfr1, id_dfr0, id_afr0, id_mmfr[4], id_isar[5];
+  u32 fpsid, mvfr0, mvfr1;
+  u32 dbgdidr;
+  u32 sctlr_reset;
+  bool divide;       // SDIV, UDIV
+  bool fused_mac;    // VFPv4: VFMA, VFMS
+  u32 pmcr;          // implementer, id code, number of counters
+};
+const Model* find_model(std::string_view name);
+std::vector<std::string> model_names();
+
+enum class ExceptionKind : u8 { reset, undefined, svc, smc, prefetch_abort, data_abort, irq, fiq };
+
+class Cpu final : public ir::Guest {
+ public:
+  Cpu(const Model& model, unsigned index, unsigned count, u64 reset_pc, u64 private_base, Log& log);
+
+  // ---- ir::Guest ----
+  const ir::StateLayout& layout() const override;
+  ir::StateHeader& state() override { return state_.header; }
+  std::span<const ir::Helper> helpers() const override;
+  void set_engine(ir::EngineHooks& hooks) override { hooks_ = &hooks; }
+  void reset() override;
+  void translate(const ir::Key& key, ir::CodeReader& code, unsigned max_insns, ir::Block& block) override;
+  void restore_location(u64 location) override;
+  bool walk(u64 address, ir::Access access, bool user, ir::Mapping& mapping, ir::Fault& fault) override;
+  bool allows_unaligned() const override { return !(bank().sctlr & 2); }
+  bool privileged() const override { return state_.cpsr_mode != static_cast<u32>(Mode::usr); }
+  u64 space() const override { return space_; }
+  void raise_fault(const ir::Fault& fault) override;
+  bool take_interrupt() override;
+  bool has_wakeup() const override { return state_.pins.load(std::memory_order_relaxed) != 0; }
+  void set_pin(unsigned pin, bool level) override;
+
+  // ---- the rest of the emulator ----
+  void set_reset_pc(u64 pc) { reset_pc_ = static_cast<u32>(pc); }
+  unsigned index() const { return index_; }
+  const Model& model() const { return model_; }
+  Log& log() { return log_; }
+  ir::EngineHooks& hooks() { return *hooks_; }
+  // As QEMU's `info registers` prints them, after the "CPU#n" line.
+  std::string registers_text() const;
+  // "r0".."r15", "pc", "sp", "lr", "cpsr", "spsr", "s0".., "d0".., "fpscr", "fpexc".
+  bool register_value(std::string_view name, u64& value) const;
+  // One instruction at an address in the current instruction set; length in bytes, 0: not enough bytes.
+  std::string disassemble(u64 address, std::span<const u8> bytes, unsigned& length) const;
+  static std::string disassemble(u64 address, std::span<const u8> bytes, bool thumb, unsigned& length);
+  void fields(Visitor& visitor);
+
+  // ---- for handlers and helpers ----
+  State& s() { return state_; }
+  const State& s() const { return state_; }
+  bool secure() const { return state_.cpsr_mode == static_cast<u32>(Mode::mon) || !(state_.cp15.scr & 1); }
+  BankedRegs& bank() { return state_.cp15.bank[secure() ? 0 : 1]; }
+  const BankedRegs& bank() const { return state_.cp15.bank[secure() ? 0 : 1]; }
+  u32 cpsr() const;
+  u32 fpscr() const;
+  // Rebuilds the mode word from the state, T and ITSTATE kept. After any change of what ModeBit lists.
+  void update_mode();
+  // Writes CPSR bits of `mask` without any checks; execution state bits (T, IT, J) too when in the mask.
+  void set_cpsr(u32 value, u32 mask);
+  // Exception entry from the current pc: `return_address` is what LR gets.
+  void enter(ExceptionKind kind, u32 return_address);
+  void take_undefined(u32 address);
+  // Sets kPollInterrupt when an unmasked pin is up.
+  void interrupts_unmasked();
+  // TTBRs, TTBCR, CONTEXTIDR, DACR, SCR.NS changed: tells the engine which address space is current.
+  void update_space();
+
+  // ---- system registers (sysregs.cpp) ----
+  u32 read_sysreg(unsigned index);
+  void write_sysreg(unsigned index, u32 value, u32 next_pc);
+
+ private:
+  void switch_mode(u32 new_mode);
+  u32& banked_spsr(u32 mode);
+  u32 dacr_class(u32 dacr);
+  struct Walk;
+  bool walk_tables(Walk& walk, ir::Mapping& mapping, ir::Fault& fault);
+  void log_exception(ExceptionKind kind, u32 return_address);
+
+  const Model& model_;
+  unsigned index_;
+  unsigned count_;
+  u32 reset_pc_;
+  u64 private_base_;
+  Log& log_;
+  ir::EngineHooks* hooks_ = nullptr;
+  u64 space_ = 0;
+  std::vector<u32> dacr_classes_;
+  State state_;
+};
+
+// A CPU of a model that model_names() has, or nullptr. `index` of `count` CPUs in one cluster; `private_base` is
+// what CBAR reads as.
+std::unique_ptr<Cpu> make_cpu(std::string_view model, unsigned index, unsigned count, u64 reset_pc, u64 private_base,
+                              Log& log);
+
+}  // namespace rhea::arm
