@@ -13,7 +13,7 @@ using namespace fp;
 
 namespace {
 
-// a + b, or a - b with `negate`; the exact sum is scaled by 2^scale before it is rounded.
+// a + b, or a - b with `negate`.
 template <typename Bits>
 Bits add(Bits a, Bits b, bool negate, FpContext& context) {
   using F = Format<Bits>;

@@ -22,9 +22,9 @@ template <typename Bits> constexpr Bits kLeastNormal = Bits{1} << kFraction<Bits
 
 u32 host_flags() {
   const int raised = fetestexcept(FE_ALL_EXCEPT);
-  return (raised & FE_INVALID ? kFpInvalid : 0) | (raised & FE_DIVBYZERO ? kFpDivideByZero : 0) |
-         (raised & FE_OVERFLOW ? kFpOverflow : 0) | (raised & FE_UNDERFLOW ? kFpUnderflow : 0) |
-         (raised & FE_INEXACT ? kFpInexact : 0);
+  const auto flag = [&](int host, FpFlag arm) { return raised & host ? u32{arm} : 0u; };
+  return flag(FE_INVALID, kFpInvalid) | flag(FE_DIVBYZERO, kFpDivideByZero) | flag(FE_OVERFLOW, kFpOverflow) |
+         flag(FE_UNDERFLOW, kFpUnderflow) | flag(FE_INEXACT, kFpInexact);
 }
 
 template <typename Bits>
@@ -115,25 +115,32 @@ TEST(Fp, ConversionsAgainstHost) {
     FpContext narrow{.mode = static_cast<u8>(mode)};
     feclearexcept(FE_ALL_EXCEPT);
     volatile float single = static_cast<float>(x);
-    check<u32>("to_single", static_cast<u32>(a >> 32), static_cast<u32>(a), mode, fp_to_single(a, narrow), narrow.flags,
-               std::bit_cast<u32>(static_cast<float>(single)), host_flags());
+    const u32 host_single = host_flags();
+    const u32 got_single = fp_to_single(a, narrow);
+    check<u32>("to_single", static_cast<u32>(a >> 32), static_cast<u32>(a), mode, got_single, narrow.flags,
+               std::bit_cast<u32>(static_cast<float>(single)), host_single);
     FpContext widen{.mode = static_cast<u8>(mode)};
     feclearexcept(FE_ALL_EXCEPT);
     volatile double twice = static_cast<double>(y);
-    check<u64>("to_double", b, 0, mode, fp_to_double(b, widen), widen.flags,
-               std::bit_cast<u64>(static_cast<double>(twice)), host_flags());
+    const u32 host_double = host_flags();
+    const u64 got_double = fp_to_double(b, widen);
+    check<u64>("to_double", b, 0, mode, got_double, widen.flags, std::bit_cast<u64>(static_cast<double>(twice)),
+               host_double);
     volatile s64 integer = static_cast<s64>(a);
     FpContext from{.mode = static_cast<u8>(mode)};
     feclearexcept(FE_ALL_EXCEPT);
     volatile float from_integer = static_cast<float>(integer);
-    check<u32>("from_s64", static_cast<u32>(a), 0, mode, fp_from_fixed<u32>(a, 64, 0, true, from), from.flags,
-               std::bit_cast<u32>(static_cast<float>(from_integer)), host_flags());
+    const u32 host_from = host_flags();
+    const u32 got_from = fp_from_fixed<u32>(a, 64, 0, true, from);
+    check<u32>("from_s64", static_cast<u32>(a), 0, mode, got_from, from.flags,
+               std::bit_cast<u32>(static_cast<float>(from_integer)), host_from);
     if (std::fabs(x) < 9e18) {
       FpContext to{.mode = static_cast<u8>(mode)};
       feclearexcept(FE_ALL_EXCEPT);
-      volatile double whole = std::rint(x);
+      volatile s64 whole = std::llrint(x);
+      const u32 host_to = host_flags();
       const u64 got = fp_to_fixed<u64>(a, 64, 0, true, false, to);
-      check<u64>("to_s64", a, 0, mode, got, to.flags, static_cast<u64>(static_cast<s64>(whole)), host_flags());
+      check<u64>("to_s64", a, 0, mode, got, to.flags, static_cast<u64>(whole), host_to);
     }
     fesetround(FE_TONEAREST);
   }
