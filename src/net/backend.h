@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// Network backends: the table of their types, and Network, which owns a machine's backends, hubs and filters and
+// answers the monitor's questions about them.
+//
+// Life: the command line makes a Network on the machine's network loop, adds backends (and hub ports for the old
+// -net options), gives their ports to the NICs, registers the NICs' ports with add_nic, adds filters, and reports
+// check(). All members are called under the network loop's lock (they take it themselves).
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/event_loop.h"
+#include "net/hub.h"
+#include "net/port.h"
+#include "util/log.h"
+#include "util/result.h"
+
+namespace rhea::net {
+
+class Network;
+namespace user {
+class UserBackend;
+}
+class FilterDump;
+
+// One key=value as it was typed, in order. `type` and `id` are not among them.
+using OptionText = std::pair<std::string, std::string>;
+
+// A row of a type's table of options.
+struct OptionRow {
+  enum Kind : u8 { text, boolean, number } kind;
+  std::string_view name;
+  std::string_view summary;
+  bool repeatable = false;
+  bool later = false;  // QEMU has it, Rhea not yet: refused in words
+};
+
+struct BackendContext {
+  std::string id;
+  EventLoop& loop;
+  Clock& wall_clock;  // time of day, for captures
+  Log& log;
+  Network& network;
+  std::vector<std::string>& warnings;  // lines for the user, without "warning: "
+};
+
+struct BackendType {
+  std::string_view name;
+  std::string_view summary;
+  std::span<const OptionRow> options;
+  // nullptr: a type that QEMU has and Rhea does not yet: `summary` says what to use instead.
+  Result<std::unique_ptr<Port>> (*create)(const BackendContext& context, std::span<const OptionText> options);
+};
+
+// In the order of `-netdev help`.
+std::span<const BackendType* const> backend_types();
+const BackendType* find_backend_type(std::string_view name);
+
+struct FilterConfig {
+  std::string id;
+  std::string type;  // "filter-dump"
+  std::vector<OptionText> options;  // without qom-type and id
+};
+
+class Network {
+ public:
+  Network(EventLoop& loop, Clock& wall_clock, Log& log);
+  ~Network();
+  Network(const Network&) = delete;
+
+  // A backend by its type's name. `id` empty: one like "#net123" is made up. Errors as QEMU words them, with more
+  // (unknown type, "Duplicate ID 'n0' for netdev", the type's own).
+  Result<Port*> add(std::string_view type, std::string id, std::span<const OptionText> options);
+  // The same on hub `hub` (-net TYPE).
+  Result<Port*> add_on_hub(unsigned hub, std::string_view type, std::string id, std::span<const OptionText> options);
+  // A new port of a hub, for a NIC (-net nic), named as QEMU does ("hub0port0").
+  Port* add_hub_port(unsigned hub);
+  // By id; nullptr if there is none.
+  Port* find(std::string_view id) const;
+  // The port that a NIC of this backend connects to: the backend's own, or that of the filter before it.
+  Port* attach_point(Port* backend) const;
+  // Tells of a NIC, for `info network` and filters: call it when the NIC's port exists and is connected.
+  void add_nic(Port* nic);
+  void remove_nic(Port* nic);
+
+  Result<void> add_filter(const FilterConfig& config);
+
+  // What is wrong with the set-up, as lines without "warning: ": backends and hubs that lead nowhere.
+  std::vector<std::string> check() const;
+  // Warnings of the backends made so far (taken away by this call).
+  std::vector<std::string> take_warnings();
+
+  // The monitor's commands: the text they print, lines ended by \n.
+  std::string info_network() const;
+  std::string info_usernet() const;
+  // "[id] RULE" in two arguments; empty text on success.
+  std::string hostfwd_add(const std::string& id, const std::string& rule);
+  std::string hostfwd_remove(const std::string& id, const std::string& rule);
+  // `set_link NAME on|off`: "Error: Device 'zz' not found" or nothing.
+  std::string set_link(const std::string& name, bool up);
+
+  // The guest was stopped or goes on: timers towards it rest meanwhile.
+  void set_running(bool running);
+
+ private:
+  struct Entry {
+    std::unique_ptr<Port> port;
+    const BackendType* type;
+    int hub = -1;
+  };
+  Result<user::UserBackend*> user_backend(const std::string& id) const;
+  Hub& hub(unsigned number);
+  const Entry* entry_of(const Port* port) const;
+  std::string made_up_id();
+
+  EventLoop& loop_;
+  Clock& wall_clock_;
+  Log& log_;
+  std::vector<std::string> warnings_;
+  std::vector<std::unique_ptr<Hub>> hubs_;
+  std::vector<Entry> entries_;
+  std::vector<Port*> nics_;
+  std::vector<std::unique_ptr<FilterDump>> filters_;
+  unsigned next_id_ = 0;
+};
+
+}  // namespace rhea::net
