@@ -21,8 +21,10 @@ import unittest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 PROGRAM = os.environ.get("RHEA_SYSTEM_ARM", os.path.join(ROOT, "build/release/rhea-system-arm"))
 GUEST = os.environ.get("RHEA_GUEST_DIR", os.path.join(ROOT, "build/guest"))
+os.environ["QEMU_AUDIO_DRV"] = "none"  # the peer's only: keeps its sound drivers silent
 SCALE = float(os.environ.get("RHEA_TEST_TIMEOUT_SCALE", "1"))
 PROMPT = r"rhea-guest# "
+MONITOR_PROMPT = r"\((qemu|rhea)\) (?:\x1b\[K)?"
 BOOT_TIMEOUT = 120
 TAIL_LINES = 60
 
@@ -144,8 +146,8 @@ class Emulator:
 
     def tail(self, lines=TAIL_LINES):
         """The console's last lines, and stderr's."""
-        tail = "\n".join(plain(self.text).split("\n")[-lines:])
-        errors = "\n".join(self.stderr().split("\n")[-lines:])
+        tail, errors = ("\n".join(line[:400] for line in text.split("\n")[-lines:])
+                        for text in (plain(self.text), self.stderr()))
         return f"{tail}\n-- stderr: {errors}" if errors else tail
 
     def run(self, command, timeout=60):
@@ -157,6 +159,28 @@ class Emulator:
         end = self.expect(r"@@(\d+)@@\r?\n", timeout)
         self.expect(PROMPT, timeout)
         return int(end[1]), plain(self.text[start:end.start()])
+
+    def monitor(self, command, timeout=30):
+        """A monitor command's output; the console must be the monitor's (see in_monitor)."""
+        self.send(command + "\n")
+        start = self.position
+        end = self.expect(MONITOR_PROMPT, timeout)
+        lines = plain(self.text[start:end.start()]).split("\n")
+        return "\n".join(lines[1:]).rstrip("\n")
+
+    def open_monitor(self):
+        """Ctrl-a c, and wait until the monitor answers."""
+        self.send("\x01cinfo status\n")
+        self.expect("VM status: ")
+        self.expect(MONITOR_PROMPT)
+
+    def in_monitor(self, *commands):
+        """Switch the shared console to the monitor (Ctrl-a c), run the commands, and switch back."""
+        self.open_monitor()
+        texts = [self.monitor(command) for command in commands]
+        self.send("\x01c\n")
+        self.expect(PROMPT)
+        return texts[0] if len(texts) == 1 else texts
 
     def wait(self, timeout=30):
         """The exit status, once the program ends by itself."""
@@ -223,6 +247,14 @@ class GuestTest(unittest.TestCase):
         """Boot the stock guest to its shell's prompt."""
         emulator = self.start(*machine(*extra, **how), terminal=terminal, program=program)
         emulator.expect(PROMPT, timeout)
+        return emulator
+
+    def start_monitor(self, *extra, kernel=True, **how):
+        """A machine stopped at its start, with the monitor on our end of stdio."""
+        image = ["-kernel", KERNEL, "-dtb", DTB, "-append", APPEND] if kernel else []
+        emulator = self.start("-M", "vexpress-a9", "-m", "128M", *image, "-display", "none", "-S",
+                              "-serial", "null", "-monitor", "stdio", *extra, **how)
+        emulator.expect(MONITOR_PROMPT)
         return emulator
 
     def guest_runs(self, emulator, command, timeout=60):
