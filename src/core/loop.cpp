@@ -11,6 +11,7 @@ class Loop::Watch final : public FdWatch {
   Watch(Loop& loop, std::shared_ptr<Watched> watched) : loop_(loop), watched_(std::move(watched)) {}
   ~Watch() override {
     std::lock_guard lock(loop_.mutex_);
+    loop_.always_ready_count_ -= watched_->always_ready;
     loop_.poller_.remove(watched_->fd);
     loop_.watches_.erase(watched_->id);
   }
@@ -109,6 +110,7 @@ std::unique_ptr<FdWatch> Loop::watch(int fd, u32 events, std::function<void(u32)
   watches_[watched->id] = watched;
   // What cannot be polled (a regular file, /dev/null) is always ready.
   watched->always_ready = !poller_.add(fd, watched->id, events);
+  always_ready_count_ += watched->always_ready;
   return std::make_unique<Watch>(*this, watched);
 }
 
@@ -156,6 +158,7 @@ s64 Loop::wait_time() {
 std::vector<sys::Poller::Ready> Loop::always_ready() {
   std::lock_guard lock(mutex_);
   std::vector<sys::Poller::Ready> ready;
+  if (always_ready_count_ == 0) return ready;
   for (const auto& [id, watched] : watches_)
     if (watched->always_ready && watched->events) ready.push_back({id, watched->events});
   return ready;

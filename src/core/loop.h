@@ -67,6 +67,7 @@ class Loop final : public EventLoop {
   std::multimap<s64, RealTimer*> timers_;
   std::unordered_map<u64, std::shared_ptr<Watched>> watches_;
   u64 next_watch_ = 1;
+  unsigned always_ready_count_ = 0;
 };
 
 // A loop with a thread of its own; the destructor ends it.

@@ -45,4 +45,29 @@ Result<void> write_file(const std::string& path, const std::vector<u8>& data) {
   return {};
 }
 
+Result<std::shared_ptr<InputFile>> InputFile::open(const std::string& path) {
+  auto file = std::make_shared<InputFile>();
+  file->fd_ = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  if (!file->fd_) return Error("{}", errno_text());
+  struct stat status {};
+  if (::fstat(file->fd_.get(), &status) != 0) return Error("{}", errno_text());
+  if (S_ISDIR(status.st_mode)) return Error("Is a directory");
+  if (!S_ISREG(status.st_mode)) return Error("Not a regular file");
+  file->size_ = static_cast<u64>(status.st_size);
+  file->path_ = path;
+  return file;
+}
+
+Result<void> InputFile::read_at(u64 offset, std::span<u8> data) const {
+  while (!data.empty()) {
+    const ssize_t count = ::pread(fd_.get(), data.data(), data.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return Error("{}: {}", path_, errno_text());
+    if (count == 0) return Error("{}: it ends at byte {}", path_, offset);
+    offset += static_cast<u64>(count);
+    data = data.subspan(static_cast<usize>(count));
+  }
+  return {};
+}
+
 }  // namespace rhea::sys

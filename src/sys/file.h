@@ -2,9 +2,12 @@
 // Whole files.
 #pragma once
 
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "sys/fd.h"
 #include "util/result.h"
 #include "util/types.h"
 
@@ -14,5 +17,21 @@ namespace rhea::sys {
 Result<std::vector<u8>> read_file(const std::string& path, u64 limit = u64{1} << 31);
 // Replaces a file.
 Result<void> write_file(const std::string& path, const std::vector<u8>& data);
+
+// A file that stays open for reading by position.
+class InputFile {
+ public:
+  // Errors: what open says; directories and devices are no such files.
+  static Result<std::shared_ptr<InputFile>> open(const std::string& path);
+  u64 size() const { return size_; }
+  const std::string& path() const { return path_; }
+  // Fills all of `data`; an error where the file is shorter (it may have shrunk).
+  Result<void> read_at(u64 offset, std::span<u8> data) const;
+
+ private:
+  Fd fd_;
+  u64 size_ = 0;
+  std::string path_;
+};
 
 }  // namespace rhea::sys
