@@ -42,7 +42,6 @@ struct StateHeader {
   u32 exclusive_size = 0;
   u32 insns_left = 0;            // engine's own
   void* engine = nullptr;        // engine's own: the virtual CPU that runs this state
-  u64 scratch[16] = {};          // engine's own: spills
 };
 
 enum class Access : u8 { read, write, execute };
