@@ -102,8 +102,6 @@ class Network {
   // "[id] RULE" in two arguments; empty text on success.
   std::string hostfwd_add(const std::string& id, const std::string& rule);
   std::string hostfwd_remove(const std::string& id, const std::string& rule);
-  // `set_link NAME on|off`: "Error: Device 'zz' not found" or nothing.
-  std::string set_link(const std::string& name, bool up);
 
   // The guest was stopped or goes on: timers towards it rest meanwhile.
   void set_running(bool running);

@@ -70,12 +70,13 @@ class Port {
   PortCounters counters_;
 
  private:
+  friend Sent send_to_peer(Port& from, const Frame& frame);
   std::string name_;
   Port* peer_ = nullptr;
 };
 
 // To the peer of `from`, with what the peer cannot take done first: segmentation and checksums (net/segment.h).
-// Sent::dropped when there is no peer.
+// Sent::dropped when there is no peer. Counts in `from`: frames_out, bytes_out, dropped.
 Sent send_to_peer(Port& from, const Frame& frame);
 
 }  // namespace rhea::net

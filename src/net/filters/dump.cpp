@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+#include "net/filters/dump.h"
+
+namespace rhea::net {
+
+namespace {
+
+// A capture that is watched while it grows should not lag; a busy link should not cost a system call a frame.
+constexpr s64 kFlushDelay = 100 * kMillisecond;
+
+std::string_view queue_name(Filter::Queue queue) {
+  switch (queue) {
+    case Filter::Queue::rx: return "rx";
+    case Filter::Queue::tx: return "tx";
+    default: return "all";
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FilterDump>> FilterDump::create(const DumpConfig& config, EventLoop& loop, Clock& wall_clock) {
+  PcapWriter writer = RHEA_TRY(PcapWriter::create(config.file, config.maxlen));
+  return std::make_unique<FilterDump>(config, std::move(writer), loop, wall_clock);
+}
+
+FilterDump::FilterDump(const DumpConfig& config, PcapWriter writer, EventLoop& loop, Clock& wall_clock)
+    : Filter(config.id), config_(config), writer_(std::move(writer)), loop_(loop), wall_clock_(wall_clock) {
+  flush_ = loop_.real_clock().timer([this] { writer_.flush(); });
+}
+
+void FilterDump::see(bool from_guest, const Frame& frame) {
+  if (!config_.status || !writer_.ok()) return;
+  if (config_.queue == (from_guest ? Queue::tx : Queue::rx)) return;
+  if (!writer_.write(wall_clock_.now(), frame)) {
+    std::fprintf(stderr, "network dump write error - stopping dump\n");
+    return;
+  }
+  if (flush_->deadline() == kNever) flush_->arm(loop_.real_clock().now() + kFlushDelay);
+}
+
+std::string FilterDump::info() const {
+  return fmt::format("type=filter-dump,file={},maxlen={},position={},status={},insert={},netdev={},queue={}",
+                     config_.file, config_.maxlen, config_.position, config_.status ? "on" : "off", config_.insert,
+                     config_.netdev, queue_name(config_.queue));
+}
+
+}  // namespace rhea::net

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// filter-dump: writes the frames of a link to a pcap file. Offload headers are not written; a frame that was
+// left whole for segmentation is one record.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/clock.h"
+#include "core/event_loop.h"
+#include "net/filters/filter.h"
+#include "net/pcap.h"
+#include "util/log.h"
+
+namespace rhea::net {
+
+struct DumpConfig {
+  std::string id, netdev, file;
+  u32 maxlen = 65536;
+  Filter::Queue queue = Filter::Queue::all;
+  bool status = true;
+  std::string position = "tail";  // head | tail | id=FILTER
+  std::string insert = "behind";  // behind | before
+};
+
+class FilterDump final : public Filter {
+ public:
+  static Result<std::unique_ptr<FilterDump>> create(const DumpConfig& config, EventLoop& loop, Clock& wall_clock);
+  FilterDump(const DumpConfig& config, PcapWriter writer, EventLoop& loop, Clock& wall_clock);
+
+  const DumpConfig& config() const { return config_; }
+  void set_status(bool on) { config_.status = on; }
+  // "type=filter-dump,file=x.pcap,maxlen=65536,position=tail,status=on,insert=behind,netdev=n0,queue=all"
+  std::string info() const;
+
+ private:
+  void see(bool from_guest, const Frame& frame) override;
+
+  DumpConfig config_;
+  PcapWriter writer_;
+  EventLoop& loop_;
+  Clock& wall_clock_;
+  std::unique_ptr<Timer> flush_;  // armed while something is buffered
+};
+
+}  // namespace rhea::net
