@@ -8,8 +8,8 @@
 //   base + kExecTable   u32 exec[2^20]    id of the page of RAM that is executed there (page_id), or 0
 // so that an access is: entry = table[address >> 12]; 0: slow path; else host = entry + address (address
 // zero-extended). An entry says that the whole page is plain RAM and that the access is allowed; a misaligned
-// access may use it when it stays within the page and Guest::allows_unaligned() (device memory is never entered).
-// Accesses with kAligned that are misaligned must take the slow path.
+// access may use it when it stays within the page (device memory is never entered). Accesses with kAligned that are
+// misaligned must take the slow path, and all that are misaligned while Guest::allows_unaligned() is false.
 //
 // The execution table makes lookups by virtual address exact without flushing: a translation found by (pc, mode)
 // may be entered when exec[pc >> 12] is the id of the page it was made from (and the same for a second page).
@@ -23,7 +23,7 @@
 // was touched is marked, so that emptying a set costs what was used of it.
 //
 // Stores to code. Each write entry is recorded under its page of RAM, so that page_becomes_code() drops exactly the
-// entries there are, in the sets of all CPUs.
+// entries there are, in the sets of all CPUs. A record may be stale; the entry is dropped only if it still leads to the page.
 #pragma once
 
 #include <array>
@@ -86,7 +86,8 @@ class SoftMmu {
   // caller's); with kBigEndian each access is one big-endian number of `size` bytes (16: two of 8).
   bool load(u64 address, unsigned size, u8 flags, ir::Value& value);
   bool store(u64 address, unsigned size, u8 flags, ir::Value value);
-  // GroupRead, GroupWrite: a host pointer, or 0 after a fault.
+  // GroupRead, GroupWrite: a host pointer to the bytes in memory order (PtrLoad and PtrStore with kBigEndian exchange
+  // them), or 0 after a fault. kAligned: the address must be a multiple of 4.
   u64 group_read(u64 address, unsigned bytes, u8 flags);
   u64 group_write(u64 address, unsigned bytes, u8 flags);
   void group_commit(u64 pointer);
@@ -118,31 +119,56 @@ class SoftMmu {
 
  private:
   struct TableSet;
-  struct Target;
+  // Where an access goes: a page of RAM, or a device.
+  struct Target {
+    u64 physical = 0;  // of the address itself
+    const memory::Range* range = nullptr;
+    u8* host = nullptr;  // of the address itself, when it is RAM
+    memory::Attributes attributes;
+    ir::Mapping mapping;
+  };
   struct WriteRecord {
     u32 next;
     u32 page;  // guest page number
-    u32 generation;
-    u16 set;
+    u32 set;
+  };
+  struct Ram {
+    memory::RamBlock* block;
+    u64 base;    // guest-physical address of range_offset
+    u64 offset;  // of the range in the block
+    u64 size;
+  };
+  // A GroupWrite that goes through the bounce buffer.
+  struct Group {
+    u64 address = 0;
+    unsigned bytes = 0;
+    std::array<Target, 2> parts;
   };
 
-  TableSet& user_set(u64 space);
-  TableSet& privileged_set(u64 space);
-  TableSet* current_set(bool user);
-  TableSet& materialize(bool user);
+  TableSet* find_set(bool user, u64 key);
+  TableSet* make_set(bool user, u64 key);
+  TableSet* set_for(bool user);
   void clear_set(TableSet& set);
   void clear_page(TableSet& set, u64 page);
+  void clear_address(TableSet& set, u64 address);
   void drop_local_entries(TableSet& set);
-  bool translate(u64 address, ir::Access access, bool user, unsigned size, Target& target);
+  void learn_ram();
+
+  bool translate(u64 address, ir::Access access, bool user, Target& target);
+  bool translate_range(u64 address, unsigned bytes, ir::Access access, u8 flags, std::array<Target, 2>& parts);
   void enter(const Target& target, u64 address, ir::Access access, bool user);
-  void record_write(TableSet& set, u64 page, memory::RamBlock& ram, u64 offset);
-  void drop_write_entries(u32 id);
-  bool fault(ir::Fault fault);
+  void enter_write(TableSet& set, u64 page, u64 entry, memory::RamBlock& ram, u64 offset);
+  void drop_write_entries(u32 id, const u8* host_page);
+  bool fault(const ir::Fault& fault);
   bool external(u64 address, ir::Access access);
-  bool check_alignment(u64 address, unsigned size, u8 flags, ir::Access access, const Target* target);
-  bool load_part(const Target& target, u64 address, unsigned size, u64& value);
-  bool store_part(const Target& target, u64 address, unsigned size, u64 value);
-  bool is_user(u8 flags) const;
+  bool misaligned(u64 address, unsigned size, u8 flags) const;
+  bool read_part(const Target& target, u64 address, unsigned size, u64& value);
+  bool write_part(const Target& target, u64 address, unsigned size, u64 value);
+  bool read_bytes(const std::array<Target, 2>& parts, u64 address, unsigned bytes, u8* data);
+  bool put_part(const Target& target, unsigned size, u64 value);
+  bool write_bytes(const std::array<Target, 2>& parts, u64 address, unsigned bytes, const u8* data, bool may_fault);
+  void announce(const Target& target, unsigned size);
+  bool is_user(u8 flags) const { return (flags & ir::kUserAccess) || !guest_.privileged(); }
 
   ir::Guest& guest_;
   ir::StateHeader& state_;
@@ -150,21 +176,21 @@ class SoftMmu {
   MmuOwner& owner_;
   Log& log_;
   CodeTracker* tracker_ = nullptr;
-  const unsigned cpu_;
+  const u16 cpu_;
   const bool use_tables_;
   sys::MemoryMap empty_;
   std::vector<std::unique_ptr<TableSet>> sets_;
-  u64 clock_ = 0;  // of the sets' last use
-  std::mutex mutex_;  // write entries and their records: fills against page_becomes_code
-  std::vector<u32> record_heads_;
+  TableSet* user_set_ = nullptr;        // of the current space, or nullptr: nothing entered yet
+  TableSet* privileged_set_ = nullptr;
+  u64 clock_ = 0;                       // of the sets' last use
+  std::mutex mutex_;                    // write entries and their records
+  std::vector<u32> record_heads_;       // by page_id
   std::vector<WriteRecord> records_;
-  struct Group {
-    u64 address = 0;
-    unsigned bytes = 0;
-    u8 flags = 0;
-    bool bounced = false;
-  } group_;
-  alignas(16) std::array<u8, 256> bounce_{};
+  u32 free_record_ = 0;
+  std::vector<Ram> ram_;
+  Group group_;
+  alignas(16) std::array<u8, ir::kMaxGroup> read_bounce_{};
+  alignas(16) std::array<u8, ir::kMaxGroup> write_bounce_{};
   Statistics statistics_;
 };
 

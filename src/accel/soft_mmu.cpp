@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: MIT
+// The soft MMU's slow path: translation of one access, entries made of it, accesses to RAM and devices.
+//
+// An access is translated whole before anything of it is done: where it crosses a page both pages are, so that a
+// fault leaves no half of a store behind. The tables themselves (sets, maintenance, records of write entries) are in
+// soft_tables.cpp.
+#include "accel/soft_mmu.h"
+
+#include <algorithm>
+
+#include "util/bits.h"
+
+namespace rhea::accel {
+
+namespace {
+
+constexpr u64 kAddressMask = 0xffffffff;
+
+u64 swapped(u64 value, unsigned size) {
+  switch (size) {
+    case 2: return byte_swap(static_cast<u16>(value));
+    case 4: return byte_swap(static_cast<u32>(value));
+    case 8: return byte_swap(value);
+    default: return value;
+  }
+}
+
+u64 load_host(const u8* host, unsigned size) {
+  switch (size) {
+    case 1: return *host;
+    case 2: return load_raw<u16>(host);
+    case 4: return load_raw<u32>(host);
+    default: return load_raw<u64>(host);
+  }
+}
+
+void store_host(u8* host, unsigned size, u64 value) {
+  switch (size) {
+    case 1: *host = static_cast<u8>(value); break;
+    case 2: store_raw(host, static_cast<u16>(value)); break;
+    case 4: store_raw(host, static_cast<u32>(value)); break;
+    default: store_raw(host, value); break;
+  }
+}
+
+}  // namespace
+
+bool SoftMmu::fault(const ir::Fault& fault) {
+  guest_.restore_location(state_.location);
+  guest_.raise_fault(fault);
+  state_.exception = 1;
+  return false;
+}
+
+bool SoftMmu::external(u64 address, ir::Access access) {
+  return fault({.address = address, .access = access, .external = true});
+}
+
+bool SoftMmu::misaligned(u64 address, unsigned size, u8 flags) const {
+  if (!(address & (size - 1))) return false;
+  if (flags & ir::kAligned) return true;
+  return size <= 4 && !guest_.allows_unaligned();
+}
+
+bool SoftMmu::translate(u64 address, ir::Access access, bool user, Target& target) {
+  ir::Fault reason{.address = address, .access = access};
+  target.mapping = {};
+  if (!guest_.walk(address, access, user, target.mapping, reason)) return fault(reason);
+  target.physical = align_down(target.mapping.physical, memory::kPageSize) | (address & (memory::kPageSize - 1));
+  target.range = memory_.find(target.physical);
+  target.attributes = {.secure = target.mapping.secure, .privileged = !user, .debug = false, .cpu = cpu_};
+  if (!target.range) {
+    log_.write(LogItem::guest_errors, "cpu {}: nothing at physical address {:#x} (virtual {:#x})", cpu_, target.physical, address);
+    return external(address, access);
+  }
+  target.host = target.range->ram ? target.range->host(target.physical) : nullptr;
+  return true;
+}
+
+// Both pages of an access; parts[1] counts only where it crosses.
+bool SoftMmu::translate_range(u64 address, unsigned bytes, ir::Access access, u8 flags, std::array<Target, 2>& parts) {
+  const bool user = is_user(flags);
+  const u64 last = address + bytes - 1;
+  if (!translate(address, access, user, parts[0])) return false;
+  if ((address ^ last) >> memory::kPageBits) {
+    const u64 next = align_down(last, memory::kPageSize) & kAddressMask;
+    if (!translate(next, access, user, parts[1])) return false;
+    enter(parts[1], next, access, user);
+  }
+  enter(parts[0], address, access, user);
+  return true;
+}
+
+bool SoftMmu::read_part(const Target& target, u64 address, unsigned size, u64& value) {
+  if (target.host) {
+    value = load_host(target.host, size);
+    return true;
+  }
+  statistics_.device_accesses++;
+  owner_.begin_blocking();
+  const memory::ReadResult result = memory_.read(target.physical, size, target.attributes);
+  owner_.end_blocking();
+  value = result.value;
+  return result.ok || external(address, ir::Access::read);
+}
+
+void SoftMmu::announce(const Target& target, unsigned size) {
+  memory::RamBlock& ram = *target.range->ram;
+  const u64 offset = target.range->ram_offset + (target.physical - target.range->base);
+  if (!(ram.page_flags(offset).load(std::memory_order_relaxed) & memory::kPageHasCode)) return;
+  statistics_.code_stores++;
+  if (tracker_) tracker_->code_written(ram, offset, size);
+}
+
+// To RAM or a device; false: nothing took it.
+bool SoftMmu::put_part(const Target& target, unsigned size, u64 value) {
+  if (target.host) {
+    if (target.range->read_only) return true;
+    store_host(target.host, size, value);
+    announce(target, size);
+    return true;
+  }
+  statistics_.device_accesses++;
+  owner_.begin_blocking();
+  const bool done = memory_.write(target.physical, value, size, target.attributes);
+  owner_.end_blocking();
+  return done;
+}
+
+bool SoftMmu::write_part(const Target& target, u64 address, unsigned size, u64 value) {
+  return put_part(target, size, value) || external(address, ir::Access::write);
+}
+
+// Bytes in memory order. RAM is copied; a device sees words where they are aligned, else bytes.
+bool SoftMmu::read_bytes(const std::array<Target, 2>& parts, u64 address, unsigned bytes, u8* data) {
+  for (unsigned done = 0; done < bytes;) {
+    const u64 at = address + done;
+    const bool second = (address ^ at) >> memory::kPageBits;
+    Target target = parts[second];
+    const u64 skip = second ? at & (memory::kPageSize - 1) : done;
+    target.physical += skip;
+    const unsigned left = static_cast<unsigned>(std::min<u64>(bytes - done, memory::kPageSize - (at & (memory::kPageSize - 1))));
+    if (target.host) {
+      std::memcpy(data + done, target.host + skip, left);
+      done += left;
+      continue;
+    }
+    const unsigned size = !(at & 3) && left >= 4 ? 4 : 1;
+    u64 value = 0;
+    if (!read_part(target, at, size, value)) return false;
+    std::memcpy(data + done, &value, size);
+    done += size;
+  }
+  return true;
+}
+
+bool SoftMmu::write_bytes(const std::array<Target, 2>& parts, u64 address, unsigned bytes, const u8* data, bool may_fault) {
+  for (unsigned done = 0; done < bytes;) {
+    const u64 at = address + done;
+    const bool second = (address ^ at) >> memory::kPageBits;
+    Target target = parts[second];
+    const u64 skip = second ? at & (memory::kPageSize - 1) : done;
+    target.physical += skip;
+    const unsigned left = static_cast<unsigned>(std::min<u64>(bytes - done, memory::kPageSize - (at & (memory::kPageSize - 1))));
+    if (target.host) {
+      if (!target.range->read_only) {
+        std::memcpy(target.host + skip, data + done, left);
+        announce(target, left);
+      }
+      done += left;
+      continue;
+    }
+    const unsigned size = !(at & 3) && left >= 4 ? 4 : 1;
+    u64 value = 0;
+    std::memcpy(&value, data + done, size);
+    if (!put_part(target, size, value) && may_fault) return external(at, ir::Access::write);
+    done += size;
+  }
+  return true;
+}
+
+bool SoftMmu::load(u64 address, unsigned size, u8 flags, ir::Value& value) {
+  address &= kAddressMask;
+  statistics_.slow_loads++;
+  value = {};
+  if (misaligned(address, size, flags)) return fault({.address = address, .access = ir::Access::read, .alignment = true});
+  std::array<Target, 2> parts;
+  if (!translate_range(address, size, ir::Access::read, flags, parts)) return false;
+  const bool within_word = !(address & (std::min(size, 4u) - 1));
+  if (parts[0].mapping.device && !within_word) return fault({.address = address, .access = ir::Access::read, .alignment = true});
+  const bool one_piece = size <= 8 && ((address & (memory::kPageSize - 1)) + size <= memory::kPageSize) && within_word;
+  if (one_piece) {
+    if (!read_part(parts[0], address, size, value.lo)) return false;
+  } else if (!read_bytes(parts, address, size, reinterpret_cast<u8*>(&value))) {
+    return false;
+  }
+  if (flags & ir::kBigEndian) {
+    value.lo = swapped(value.lo, std::min(size, 8u));
+    value.hi = swapped(value.hi, 8);
+  }
+  return true;
+}
+
+bool SoftMmu::store(u64 address, unsigned size, u8 flags, ir::Value value) {
+  address &= kAddressMask;
+  statistics_.slow_stores++;
+  if (misaligned(address, size, flags)) return fault({.address = address, .access = ir::Access::write, .alignment = true});
+  std::array<Target, 2> parts;
+  if (!translate_range(address, size, ir::Access::write, flags, parts)) return false;
+  const bool within_word = !(address & (std::min(size, 4u) - 1));
+  if (parts[0].mapping.device && !within_word) return fault({.address = address, .access = ir::Access::write, .alignment = true});
+  if (flags & ir::kBigEndian) {
+    value.lo = swapped(value.lo, std::min(size, 8u));
+    value.hi = swapped(value.hi, 8);
+  }
+  if (size <= 8 && ((address & (memory::kPageSize - 1)) + size <= memory::kPageSize) && within_word) {
+    return write_part(parts[0], address, size, value.lo);
+  }
+  return write_bytes(parts, address, size, reinterpret_cast<const u8*>(&value), true);
+}
+
+// ---- groups -----------------------------------------------------------------------------------------------------------
+u64 SoftMmu::group_read(u64 address, unsigned bytes, u8 flags) {
+  address &= kAddressMask;
+  bytes = std::min(bytes, ir::kMaxGroup);
+  statistics_.slow_loads++;
+  const bool unaligned = address & 3;
+  const ir::Fault alignment{.address = address, .access = ir::Access::read, .alignment = true};
+  if (unaligned && ((flags & ir::kAligned) || !guest_.allows_unaligned())) return fault(alignment), 0;
+  std::array<Target, 2> parts;
+  if (!translate_range(address, bytes, ir::Access::read, flags, parts)) return 0;
+  if (unaligned && parts[0].mapping.device) return fault(alignment), 0;
+  const bool crosses = (address & (memory::kPageSize - 1)) + bytes > memory::kPageSize;
+  if (parts[0].host && !crosses) return reinterpret_cast<u64>(parts[0].host);
+  if (!read_bytes(parts, address, bytes, read_bounce_.data())) return 0;
+  return reinterpret_cast<u64>(read_bounce_.data());
+}
+
+u64 SoftMmu::group_write(u64 address, unsigned bytes, u8 flags) {
+  address &= kAddressMask;
+  bytes = std::min(bytes, ir::kMaxGroup);
+  statistics_.slow_stores++;
+  const bool unaligned = address & 3;
+  const ir::Fault alignment{.address = address, .access = ir::Access::write, .alignment = true};
+  if (unaligned && ((flags & ir::kAligned) || !guest_.allows_unaligned())) return fault(alignment), 0;
+  if (!translate_range(address, bytes, ir::Access::write, flags, group_.parts)) return 0;
+  const Target& first = group_.parts[0];
+  if (unaligned && first.mapping.device) return fault(alignment), 0;
+  const bool crosses = (address & (memory::kPageSize - 1)) + bytes > memory::kPageSize;
+  if (first.host && !crosses && !first.range->read_only) {
+    const u64 offset = first.range->ram_offset + (first.physical - first.range->base);
+    const u8 page = first.range->ram->page_flags(offset).load(std::memory_order_relaxed);
+    if (!(page & memory::kPageHasCode)) return reinterpret_cast<u64>(first.host);
+  }
+  group_.address = address;
+  group_.bytes = bytes;
+  return reinterpret_cast<u64>(write_bounce_.data());
+}
+
+// A device that refuses a write of the group is ignored here: the fault could not be precise any more.
+void SoftMmu::group_commit(u64 pointer) {
+  if (pointer != reinterpret_cast<u64>(write_bounce_.data()) || !group_.bytes) return;
+  const unsigned bytes = group_.bytes;
+  group_.bytes = 0;
+  write_bytes(group_.parts, group_.address, bytes, write_bounce_.data(), false);
+}
+
+// ---- exclusives: by value, with the host's compare and exchange -----------------------------------------------------------
+bool SoftMmu::load_exclusive(u64 address, unsigned size, u8 flags, u64& value) {
+  address &= kAddressMask;
+  ir::Value loaded;
+  if (!load(address, size, flags | ir::kAligned, loaded)) return false;
+  value = loaded.lo;
+  state_.exclusive_address = address;
+  state_.exclusive_value = loaded.lo;
+  state_.exclusive_size = size;
+  return true;
+}
+
+namespace {
+
+template <typename T>
+bool exchange_host(u8* host, u64 expected, u64 wanted) {
+  T old = static_cast<T>(expected);
+  return __atomic_compare_exchange_n(reinterpret_cast<T*>(host), &old, static_cast<T>(wanted), false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST);
+}
+
+bool exchange_host(u8* host, unsigned size, u64 expected, u64 wanted) {
+  switch (size) {
+    case 1: return exchange_host<u8>(host, expected, wanted);
+    case 2: return exchange_host<u16>(host, expected, wanted);
+    case 4: return exchange_host<u32>(host, expected, wanted);
+    default: return exchange_host<u64>(host, expected, wanted);
+  }
+}
+
+}  // namespace
+
+bool SoftMmu::store_exclusive(u64 address, unsigned size, u8 flags, u64 value, u32& failed) {
+  address &= kAddressMask;
+  const ir::Access write = ir::Access::write;
+  failed = 1;
+  if (address & (size - 1)) return fault({.address = address, .access = write, .alignment = true});
+  const bool armed = state_.exclusive_address == address && state_.exclusive_size == size;
+  state_.exclusive_address = ~u64{0};
+  if (!armed) return true;
+  std::array<Target, 2> parts;
+  if (!translate_range(address, size, write, flags, parts)) return false;
+  u64 expected = state_.exclusive_value;
+  if (flags & ir::kBigEndian) {
+    expected = swapped(expected, size);
+    value = swapped(value, size);
+  }
+  if (!parts[0].host) {  // no monitor there: an ordinary store
+    failed = 0;
+    return write_part(parts[0], address, size, value);
+  }
+  if (parts[0].range->read_only) return true;
+  failed = !exchange_host(parts[0].host, size, expected, value);
+  if (!failed) announce(parts[0], size);
+  return true;
+}
+
+// ---- execution -----------------------------------------------------------------------------------------------------------
+bool SoftMmu::code_page(u64 address, CodePage& page, ir::Fault& fault) {
+  address &= kAddressMask;
+  const bool user = !guest_.privileged();
+  const u64 number = address >> memory::kPageBits;
+  const u32 id = reinterpret_cast<const u32*>(state_.exec_table)[number];
+  for (const Ram& ram : ram_) {
+    if (!id) break;
+    const u64 offset = u64{id - 1 - ram.block->first_page_index} << memory::kPageBits;
+    if (id - 1 < ram.block->first_page_index || offset < ram.offset || offset >= ram.offset + ram.size) continue;
+    page = {id, ram.block, offset, ram.base + (offset - ram.offset), ram.block->data() + offset};
+    return true;
+  }
+  fault = {.address = address, .access = ir::Access::execute};
+  Target target;
+  if (!guest_.walk(address, ir::Access::execute, user, target.mapping, fault)) return false;
+  target.physical = align_down(target.mapping.physical, memory::kPageSize);
+  target.range = memory_.find(target.physical);
+  if (!target.range || !target.range->ram || target.range->end() - target.physical < memory::kPageSize) {
+    fault = {.address = address, .access = ir::Access::execute, .external = true};
+    return false;
+  }
+  target.host = target.range->host(target.physical);
+  const u64 offset = target.range->ram_offset + (target.physical - target.range->base);
+  page = {page_id(*target.range->ram, offset), target.range->ram, offset, target.physical, target.host};
+  enter(target, address, ir::Access::execute, user);
+  return true;
+}
+
+void SoftMmu::raise_fetch_fault(const ir::Fault& fault) { guest_.raise_fault(fault); }
+
+bool SoftMmu::debug_access(u64 address, void* data, u64 size, bool write) {
+  u8* bytes = static_cast<u8*>(data);
+  while (size) {
+    address &= kAddressMask;
+    ir::Mapping mapping;
+    ir::Fault ignored;
+    if (!guest_.walk(address, ir::Access::read, false, mapping, ignored)) return false;
+    const u64 in_page = address & (memory::kPageSize - 1);
+    const u64 physical = align_down(mapping.physical, memory::kPageSize) | in_page;
+    const memory::Range* range = memory_.find(physical);
+    if (!range || !range->ram) return false;
+    const u64 run = std::min<u64>({size, memory::kPageSize - in_page, range->end() - physical});
+    if (write) {
+      if (!memory_.write_bytes(physical, {bytes, run})) return false;
+    } else {
+      std::memcpy(bytes, range->host(physical), run);
+    }
+    bytes += run;
+    address += run;
+    size -= run;
+  }
+  return true;
+}
+
+}  // namespace rhea::accel

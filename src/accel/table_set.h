@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// One set of soft tables (soft_mmu.h) and what is known of its contents.
+#pragma once
+
+#include <bitset>
+
+#include "accel/soft_mmu.h"
+
+namespace rhea::accel {
+
+struct SoftMmu::TableSet {
+  // A chunk is 4 KiB of a table.
+  static constexpr usize kReadChunks = kWriteTable / 4096;
+  static constexpr usize kExecChunks = (kTableSetBytes - kExecTable) / 4096;
+  static constexpr usize kChunks = 2 * kReadChunks + kExecChunks;
+
+  sys::MemoryMap map;
+  bool user = false;
+  u32 index = 0;
+  u64 key = 0;        // user: the whole space word; privileged: its high half
+  u64 space = 0;      // privileged: the low half that the local entries belong to
+  u64 last_use = 0;
+  bool huge = false;  // an entry came from a mapping of more than 2 MiB
+  std::bitset<kChunks> touched;
+  std::bitset<2048> large;       // by 2 MiB of guest addresses: an entry came from a mapping of more than 4 KiB
+  std::vector<u32> local_pages;  // privileged: pages with entries that are not global
+
+  u64* base() const { return reinterpret_cast<u64*>(map.data()); }
+  u64* read() const { return base(); }
+  u64* write() const { return reinterpret_cast<u64*>(map.data() + kWriteTable); }
+  u32* exec() const { return reinterpret_cast<u32*>(map.data() + kExecTable); }
+  void touch_read(u64 page) { touched.set(page / 512); }
+  void touch_write(u64 page) { touched.set(kReadChunks + page / 512); }
+  void touch_exec(u64 page) { touched.set(2 * kReadChunks + page / 1024); }
+};
+
+}  // namespace rhea::accel
