@@ -61,7 +61,25 @@ class SysbusDevice : public Device {
   virtual IrqSink* inputs() { return nullptr; }
   // The network port of a NIC; nullptr for others.
   virtual net::Port* port() { return nullptr; }
+  // A transport (virtio-mmio): whether a device of a bus can be plugged into it now, and plugging it. The machine
+  // keeps owning the device, which outlives neither the transport's use of it nor the machine.
+  virtual bool can_plug(Bus bus) const { return false; }
+  virtual Result<void> plug(Device& device) { return Error("nothing can be plugged in here"); }
 };
+
+// A device on another bus that has a network port (virtio-net).
+class HasPort {
+ public:
+  virtual ~HasPort() = default;
+  virtual net::Port* port() = 0;
+};
+
+// The network port of any device; nullptr if it has none.
+inline net::Port* port_of(Device& device) {
+  if (auto* sysbus = dynamic_cast<SysbusDevice*>(&device)) return sysbus->port();
+  if (auto* other = dynamic_cast<HasPort*>(&device)) return other->port();
+  return nullptr;
+}
 
 struct DeviceType {
   std::string_view name;

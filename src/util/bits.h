@@ -25,6 +25,9 @@ constexpr T with_bits(T value, unsigned low, unsigned count, T field) {
   const T mask = (count >= sizeof(T) * 8 ? ~T{0} : static_cast<T>((T{1} << count) - 1)) << low;
   return (value & ~mask) | ((field << low) & mask);
 }
+// `value` when the condition holds, else 0: for putting flag words together.
+constexpr u32 bits_if(bool condition, u32 value) { return condition ? value : 0; }
+
 // The low `width` bits of value as a signed number.
 constexpr s64 sign_extend(u64 value, unsigned width) {
   const unsigned shift = 64 - width;

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+#include "devices/timer/down_counter.h"
+
+#include <algorithm>
+
+namespace rhea::devices {
+namespace {
+
+// A guest that asks for a periodic interrupt more often than this gets this: the host must keep up.
+constexpr s64 kShortestPeriod = 10'000;
+
+}  // namespace
+
+DownCounter::DownCounter(Clock& clock, u64 hz, unsigned extra, std::function<void()> on_zero)
+    : clock_(clock), rate_(hz), extra_(extra), on_zero_(std::move(on_zero)), timer_(clock.timer([this] {
+        sync();
+        rearm();
+      })) {}
+
+void DownCounter::reset() {
+  timer_->cancel();
+  base_ = 0;
+  value_ = reload_ = 0;
+  mode_ = Mode::one_shot;
+  running_ = notify_ = zero_passed_ = false;
+  rate_.set_divisor(1);
+}
+
+void DownCounter::fields(Visitor& visitor, std::string_view name) {
+  visitor.begin(name, 1);
+  u64 divisor = rate_.divisor();
+  visitor.field("base", base_);
+  visitor.field("value", value_);
+  visitor.field("reload", reload_);
+  visitor.field("extra", extra_);
+  visitor.field("divisor", divisor);
+  visitor.field("mode", mode_);
+  visitor.field("running", running_);
+  visitor.field("notify", notify_);
+  visitor.field("zero_passed", zero_passed_);
+  visitor.end();
+  if (visitor.restoring()) {
+    rate_.set_divisor(divisor);
+    mode_ = mode_ == Mode::periodic ? Mode::periodic : Mode::one_shot;
+    rearm();
+  }
+}
+
+void DownCounter::sync() {
+  if (!running_ || zero_passed_) return;
+  const s64 now = clock_.now();
+  if (rate_.ticks(now - base_) < value_) return;
+  pass_zeros(now);
+  on_zero_();
+}
+
+// At least one zero has passed: moves the base to the last start of a period.
+void DownCounter::pass_zeros(s64 now) {
+  const u64 elapsed = rate_.ticks(now - base_);
+  if (mode_ == Mode::one_shot) {
+    zero_passed_ = true;
+    value_ = 0;
+    base_ = now;
+    return;
+  }
+  const u64 period = reload_ + extra_;
+  if (period == 0) {  // nothing to count: it stands at zero
+    zero_passed_ = true;
+    value_ = 0;
+    base_ = now;
+    return;
+  }
+  // The period starts `extra` ticks after zero, with the reload value; zero is its end.
+  const u64 beyond = (elapsed - value_) % period;
+  base_ = rate_.after(base_, elapsed - beyond);
+  value_ = period;
+}
+
+u64 DownCounter::value() {
+  sync();
+  if (!running_ || zero_passed_) return value_;
+  const u64 left = value_ - std::min(value_, rate_.ticks(clock_.now() - base_));
+  // In a period of reload + extra ticks the first `extra` show zero still.
+  return mode_ == Mode::periodic && left > reload_ && value_ == reload_ + extra_ ? 0 : left;
+}
+
+void DownCounter::set_value(u64 value) {
+  sync();
+  value_ = value;
+  base_ = clock_.now();
+  zero_passed_ = false;
+  rearm();
+}
+
+void DownCounter::set_reload(u64 reload, unsigned extra) {
+  sync();
+  reload_ = reload;
+  extra_ = extra;
+}
+
+void DownCounter::set_mode(Mode mode) {
+  if (mode == mode_) return;
+  const u64 now = value();
+  mode_ = mode;
+  if (!zero_passed_ || mode == Mode::periodic) set_value(now);
+}
+
+void DownCounter::set_divisor(u64 divisor) {
+  if (divisor == rate_.divisor()) return;
+  const u64 now = value();
+  const bool at_zero = zero_passed_;
+  rate_.set_divisor(divisor);
+  set_value(now);
+  zero_passed_ = at_zero;
+  rearm();
+}
+
+void DownCounter::set_running(bool running) {
+  if (running == running_) return;
+  const u64 now = value();
+  running_ = running;
+  value_ = now;
+  base_ = clock_.now();
+  // A one-shot that is started at zero has nothing to count.
+  zero_passed_ = running && now == 0 && mode_ == Mode::one_shot;
+  rearm();
+}
+
+void DownCounter::set_notify(bool notify) {
+  if (notify == notify_) return;
+  sync();
+  notify_ = notify;
+  rearm();
+}
+
+void DownCounter::rearm() {
+  if (!running_ || !notify_ || zero_passed_) {
+    timer_->cancel();
+    return;
+  }
+  s64 deadline = rate_.after(base_, value_);
+  if (mode_ == Mode::periodic) {
+    const s64 now = clock_.now();
+    if (rate_.nanoseconds(reload_ + extra_) < kShortestPeriod) deadline = std::max(deadline, now + kShortestPeriod);
+  }
+  timer_->arm(deadline);
+}
+
+}  // namespace rhea::devices

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// A counter that counts down to zero, then stops, reloads, or wraps: the heart of the SP804, the MPCore's private
+// timers and watchdogs, and the LAN9118's general purpose timer.
+//
+// Nothing runs while it counts: its value is computed from the clock when it is asked for. A host timer is armed
+// only while `notify` is on, that is, while somebody waits for zero (an interrupt is enabled); otherwise a zero
+// that has passed is noticed at the next access.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "core/clock.h"
+#include "core/snapshot.h"
+#include "devices/timer/tick_rate.h"
+
+namespace rhea::devices {
+
+class DownCounter {
+ public:
+  // After zero: stop there; or start again from the reload value, `extra` ticks later (a counter that shows zero
+  // for one tick has a period of reload + 1: extra is 1).
+  enum class Mode : u8 { one_shot, periodic };
+
+  // `on_zero` is called once for each zero, or once for several that passed unnoticed.
+  DownCounter(Clock& clock, u64 hz, unsigned extra, std::function<void()> on_zero);
+
+  void reset();
+  void fields(Visitor& visitor, std::string_view name);
+
+  bool running() const { return running_; }
+  u64 value();                // now
+  void set_value(u64 value);  // goes on from there
+  void set_reload(u64 reload) { set_reload(reload, extra_); }
+  void set_reload(u64 reload, unsigned extra);
+  void set_mode(Mode mode);
+  void set_divisor(u64 divisor);
+  void set_running(bool running);
+  void set_notify(bool notify);
+  // Notices zeros that have passed.
+  void sync();
+
+ private:
+  void rearm();
+  void pass_zeros(s64 now);
+
+  Clock& clock_;
+  TickRate rate_;
+  unsigned extra_;
+  std::function<void()> on_zero_;
+  std::unique_ptr<Timer> timer_;
+  // While it runs: `value_` was the value at `base_`. While it stands: `value_` is the value.
+  s64 base_ = 0;
+  u64 value_ = 0;
+  u64 reload_ = 0;
+  Mode mode_ = Mode::one_shot;
+  bool running_ = false;
+  bool notify_ = false;
+  bool zero_passed_ = false;  // a one-shot has been to zero, or stands there
+};
+
+}  // namespace rhea::devices
