@@ -28,11 +28,16 @@ struct BoardDevice {
   u8 slot_index = 0;
   u64 size = 0;                        // for ram and absent rows
   std::string_view properties = {};    // "name=value,name=value"
-  // Device tree: node name without address (empty: no node), compatible strings separated by commas-in-order '|',
-  // more properties as name=cell,cell;name="text" (see fdt.cpp).
-  std::string_view fdt_node = {};
-  std::string_view fdt_compatible = {};
-  std::string_view fdt_extra = {};
+  // Its node in the device tree that is made from this table: the path (empty: none) and what the node has besides
+  // `reg` (the windows) and `interrupts` (the controller's inputs), in the grammar of machine/fdt.h.
+  std::string_view fdt_path = {};
+  std::string_view fdt = {};
+};
+
+// A node of the device tree that is no device of the table: clocks, buses, regulators.
+struct BoardNode {
+  std::string_view path;
+  std::string_view properties;
 };
 
 struct Board {
@@ -51,8 +56,10 @@ struct Board {
   std::span<const std::string_view> nic_models = {};  // the first is the default
   u64 secondary_boot = 0;                   // where the stub for the other CPUs goes
   u64 secondary_flags = 0;                  // register that holds their entry
-  std::string_view fdt_compatible = {};     // root node's, '|' separated
-  std::string_view fdt_model = {};
+  std::string_view fdt_root = {};           // properties of the device tree's root
+  std::span<const BoardNode> fdt_nodes = {};
+  std::string_view fdt_cpu = {};            // properties of each CPU's node
+  std::string_view fdt_board_match = {};    // a `compatible` string that each device tree of this board has
 };
 
 // All boards, and by name or alias (nullptr if there is none).

@@ -6,6 +6,7 @@
 // on those loops, fills in a MachineConfig, calls build(), then run(), which returns the exit status.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -107,6 +108,7 @@ class Machine {
   const MachineConfig& config() const { return config_; }
   accel::Engine& engine() { return *engine_; }
   memory::AddressSpace& memory() { return *memory_; }
+  devices::MachineRequests& requests();
   const std::vector<std::unique_ptr<DeviceNode>>& devices() const { return nodes_; }
   // NIC ports in order, for `info network`.
   std::vector<net::Port*> nic_ports();
@@ -131,7 +133,7 @@ class Machine {
   std::unique_ptr<memory::AddressSpace> memory_;
   std::vector<std::unique_ptr<DeviceNode>> nodes_;
   std::unique_ptr<accel::Engine> engine_;
-  std::function<void()> reload_;  // puts the guest's files into RAM again, at a reset
+  std::function<Result<void>()> reload_;  // puts the guest's files into RAM again, at a reset
   std::vector<std::string> warnings_;
   std::vector<std::function<void(RunState)>> observers_;
   RunState state_ = RunState::prelaunch;

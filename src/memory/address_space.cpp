@@ -30,9 +30,9 @@ void overlay(std::vector<Range>& ranges, const Range& added) {
       left.size = added.base - old.base;
       result.push_back(left);
     }
-    if (added.end() < old.end() && old.ram) {
+    if (added.end() < old.end()) {
       Range right = old;
-      right.ram_offset += added.end() - old.base;
+      (old.ram ? right.ram_offset : right.device_offset) += added.end() - old.base;
       right.size = old.end() - added.end();
       right.base = added.end();
       result.push_back(right);
@@ -124,7 +124,7 @@ ReadResult AddressSpace::read(u64 address, unsigned size, const Attributes& attr
   }
   std::unique_lock<std::recursive_mutex> lock;
   if (range->lock) lock = std::unique_lock(*range->lock);
-  return range->device->read(address - range->base, size, attributes);
+  return range->device->read(address - range->base + range->device_offset, size, attributes);
 }
 
 bool AddressSpace::write(u64 address, u64 value, unsigned size, const Attributes& attributes) {
@@ -141,7 +141,7 @@ bool AddressSpace::write(u64 address, u64 value, unsigned size, const Attributes
   }
   std::unique_lock<std::recursive_mutex> lock;
   if (range->lock) lock = std::unique_lock(*range->lock);
-  return range->device->write(address - range->base, value, size, attributes);
+  return range->device->write(address - range->base + range->device_offset, value, size, attributes);
 }
 
 namespace {

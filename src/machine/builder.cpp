@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+// Order: limits of the board; the engine, whose clock and pins devices need; RAM; the rows of the board's table;
+// devices of the command line, plugged into the slots that the rows gave; then the guest's files (builder_boot.cpp).
+#include "machine/builder.h"
+
+#include <algorithm>
+
+#include "util/text.h"
+
+namespace rhea::machine {
+
+namespace {
+
+constexpr u64 kFirstMac = 0x525400123456;
+
+std::vector<PropertyText> parse_row_properties(std::string_view text) {
+  std::vector<PropertyText> list;
+  if (text.empty()) return list;
+  for (const std::string& item : split(text, ',')) {
+    const usize equals = item.find('=');
+    list.emplace_back(item.substr(0, equals), item.substr(equals + 1));
+  }
+  return list;
+}
+
+}  // namespace
+
+Builder::Builder(Machine& machine, const MachineConfig& config)
+    : machine_(machine), config_(config), board_(*config.board),
+      ram_size_(config.ram_size ? config.ram_size : config.board->default_ram) {}
+
+Result<void> Builder::build() {
+  RHEA_TRY(check_board_limits());
+  plan_nics();
+  RHEA_TRY(make_engine());
+  machine_.memory_->begin();
+  Result<void> added = [&]() -> Result<void> {
+    RHEA_TRY(add_board_rows());
+    return add_ram(board_.ram_base, ram_size_, std::string(board_.name) + ".highmem");
+  }();
+  machine_.memory_->commit();
+  RHEA_TRY(std::move(added));
+  RHEA_TRY(add_plugged());
+  return load_files();
+}
+
+Result<void> Builder::check_board_limits() {
+  const std::string cpu = config_.cpu.empty() ? std::string(board_.default_cpu) : config_.cpu;
+  if (std::find(board_.cpus.begin(), board_.cpus.end(), cpu) == board_.cpus.end())
+    return Error("{}", board_.wrong_cpu_message);
+  if (config_.cpus > board_.max_cpus)
+    return Error("Invalid SMP CPUs {}. The max CPUs supported by machine '{}' is {}", config_.cpus, board_.name, board_.max_cpus);
+  if (config_.cpus < board_.min_cpus)
+    return Error("Invalid SMP CPUs {}. The min CPUs supported by machine '{}' is {}", config_.cpus, board_.name, board_.min_cpus);
+  if (ram_size_ > board_.max_ram) return Error("{}", board_.too_much_ram_message);
+  constexpr u64 kLeastRam = u64{1} << 20;
+  if (ram_size_ < kLeastRam || ram_size_ % memory::kPageSize)
+    return Error("RAM of {} bytes: {} takes a multiple of 4 KiB from 1 MiB to {} MiB", ram_size_, board_.name, board_.max_ram >> 20);
+  return {};
+}
+
+// NICs that the board has no place for become devices on its virtio slots.
+void Builder::plan_nics() {
+  plugged_ = config_.devices;
+  const usize places = static_cast<usize>(std::count_if(board_.devices.begin(), board_.devices.end(),
+                                                        [](const BoardDevice& row) { return row.slot == Slot::nic; }));
+  for (const NicConfig& nic : config_.nics) {
+    if (nic.mac) macs_.push_back(nic.mac);
+    const bool on_board = nic.model.empty() || nic.model == board_.nic_models.front();
+    if (on_board && board_nics_.size() < places) {
+      board_nics_.push_back(nic);
+      continue;
+    }
+    if (on_board)
+      warn(fmt::format("note: {} has {} on-board NIC ({}): this further one is a virtio-net-device", board_.name, places,
+                       board_.nic_models.front()));
+    DeviceConfig device{.type = on_board ? "virtio-net-device" : nic.model, .id = nic.id, .netdev = nic.netdev};
+    if (nic.mac) device.properties.emplace_back("mac", format_mac(nic.mac));
+    plugged_.push_back(std::move(device));
+  }
+  for (const DeviceConfig& device : plugged_)
+    for (const auto& [name, value] : device.properties)
+      if (name == "mac")
+        if (const auto mac = parse_mac(value); mac.ok()) macs_.push_back(*mac);
+}
+
+u64 Builder::next_mac() {
+  u64 mac = kFirstMac;
+  while (std::find(macs_.begin(), macs_.end(), mac) != macs_.end()) mac = (mac & ~u64{0xff}) | ((mac + 1) & 0xff);
+  macs_.push_back(mac);
+  return mac;
+}
+
+Result<void> Builder::make_engine() {
+  const accel::CpuConfig cpus{.model = config_.cpu.empty() ? std::string(board_.default_cpu) : config_.cpu,
+                              .reset_pc = 0,
+                              .private_base = board_.private_base,
+                              .count = config_.cpus};
+  machine_.engine_ = RHEA_TRY(accel::create_engine(config_.accel, cpus, *machine_.memory_, machine_.loop(), machine_.log_));
+  return {};
+}
+
+Result<void> Builder::add_ram(u64 base, u64 size, const std::string& name) {
+  auto block = memory::RamBlock::create(name, size);
+  if (!block.ok()) return Error("cannot get RAM for the guest: {}", block.error().message());
+  (*block)->first_page_index = next_page_index_;
+  next_page_index_ += static_cast<u32>(size >> memory::kPageBits);
+  machine_.memory_->add_ram(base, **block, 0, size, false, name);
+  machine_.ram_.push_back(block.take());
+  return {};
+}
+
+Result<void> Builder::add_board_rows() {
+  for (const BoardDevice& row : board_.devices) RHEA_TRY(add_row(row));
+  return {};
+}
+
+Result<void> Builder::add_row(const BoardDevice& row) {
+  if (row.type == "ram") return add_ram(row.bases[0], row.size, std::string(row.name));
+  NewDevice wanted{.id = std::string(row.name), .properties = parse_row_properties(row.properties)};
+  if (row.type == "absent") {
+    wanted.type = devices::find_device_type("unimplemented-device");
+    wanted.properties = {{"name", std::string(row.name)}, {"size", fmt::format("{}", row.size)}};
+  } else {
+    wanted.type = devices::find_device_type(row.type);
+  }
+  if (!wanted.type) return Error("board {}: there is no device type '{}'", board_.name, row.type);
+  if (row.slot == Slot::nic) {
+    if (row.slot_index >= board_nics_.size()) return {};
+    const NicConfig& nic = board_nics_[row.slot_index];
+    if (!nic.id.empty()) wanted.id = nic.id;
+    wanted.netdev = nic.netdev;
+    wanted.mac = nic.mac ? nic.mac : next_mac();
+  }
+  if (row.slot == Slot::serial && row.slot_index < config_.serials.size()) wanted.chardev = config_.serials[row.slot_index];
+  for (const BoardIrq& irq : row.irqs) {
+    if (irq.kind == BoardIrq::cpu_pins) {
+      for (unsigned cpu = 0; cpu < config_.cpus; ++cpu) {
+        wanted.lines.emplace_back(machine_.engine_->cpu(cpu).pins(), accel::kPinIrq);
+        wanted.lines.emplace_back(machine_.engine_->cpu(cpu).pins(), accel::kPinFiq);
+      }
+    } else {
+      wanted.lines.push_back(RHEA_TRY(line(irq)));
+    }
+  }
+  DeviceNode* node = RHEA_TRY(create(wanted));
+  auto* device = dynamic_cast<devices::SysbusDevice*>(node->device.get());
+  if (!device) return Error("board {}: {} is no device of the system bus", board_.name, row.type);
+  if (!interrupt_controller_ && device->inputs()) interrupt_controller_ = device;
+  if (row.slot == Slot::virtio) virtio_slots_.push_back(device);
+  const auto windows = device->windows();
+  for (usize i = 0; i < windows.size() && i < row.bases.size(); ++i) {
+    machine_.memory_->add_device(row.bases[i], windows[i].size, *windows[i].handler,
+                                 windows[i].own_lock ? nullptr : &machine_.loop().lock(), windows[i].name);
+    node->windows.emplace_back(row.bases[i], windows[i].size);
+  }
+  return {};
+}
+
+Result<IrqLine> Builder::line(const BoardIrq& irq) {
+  if (!interrupt_controller_) return Error("board {}: an interrupt before its controller", board_.name);
+  return IrqLine(*interrupt_controller_->inputs(), irq.input);
+}
+
+Result<void> Builder::apply_properties(DeviceNode& node, const NewDevice& wanted) {
+  const auto& table = wanted.type->properties;
+  for (const auto& [type, property] : config_.globals)
+    if (type == wanted.type->name)
+      RHEA_TRY(set_property(table, wanted.type->name, node.config.get(), property.first, property.second));
+  for (const auto& [name, value] : wanted.properties)
+    RHEA_TRY(set_property(table, wanted.type->name, node.config.get(), name, value));
+  if (find_property(table, "mac")) {
+    const bool given = std::any_of(wanted.properties.begin(), wanted.properties.end(), [](const auto& p) { return p.first == "mac"; });
+    if (!given) {
+      const u64 mac = wanted.mac ? wanted.mac : next_mac();
+      RHEA_TRY(set_property(table, wanted.type->name, node.config.get(), "mac", format_mac(mac)));
+    }
+  }
+  return {};
+}
+
+Result<DeviceNode*> Builder::create(const NewDevice& wanted) {
+  auto node = std::make_unique<DeviceNode>();
+  node->type = wanted.type;
+  node->id = wanted.id;
+  node->bus = "main-system-bus";
+  if (wanted.type->make_config) node->config = wanted.type->make_config();
+  RHEA_TRY(apply_properties(*node, wanted));
+  const std::string name = wanted.type->category == Category::network && wanted.id == wanted.type->name
+                               ? fmt::format("{}.{}", wanted.type->name, used_names_[std::string(wanted.type->name)]++)
+                               : wanted.id;
+  devices::DeviceContext context{.id = name,
+                                 .memory = *machine_.memory_,
+                                 .loop = machine_.loop(),
+                                 .net_loop = machine_.net_loop(),
+                                 .clock = machine_.engine_->virtual_clock(),
+                                 .host_clock = *machine_.host_clock_,
+                                 .log = machine_.log_,
+                                 .machine = machine_.requests(),
+                                 .irqs = wanted.lines,
+                                 .cpus = config_.cpus,
+                                 .ram_size = ram_size_,
+                                 .chardev = wanted.chardev,
+                                 .netdev = wanted.netdev};
+  node->device = RHEA_TRY(wanted.type->create(context, node->config.get()));
+  machine_.nodes_.push_back(std::move(node));
+  return machine_.nodes_.back().get();
+}
+
+Result<void> Builder::add_plugged() {
+  for (const DeviceConfig& config : plugged_) {
+    NewDevice wanted{.type = devices::find_device_type(config.type), .id = config.id.empty() ? config.type : config.id,
+                     .properties = config.properties, .chardev = config.chardev, .netdev = config.netdev};
+    if (!wanted.type) return Error("'{}' is not a valid device model name", config.type);
+    if (wanted.type->bus == Bus::sysbus) return Error("Parameter 'driver' expects a pluggable device type");
+    const auto free = std::find_if(virtio_slots_.rbegin(), virtio_slots_.rend(),
+                                   [&](devices::SysbusDevice* slot) { return slot->can_plug(wanted.type->bus); });
+    if (free == virtio_slots_.rend())
+      return Error("No '{}' bus found for device '{}'{}", bus_name(wanted.type->bus), config.type,
+                   wanted.type->bus == Bus::virtio ? fmt::format(": all {} virtio slots of {} are taken", virtio_slots_.size(), board_.name) : "");
+    DeviceNode* node = RHEA_TRY(create(wanted));
+    node->bus = fmt::format("virtio-mmio-bus.{}", virtio_slots_.rend() - free - 1);
+    RHEA_TRY((*free)->plug(*node->device));
+  }
+  return {};
+}
+
+}  // namespace rhea::machine

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// Walks a board's table and a configuration and makes a machine of them.
+#pragma once
+
+#include "loader/blob.h"
+#include "loader/kernel.h"
+#include "machine/board_tree.h"
+#include "machine/machine.h"
+
+namespace rhea::machine {
+
+class Builder {
+ public:
+  Builder(Machine& machine, const MachineConfig& config);
+  Result<void> build();
+
+ private:
+  struct NewDevice {
+    const devices::DeviceType* type = nullptr;
+    std::string id;
+    std::vector<PropertyText> properties;
+    std::vector<IrqLine> lines;
+    chardev::Backend* chardev = nullptr;
+    net::Port* netdev = nullptr;
+    u64 mac = 0;
+  };
+
+  Result<void> check_board_limits();
+  void plan_nics();
+  Result<void> make_engine();
+  Result<void> add_ram(u64 base, u64 size, const std::string& name);
+  Result<void> add_board_rows();
+  Result<void> add_row(const BoardDevice& row);
+  Result<void> add_plugged();
+  Result<DeviceNode*> create(const NewDevice& wanted);
+  Result<void> apply_properties(DeviceNode& node, const NewDevice& wanted);
+  Result<IrqLine> line(const BoardIrq& irq);
+  u64 next_mac();
+
+  Result<void> load_files();
+  Result<void> load_initrd(TreeInputs& inputs);
+  Result<void> prepare_boot(const loader::Kernel& kernel, TreeInputs& inputs);
+  Result<std::vector<u8>> device_tree(const loader::Kernel* kernel, const TreeInputs& inputs);
+  TreeInputs tree_inputs() const;
+  void warn(std::string text) { machine_.warnings_.push_back(std::move(text)); }
+
+  Machine& machine_;
+  const MachineConfig& config_;
+  const Board& board_;
+  u64 ram_size_;
+  std::vector<NicConfig> board_nics_;
+  std::vector<DeviceConfig> plugged_;
+  std::vector<u64> macs_;
+  devices::SysbusDevice* interrupt_controller_ = nullptr;
+  std::vector<devices::SysbusDevice*> virtio_slots_;
+  u32 next_page_index_ = 0;
+  std::map<std::string, unsigned> used_names_;
+  std::shared_ptr<loader::BlobList> blobs_ = std::make_shared<loader::BlobList>();
+};
+
+}  // namespace rhea::machine
