@@ -152,11 +152,10 @@ class Emulator:
 
     def run(self, command, timeout=60):
         """Run a command in the guest's shell: (exit status, what it printed)."""
-        self.send(f'echo @@$((1+1))@; {command}\necho @@$?@@\n' if "\n" in command
-                  else f'echo @@$((1+1))@; {command}; echo @@$?@@\n')
-        self.expect(r"@@2@\r?\n", timeout)
+        self.send(f"echo @@$((1+1))@; {command}; echo @@$?@@\n")
+        self.expect(r"@@2@\r*\n", timeout)
         start = self.position
-        end = self.expect(r"@@(\d+)@@\r?\n", timeout)
+        end = self.expect(r"@@(\d+)@@\r*\n", timeout)
         self.expect(PROMPT, timeout)
         return int(end[1]), plain(self.text[start:end.start()])
 
