@@ -190,7 +190,8 @@ u8 Gic::group_mask(unsigned cpu, bool group1) {
 bool Gic::can_preempt(unsigned cpu, const Best& best) {
   if (best.id == kSpurious || best.priority >= interfaces_[cpu].mask) return false;
   const u8 running = running_priority(cpu);
-  return running == kIdle || (best.priority & group_mask(cpu, best.group1)) < running;
+  const u8 mask = group_mask(cpu, best.group1);
+  return running == kIdle || (best.priority & mask) < (running & mask);
 }
 
 void Gic::update() {
