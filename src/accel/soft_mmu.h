@@ -106,8 +106,9 @@ class SoftMmu {
   void flush_all();
   void flush_space(u64 space);
   void flush_page(u64 space, u64 address, bool all_spaces);
-  // Space or privilege may have changed: sets the tables in the state header.
+  // The space (or the privilege alone) may have changed: sets the tables in the state header.
   void update_space();
+  void update_space_tables();
 
   // Debugger's accesses: no faults, no side effects, no devices.
   bool debug_access(u64 address, void* data, u64 size, bool write);

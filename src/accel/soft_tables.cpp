@@ -105,9 +105,13 @@ void SoftMmu::update_space() {
     privileged_set_->space = static_cast<u32>(space);
   }
   clock_++;
-  u64* empty = reinterpret_cast<u64*>(empty_.data());
   if (user_set_) user_set_->last_use = clock_;
   if (privileged_set_) privileged_set_->last_use = clock_;
+  update_space_tables();
+}
+
+void SoftMmu::update_space_tables() {
+  u64* empty = reinterpret_cast<u64*>(empty_.data());
   state_.user_read_table = user_set_ ? user_set_->base() : empty;
   TableSet* now = guest_.privileged() ? privileged_set_ : user_set_;
   state_.read_table = now ? now->base() : empty;

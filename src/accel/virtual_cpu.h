@@ -79,7 +79,7 @@ class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, p
   int thread_id() const override { return thread_id_.load(std::memory_order_relaxed); }
   bool halted() const override { return asleep_.load(std::memory_order_relaxed); }
   u64 pc() const override;
-  std::string registers_text() const override { return guest_cpu_->registers_text(); }
+  std::string registers_text() const override;
   bool register_value(std::string_view name, u64& value) const override;
   bool read_virtual(u64 address, std::span<u8> data) const override;
   bool write_virtual(u64 address, std::span<const u8> data) override;
@@ -124,6 +124,7 @@ class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, p
   void kick(u32 poll_bits);
   void reset();
   void queue_flush_all();
+  void set_thread_id(int id) { thread_id_.store(id, std::memory_order_relaxed); }
   bool flush_pending() const { return flush_pending_.load(std::memory_order_seq_cst); }
   std::atomic<u64> instructions{0};  // retired, with icount
 
@@ -141,6 +142,7 @@ class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, p
   void set_irq(unsigned input, bool level) override;
   void apply(const Flush& flush);
   void broadcast(const Flush& flush, bool all_cpus);
+  void queue(const Flush& flush);
   void take_flushes();
   void write_block_log();
 
@@ -160,6 +162,7 @@ class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, p
   std::atomic<bool> event_{false};          // WFE's event register
   std::atomic<int> thread_id_{0};
   Sleep sleep_ = Sleep::no;
+  s64 event_wait_ = 1;                      // ms
   std::mutex sleep_mutex_;
   std::condition_variable sleep_condition_;
   std::atomic<bool> flush_pending_{false};
