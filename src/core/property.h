@@ -26,6 +26,7 @@ struct Property {
   // Parse into / print from the config structure that the table belongs to.
   Result<void> (*set)(void* config, PropertyKind kind, std::string_view text);
   std::string (*get)(const void* config, PropertyKind kind);
+  std::string_view type_name = "str";  // as `X,help` prints it: "bool", "uint16", "size", "str"
 };
 
 // Conversions shared by every table. MACs are numbers of 48 bits, the first byte highest; 0 is "not given".
@@ -44,6 +45,20 @@ struct MemberOf<T C::*> {
   using Class = C;
   using Type = T;
 };
+}  // namespace detail
+
+namespace detail {
+template <typename T>
+constexpr std::string_view type_name_of(PropertyKind kind) {
+  if constexpr (std::is_same_v<T, std::string>) return "str";
+  switch (kind) {
+    case PropertyKind::boolean: return "bool";
+    case PropertyKind::size: return "size";
+    case PropertyKind::number: break;
+    default: return "str";
+  }
+  return sizeof(T) == 1 ? "uint8" : sizeof(T) == 2 ? "uint16" : sizeof(T) == 4 ? "uint32" : "uint64";
+}
 }  // namespace detail
 
 template <auto Member>
@@ -65,7 +80,8 @@ constexpr Property property(std::string_view name, PropertyKind kind, std::strin
         const Type& member = static_cast<const Class*>(config)->*Member;
         if constexpr (std::is_same_v<Type, std::string>) return member;
         else return print_property_number(k, static_cast<u64>(member));
-      }};
+      },
+      detail::type_name_of<Type>(kind)};
 }
 
 // Finds a row; nullptr if there is none.
