@@ -7,9 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "accel/arm_cpu.h"
-#include "accel/accel.h"
-#include "accel/block_runner.h"
+#include "accel/engine_parts.h"
 #include "accel/run_control.h"
 #include "accel/virtual_clock.h"
 #include "accel/virtual_cpu.h"
@@ -82,15 +80,13 @@ class EngineImpl final : public Engine, private memory::Listener {
     control_.single_thread = options_.icount;
   }
 
-  Result<void> create(const CpuConfig& config) {
+  Result<void> create(const EngineParts& parts) {
     if (options_.icount && !options_.trace_file.empty()) trace_ = RHEA_TRY(Trace::open(options_.trace_file));
     number_ram();
     const RunnerContext context{options_, memory_, log_};
-    if (options_.engine == "interp") runner_ = make_interpreter(context);
-    else if (options_.engine == "tcg") runner_ = RHEA_TRY(make_translator(context));
-    else return Error("engine '{}' is unknown: 'tcg' (the translator) or 'interp' (the interpreter)", options_.engine);
-    for (unsigned i = 0; i < config.count; i++) {
-      std::unique_ptr<GuestCpu> guest = RHEA_TRY(make_arm_cpu(config, i, log_));
+    runner_ = RHEA_TRY(parts.make_runner(context));
+    for (unsigned i = 0; i < parts.cpus; i++) {
+      std::unique_ptr<GuestCpu> guest = RHEA_TRY(parts.make_cpu(i));
       cpus_.push_back(std::make_unique<VirtualCpu>(i, std::move(guest), memory_, control_, *runner_, options_, log_));
     }
     reset();
@@ -245,26 +241,13 @@ std::string EngineImpl::statistics() const {
   return text;
 }
 
-constexpr Switch kSwitches[] = {
-    {"chain", &Options::chain, "blocks jump to each other directly"},
-    {"ibtc", &Options::ibtc, "indirect jumps are looked up in generated code"},
-    {"pin", &Options::pin, "guest registers stay in host registers across blocks"},
-    {"lazy-flags", &Options::lazy_flags, "condition flags are computed only where they are read"},
-    {"group", &Options::group, "one lookup for a run of accesses (LDM, STM)"},
-    {"inline-fp", &Options::inline_fp, "floating point and vectors without calls"},
-    {"tables", &Options::tables, "soft tables; off: every access is translated anew"},
-    {"passes", &Options::passes, "passes over the IR"},
-};
-
 }  // namespace
 
-std::span<const Switch> switches() { return kSwitches; }
-
-Result<std::unique_ptr<Engine>> create_engine(const Options& options, const CpuConfig& cpus, memory::AddressSpace& memory,
+Result<std::unique_ptr<Engine>> create_engine(const Options& options, const EngineParts& parts, memory::AddressSpace& memory,
                                               EventLoop& loop, Log& log) {
-  if (cpus.count == 0) return Error("0 CPUs: a machine has at least one");
+  if (parts.cpus == 0) return Error("0 CPUs: a machine has at least one");
   auto engine = std::make_unique<EngineImpl>(options, memory, loop, log);
-  RHEA_TRY(engine->create(cpus));
+  RHEA_TRY(engine->create(parts));
   return std::unique_ptr<Engine>(std::move(engine));
 }
 

@@ -127,6 +127,8 @@ class EngineHooks {
   // Guest-virtual access by a helper, as generated code would make it. False: a fault was raised (exception set).
   virtual bool read_memory(u64 address, unsigned size, u8 mem_flags, u64& value) = 0;
   virtual bool write_memory(u64 address, unsigned size, u8 mem_flags, u64 value) = 0;
+  // The machine's virtual time in ns: what a guest's cycle counters count.
+  virtual s64 virtual_time() const { return 0; }
   // Cumulative FP flags: brings StateHeader::fp_flags up to date; and after a change of the FP control word.
   virtual void sync_fp_flags() = 0;
 };

@@ -21,7 +21,7 @@ class Liveness {
   void step(Inst& inst) {
     switch (inst.op) {
       case Op::SetFlags: case Op::SetFlagsImage: case Op::SetCarry: return write(inst);
-      case Op::GetFlags: live_ |= inst.aux ? inst.aux : kFlagNZCV; return;
+      case Op::GetFlags: live_ |= inst.aux ? inst.aux : u8{kFlagNZCV}; return;
       case Op::GetCarry: live_ |= kFlagC; return;
       case Op::TestCond: live_ |= flags_read(static_cast<Cond>(inst.aux & 15)); return;
       case Op::Label: at_label_[inst.imm] = live_; return;

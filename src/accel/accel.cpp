@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#include "accel/accel.h"
+
+#include "accel/arm_cpu.h"
+#include "accel/engine_parts.h"
+
+namespace rhea::accel {
+
+namespace {
+
+constexpr Switch kSwitches[] = {
+    {"chain", &Options::chain, "blocks jump to each other directly"},
+    {"ibtc", &Options::ibtc, "indirect jumps are looked up in generated code"},
+    {"pin", &Options::pin, "guest registers stay in host registers across blocks"},
+    {"lazy-flags", &Options::lazy_flags, "condition flags are computed only where they are read"},
+    {"group", &Options::group, "one lookup for a run of accesses (LDM, STM)"},
+    {"inline-fp", &Options::inline_fp, "floating point and vectors without calls"},
+    {"tables", &Options::tables, "soft tables; off: every access is translated anew"},
+    {"passes", &Options::passes, "passes over the IR"},
+};
+
+Result<std::unique_ptr<BlockRunner>> make_runner(const Options& options, const RunnerContext& context) {
+  if (options.engine == "interp") return make_interpreter(context);
+  if (options.engine == "tcg") return make_translator(context);
+  return Error("engine '{}' is unknown: there are 'tcg' (the translator) and 'interp' (the interpreter)", options.engine);
+}
+
+}  // namespace
+
+std::span<const Switch> switches() { return kSwitches; }
+
+Result<std::unique_ptr<Engine>> create_engine(const Options& options, const CpuConfig& cpus, memory::AddressSpace& memory,
+                                              EventLoop& loop, Log& log) {
+  EngineParts parts;
+  parts.cpus = cpus.count;
+  parts.make_cpu = [&](unsigned index) { return make_arm_cpu(cpus, index, log); };
+  parts.make_runner = [&](const RunnerContext& context) { return make_runner(options, context); };
+  return create_engine(options, parts, memory, loop, log);
+}
+
+}  // namespace rhea::accel

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// Guest code for Guest::translate: the block's page and, where a block may reach it, the next one. Both are looked up
+// beforehand, so that reading takes no lock and enters no device.
+#pragma once
+
+#include <cstring>
+
+#include "accel/virtual_cpu.h"
+
+namespace rhea::accel {
+
+class PageReader final : public ir::CodeReader {
+ public:
+  // False: the first instruction cannot be fetched; fault() says why.
+  bool open(VirtualCpu& cpu, u64 pc, unsigned max_bytes) {
+    pc_ = pc;
+    second_.id = 0;
+    if (!cpu.mmu().code_page(pc, first_, fault_)) return false;
+    const u64 in_page = pc & (memory::kPageSize - 1);
+    if (in_page + max_bytes > memory::kPageSize) {
+      const u64 next = (pc - in_page + memory::kPageSize) & 0xffffffff;
+      ir::Fault ignored;
+      // A page that cannot be executed ends the block; if it is in the middle of the first instruction, the fault is
+      // that of the second half.
+      if (!cpu.mmu().code_page(next, second_, ignored)) {
+        second_.id = 0;
+        second_fault_ = ignored;
+      }
+    }
+    return true;
+  }
+
+  bool fetch16(u64 address, u16& value) override {
+    address &= 0xffffffff;
+    const bool beyond = (address ^ pc_) >> memory::kPageBits;
+    const CodePage& page = beyond ? second_ : first_;
+    if (!page.id) {
+      fault_ = second_fault_;
+      return false;
+    }
+    used_second_ = used_second_ || beyond;
+    std::memcpy(&value, page.host + (address & (memory::kPageSize - 1)), 2);
+    return true;
+  }
+
+  const CodePage& first() const { return first_; }
+  const CodePage& second() const { return second_; }  // id 0: none
+  bool used_second() const { return used_second_; }
+  const ir::Fault& fault() const { return fault_; }
+
+ private:
+  u64 pc_ = 0;
+  CodePage first_, second_;
+  ir::Fault fault_, second_fault_;
+  bool used_second_ = false;
+};
+
+}  // namespace rhea::accel
