@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// Differential test of the ARM front end and the engines: random instruction streams, made from the decode tables'
+// patterns, run by a peer (qemu-arm) and by Rhea; registers, flags, FPSCR, D registers and memory are compared.
+#pragma once
+
+#include <array>
+#include <map>
+#include <optional>
+#include <random>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "guest/arm/decode.h"
+#include "util/result.h"
+#include "util/types.h"
+
+namespace rhea::streams {
+
+// Addresses and layouts of harness.S.
+constexpr u32 kBatch = 0x01000000;
+constexpr u32 kResults = 0x03000000;
+constexpr u32 kWindow = 0x05008000;
+constexpr u32 kDone = 0x05020000;
+constexpr u32 kBareStart = 0x00010004;
+constexpr u32 kFinish = 0x00010008;
+constexpr u32 kBatchHeader = 16;
+constexpr usize kCodeWords = 44;
+
+struct Test {
+  std::array<u32, 15> r;
+  u32 cpsr;
+  u32 fpscr;
+  u32 entry;  // bit 0: T32
+  u32 unused[2];
+  std::array<u64, 32> d;
+  std::array<u8, 256> window;           // memory from kWindow - 128 on
+  std::array<u32, kCodeWords> code;     // ends with a jump to kFinish
+};
+static_assert(sizeof(Test) == 768);
+
+struct Outcome {
+  std::array<u32, 15> r;
+  u32 cpsr;
+  u32 fpscr;
+  u32 marker;    // 0, or the number of the signal: 4 undefined, 7 or 11 abort
+  u32 fault_pc;  // of the peer: the instruction; of Rhea: the exception's LR
+  u32 unused;
+  std::array<u64, 32> d;
+  std::array<u8, 256> window;
+};
+static_assert(sizeof(Outcome) == 592);
+
+struct Instruction {
+  const arm::Row* row = nullptr;
+  u32 bits = 0;   // as encoded in its instruction set (T32: first half-word high)
+  u8 size = 4;
+};
+
+struct Stream {
+  bool thumb = false;
+  std::vector<Instruction> instructions;
+  Test test{};
+};
+
+// What is generated.
+struct Scope {
+  std::string rows;                // substring of "table:NAME", empty: all
+  unsigned max_instructions = 6;
+};
+
+class Generator {
+ public:
+  Generator(u64 seed, Scope scope);
+  // `index`: of the test in its batch, which decides its address.
+  Stream next(usize index);
+  // The same inputs with the first `count` instructions alone.
+  static Stream prefix(const Stream& stream, usize count, usize index);
+  usize testable_rows() const { return testable_.size(); }
+  const std::map<const arm::Row*, unsigned>& hits() const { return hits_; }
+  std::vector<const arm::Row*> missed() const;
+
+ private:
+  u32 below(u32 limit) { return static_cast<u32>(random_() % limit); }
+  bool chance(u32 percent) { return below(100) < percent; }
+  u32 interesting();
+  u32 float_bits();
+  u64 double_bits();
+  void inputs(Test& test);
+  Instruction make(const arm::Row& row, bool thumb, bool in_it);
+  u32 field(const arm::Row& row, char letter, unsigned width, std::set<u32>& used);
+  u32 integer_field(const arm::Row& row, char letter, unsigned width, std::set<u32>& used);
+  u32 vector_field(const arm::Row& row, char letter, unsigned width, std::set<u32>& used);
+  u32 memory_immediate(const arm::Row& row, char letter, unsigned width);
+  static bool predictable(const arm::Row& row, u32 insn);
+  const arm::Row& pick(bool thumb);
+  void add_it_block(Stream& stream);
+  void add_branch(Stream& stream);
+  static void encode(Stream& stream, usize index);
+
+  std::mt19937_64 random_;
+  Scope scope_;
+  std::vector<const arm::Row*> testable_, a32_, thumb_;
+  std::vector<const arm::Row*> a32_branches_, thumb_branches_;
+  std::map<const arm::Row*, unsigned> hits_;
+};
+
+// The batch as harness.S reads it.
+std::vector<u8> make_batch(std::span<const Stream> streams);
+
+// Runs a batch under the peer, with a CPU model of its own names.
+Result<std::vector<Outcome>> run_peer(const std::string& peer, const std::string& harness, const std::string& model,
+                                      std::span<const Stream> streams);
+// Runs it on an engine of Rhea ("interp", "tcg"). Outcomes are brought to the peer's form.
+Result<std::vector<Outcome>> run_rhea(const std::string& harness, const std::string& engine, const std::string& model,
+                                      std::span<const Stream> streams);
+
+// What differs, in words; empty: nothing, or only what is known (deviations.cpp).
+std::string difference(const Stream& stream, const Outcome& peer, const Outcome& rhea);
+std::string known_deviation(const Stream& stream, const Outcome& peer, const Outcome& rhea);
+std::string describe(const Stream& stream);
+
+}  // namespace rhea::streams
