@@ -210,7 +210,10 @@ void Loop::quit() {
 
 LoopThread::LoopThread(std::string name) : loop_(std::move(name)), thread_([this] { loop_.run(); }) {}
 
-LoopThread::~LoopThread() {
+LoopThread::~LoopThread() { stop(); }
+
+void LoopThread::stop() {
+  if (!thread_.joinable()) return;
   loop_.quit();
   thread_.join();
 }

@@ -76,6 +76,8 @@ class LoopThread {
   explicit LoopThread(std::string name);
   ~LoopThread();
   Loop& loop() { return loop_; }
+  // Ends the thread; the loop stays, so that what refers to it can be destroyed.
+  void stop();
 
  private:
   Loop loop_;

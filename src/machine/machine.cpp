@@ -26,13 +26,15 @@ Machine::Machine(Log& log)
       host_clock_(core::make_host_clock(*loop_)),
       memory_(std::make_unique<memory::AddressSpace>("memory", log)) {}
 
-Machine::~Machine() {
+Machine::~Machine() { close(); }
+
+void Machine::close() {
   if (engine_) engine_->pause();
   {
     std::lock_guard lock(net_loop_->lock());
     for (net::Port* port : nic_ports()) net::Port::disconnect(*port);
   }
-  net_loop_thread_.reset();
+  net_loop_thread_->stop();
   // Devices hold lines into the engine and windows in the address space; they go before both.
   nodes_.clear();
   engine_.reset();

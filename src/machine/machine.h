@@ -95,6 +95,9 @@ class Machine {
 
   // Runs the machine's loop on this thread until it ends; returns the exit status (0: powered off or quit).
   int run();
+  // Ends the CPUs, the network's thread and the devices. The loops stay until the destructor: so backends, which
+  // devices refer to and which refer to the loops, are destroyed in between.
+  void close();
 
   // Any thread.
   void request_quit(int status = 0);   // `quit`, a signal, a closed terminal
