@@ -17,6 +17,7 @@ constexpr Switch kSwitches[] = {
     {"inline-fp", &Options::inline_fp, "floating point and vectors without calls"},
     {"tables", &Options::tables, "soft tables; off: every access is translated anew"},
     {"passes", &Options::passes, "passes over the IR"},
+    {"perfmap", &Options::perf_map, "names of generated code for perf in /tmp/perf-PID.map (off unless turned on)"},
 };
 
 Result<std::unique_ptr<BlockRunner>> make_runner(const Options& options, const RunnerContext& context) {

@@ -42,6 +42,7 @@ struct StateHeader {
   u32 exclusive_size = 0;
   u32 insns_left = 0;            // engine's own
   void* engine = nullptr;        // engine's own: the virtual CPU that runs this state
+  const void* jump_table = nullptr;  // engine's own: translations by pc, for indirect jumps
 };
 
 enum class Access : u8 { read, write, execute };

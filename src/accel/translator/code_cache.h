@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// The translations there are: found by key and page, linked with each other, dropped when their code is written.
+//
+// A block is made from one or two pages of RAM (ids as in the execution table). It is found by (pc, mode, first
+// page). Exits to known keys are linked to their target's code; each block lists the exits that are linked to it, so
+// that dropping a block takes exactly these links back. Dead blocks keep their code until everything is emptied
+// (clear(), with all CPUs stopped): a CPU may still be in one.
+//
+// All members are called with the translator's lock held, but may_have_code().
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "accel/soft_mmu.h"
+#include "host/x64/compiler.h"
+#include "ir/ir.h"
+
+namespace rhea::accel {
+
+constexpr u32 kNoBlock = ~0u;
+
+struct Translation {
+  ir::Key key;
+  std::array<u32, 2> pages{};           // ids; the second one is 0 when the code is in one page
+  std::array<u16, 2> begin{}, end{};    // bytes of each page that it was made from
+  u32 entry = 0;                        // offset in the buffer
+  u32 first_exit = 0;
+  u32 exits = 0;
+  u32 incoming = 0;                     // id of the first exit that is linked to it, 0: none
+  u32 next = kNoBlock;                  // in its hash chain
+  bool dead = false;
+};
+
+struct ExitRecord {
+  x64::ExitSite site;
+  ir::Key target;
+  u32 from = kNoBlock;
+  u32 to = kNoBlock;                    // what it is linked to
+  u32 next = 0, previous = 0;           // in that block's list of incoming exits
+};
+
+class CodeCache {
+ public:
+  CodeCache();
+
+  u32 find(const ir::Key& key, u32 page, u32 second_page) const;
+  // The first one of a key and page whose second page is any; goes on with next_of().
+  u32 first_of(const ir::Key& key, u32 page) const;
+  u32 next_of(u32 block) const;
+  Translation& block(u32 index) { return blocks_[index]; }
+  ExitRecord& exit(u32 id) { return exits_[id]; }
+  u32 next_exit() const { return static_cast<u32>(exits_.size()); }
+  usize blocks() const { return blocks_.size(); }
+
+  u32 add(const Translation& translation, std::span<const x64::ExitSite> sites, const ir::Block& block);
+  void link(u32 exit_id, u32 target, x64::Compiler& compiler);
+  // Drops what overlaps [begin, end) of a page. Calls `dropped` with each. Returns whether the page has code left.
+  template <typename F>
+  bool drop(u32 page, u32 begin, u32 end, x64::Compiler& compiler, F&& dropped) {
+    std::vector<u32>& list = pages_[page].blocks;
+    std::vector<u32> victims;
+    for (const u32 index : list) {
+      const Translation& translation = blocks_[index];
+      const unsigned part = translation.pages[0] == page ? 0 : 1;
+      if (translation.begin[part] < end && begin < translation.end[part]) victims.push_back(index);
+    }
+    for (const u32 index : victims) {
+      remove(index, compiler);
+      dropped(blocks_[index]);
+    }
+    return !list.empty();
+  }
+  bool has_code(u32 page) const { return page < pages_.size() && !pages_[page].blocks.empty(); }
+  void clear();
+
+ private:
+  struct Page {
+    std::vector<u32> blocks;
+  };
+  static constexpr usize kBuckets = 1u << 16;
+  static usize bucket(const ir::Key& key, u32 page) {
+    return ((key.pc * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{page} * 0x9e3779b1)) >> 17 & (kBuckets - 1);
+  }
+  Page& page(u32 id) {
+    if (id >= pages_.size()) pages_.resize(id + 256);
+    return pages_[id];
+  }
+  void remove(u32 index, x64::Compiler& compiler);
+  void unlist(u32 exit_id);
+
+  std::vector<Translation> blocks_;
+  std::vector<ExitRecord> exits_;
+  std::vector<u32> buckets_;
+  std::vector<Page> pages_;
+};
+
+}  // namespace rhea::accel

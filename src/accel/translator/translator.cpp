@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: MIT
+#include "accel/translator/translator.h"
+
+#include <chrono>
+
+#include "accel/code_reader.h"
+#include "ir/passes/passes.h"
+#include "sys/perf_map.h"
+
+namespace rhea::accel {
+
+namespace {
+
+constexpr u32 kPagesPerPart = 1u << 12;
+constexpr usize kParts = 1u << 12;           // 64 GiB of RAM
+constexpr unsigned kMaxInstructionBytes = 4;
+constexpr u64 kPageMask = memory::kPageSize - 1;
+
+// 64-byte lines that [begin, end) of a page touches.
+u64 line_mask(u64 begin, u64 end) {
+  u64 mask = 0;
+  for (u64 line = begin / 64; line <= (end - 1) / 64 && line < 64; line++) mask |= u64{1} << line;
+  return mask;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<BlockRunner>> make_translator(const RunnerContext& context) {
+  std::unique_ptr<Translator> translator = RHEA_TRY(Translator::create(context));
+  return std::unique_ptr<BlockRunner>(std::move(translator));
+}
+
+Result<std::unique_ptr<Translator>> Translator::create(const RunnerContext& context) {
+  std::unique_ptr<Translator> translator(new Translator(context));
+  RHEA_TRY(x64::parse_features(context.options.host_features));
+  const u64 size = std::min(std::max(align_up(context.options.cache_size, u64{1} << 20), u64{4} << 20), u64{1} << 30);
+  translator->file_ = RHEA_TRY(sys::create_memory_file("rhea-code", size));
+  translator->write_ = RHEA_TRY(sys::map_shared(translator->file_.get(), 0, size, sys::Protection::read_write));
+  translator->run_ = RHEA_TRY(sys::map_shared(translator->file_.get(), 0, size, sys::Protection::read_execute));
+  translator->lines_.resize(kParts);
+  return translator;
+}
+
+void Translator::attach(VirtualCpu& cpu) {
+  auto data = std::make_unique<Data>();
+  cpu.state().jump_table = data->jumps.data();
+  cpu.runner_data = std::move(data);
+  std::lock_guard lock(mutex_);
+  cpus_.push_back(&cpu);
+}
+
+void Translator::make_compiler(VirtualCpu& cpu) {
+  std::lock_guard lock(mutex_);
+  if (compiler_) return;
+  x64::Settings settings;
+  settings.layout = cpu.guest().layout();
+  settings.helpers = cpu.guest().helpers();
+  settings.runtime = {rhea_soft_load,  rhea_soft_load128, rhea_soft_store,   rhea_soft_store128,  rhea_group_read,
+                      rhea_group_write, rhea_group_commit, rhea_load_exclusive, rhea_store_exclusive};
+  settings.features = x64::detect_features() & x64::parse_features(options_.host_features).value();
+  settings.write_table = kWriteTable;
+  settings.exec_table = kExecTable;
+  settings.pin = options_.pin;
+  settings.lazy_flags = options_.lazy_flags;
+  settings.inline_fp = options_.inline_fp;
+  settings.tables = options_.tables;
+  settings.ibtc = options_.ibtc;
+  settings.icount = options_.icount;
+  settings.fences = cpus_.size() > 1;
+  compiler_ = std::make_unique<x64::Compiler>(settings, write_.data(), run_.data(), write_.size());
+  if (options_.perf_map) perf_map_ = sys::open_perf_map();
+}
+
+std::atomic<u64>& Translator::lines(u32 page) {
+  auto& part = lines_[page / kPagesPerPart % kParts];
+  if (!part) part = std::make_unique<std::atomic<u64>[]>(kPagesPerPart);
+  return part[page % kPagesPerPart];
+}
+
+// ---- running ------------------------------------------------------------------------------------------------------
+Leave Translator::run(VirtualCpu& cpu) {
+  if (!compiler_) make_compiler(cpu);
+  Data& data = static_cast<Data&>(*cpu.runner_data);
+  ir::StateHeader& state = cpu.state();
+  const bool logs = cpu.logs_blocks();
+  if (logs != logging_) {
+    logging_ = logs;
+    empty(cpu);
+  }
+  u32 from = 0;
+  for (;;) {
+    const void* code = find(cpu, data, from);
+    from = 0;
+    if (!code) {
+      if (!state.exception) continue;
+      state.exception = 0;
+      if (state.poll.load(std::memory_order_relaxed)) return Leave::poll;
+      continue;
+    }
+    if (options_.icount && state.budget <= 0) return Leave::budget;
+    cpu.log_block();
+    const u64 left = compiler_->enter(state, code);
+    const u32 exit = static_cast<u32>(left);
+    if (exit) {
+      std::lock_guard lock(mutex_);
+      const ir::Key& target = cache_.exit(exit).target;
+      state.pc = target.pc;
+      state.mode = target.mode;
+    }
+    switch (left & ~u64{0xffffffff}) {
+      case x64::Left::kPoll: data.left_poll++; return Leave::poll;
+      case x64::Left::kBudget: return Leave::budget;
+      case x64::Left::kException:
+        data.left_exception++;
+        state.exception = 0;
+        if (state.poll.load(std::memory_order_relaxed)) return Leave::poll;
+        break;
+      default:
+        from = exit;
+        if (exit) data.left_link++;
+        else data.left_dispatch++;
+        break;
+    }
+  }
+}
+
+const void* Translator::find(VirtualCpu& cpu, Data& data, u32 from) {
+  ir::StateHeader& state = cpu.state();
+  const u32* exec = reinterpret_cast<const u32*>(state.exec_table);
+  const x64::JumpEntry& entry = data.jumps[state.pc >> 1 & (x64::kJumpEntries - 1)];
+  if (!from && entry.pc == state.pc && entry.mode == state.mode && entry.page == exec[(state.pc & 0xffffffff) >> 12]) {
+    return entry.code;
+  }
+  data.lookups++;
+  const u64 epoch = epoch_;
+  CodePage first;
+  ir::Fault fault;
+  if (!cpu.mmu().code_page(state.pc, first, fault)) {
+    cpu.mmu().raise_fetch_fault(fault);
+    state.exception = 1;
+    return nullptr;
+  }
+  bool full = false;
+  {
+    std::unique_lock lock(mutex_);
+    u32 index = look_up(cpu, first);
+    if (index == kNoBlock) {
+      lock.unlock();
+      index = translate(cpu, full);
+      lock.lock();
+    }
+    if (index != kNoBlock) {
+      if (from && epoch == epoch_ && may_link(from, index, cpu)) {
+        cache_.link(from, index, *compiler_);
+        counts_.links++;
+      }
+      enter_jump(data, index);
+      return compiler_->address(cache_.block(index).entry);
+    }
+  }
+  if (full) empty(cpu);
+  return nullptr;
+}
+
+u32 Translator::look_up(VirtualCpu& cpu, const CodePage& first) {
+  ir::StateHeader& state = cpu.state();
+  for (u32 at = cache_.first_of({state.pc, state.mode}, first.id); at != kNoBlock; at = cache_.next_of(at)) {
+    const Translation& translation = cache_.block(at);
+    if (!translation.pages[1]) return at;
+    CodePage second;
+    ir::Fault ignored;
+    const u64 next = ((state.pc | kPageMask) + 1) & 0xffffffff;
+    if (cpu.mmu().code_page(next, second, ignored) && second.id == translation.pages[1]) return at;
+  }
+  return kNoBlock;
+}
+
+// ---- making blocks ------------------------------------------------------------------------------------------------
+u32 Translator::translate(VirtualCpu& cpu, bool& full) {
+  ir::StateHeader& state = cpu.state();
+  for (unsigned max_insns = options_.max_block;; max_insns = (max_insns + 1) / 2) {
+    PageReader reader;
+    if (!reader.open(cpu, state.pc, max_insns * kMaxInstructionBytes)) {
+      cpu.mmu().raise_fetch_fault(reader.fault());
+      state.exception = 1;
+      return kNoBlock;
+    }
+    bool retry = false;
+    u32 index;
+    {
+      std::lock_guard lock(mutex_);
+      index = make(cpu, reader, max_insns, full, retry);
+    }
+    if (retry && max_insns > 1) continue;
+    if (index == kNoBlock && !full) {
+      cpu.mmu().raise_fetch_fault(reader.fault());
+      state.exception = 1;
+    }
+    return index;
+  }
+}
+
+u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bool& full, bool& retry) {
+  const auto start = std::chrono::steady_clock::now();
+  ir::StateHeader& state = cpu.state();
+  const CodePage& first = reader.first();
+  const CodePage& second = reader.second();
+  block_.clear();
+  block_.key = {state.pc, state.mode};
+  const auto watch = [&](const CodePage& page) {
+    if (!(page.ram->page_flags(page.offset).load(std::memory_order_relaxed) & memory::kPageHasCode)) {
+      code_pages_.emplace_back(page.ram, page.offset);
+    }
+    SoftMmu::page_becomes_code(*page.ram, page.offset, cpu.all_mmus());
+  };
+  watch(first);
+  if (second.id) watch(second);
+  cpu.guest().translate(block_.key, reader, max_insns, block_);
+  if (!block_.guest_insns) return kNoBlock;
+
+  if (log_.on(LogItem::in_asm)) log_.write_text(cpu.disassemble_block(block_));
+  if (log_.on(LogItem::op)) log_.write_text("OP:\n" + ir::print(block_));
+#ifndef NDEBUG
+  if (const std::string wrong = ir::verify(block_); !wrong.empty()) log_.write_text("IR: " + wrong + "\n" + ir::print(block_));
+#endif
+  ir::run_passes(block_, cpu.guest().helpers(),
+                 {.group = options_.group, .lazy_flags = options_.lazy_flags, .optimize = options_.passes});
+  if (log_.on(LogItem::op_opt)) log_.write_text("OP after optimization:\n" + ir::print(block_));
+
+  Translation translation;
+  translation.key = block_.key;
+  translation.first_exit = cache_.next_exit();
+  const u64 in_page = state.pc & kPageMask;
+  const u64 end = in_page + std::max<u32>(block_.guest_bytes, 1);
+  translation.pages = {first.id, end > memory::kPageSize ? second.id : 0};
+  translation.begin = {static_cast<u16>(in_page), 0};
+  translation.end = {static_cast<u16>(std::min(end, memory::kPageSize)),
+                     static_cast<u16>(end > memory::kPageSize ? end - memory::kPageSize : 0)};
+  switch (compiler_->compile(block_, translation.first_exit, translation.pages[1], compiled_)) {
+    case x64::Compiler::Outcome::full: full = true; return kNoBlock;
+    case x64::Compiler::Outcome::too_complex: retry = true; return kNoBlock;
+    case x64::Compiler::Outcome::done: break;
+  }
+  translation.entry = compiled_.entry;
+  for (unsigned i = 0; i < 2; i++) {
+    if (!translation.pages[i]) continue;
+    lines(translation.pages[i]).fetch_or(line_mask(translation.begin[i], translation.end[i]), std::memory_order_seq_cst);
+  }
+  const u32 index = cache_.add(translation, compiled_.sites, block_);
+  link_new(index, cpu);
+  if (log_.on(LogItem::out_asm)) {
+    log_.write_text(fmt::format("OUT: {:08x}, {} bytes + {} bytes of slow paths\n{}", state.pc, compiled_.hot_bytes,
+                                compiled_.cold_bytes, compiler_->disassemble(compiled_)));
+  }
+  note_perf(block_, compiled_);
+  counts_.blocks++;
+  counts_.guest_insns += block_.guest_insns;
+  counts_.guest_bytes += block_.guest_bytes;
+  counts_.hot_bytes += compiled_.hot_bytes;
+  counts_.cold_bytes += compiled_.cold_bytes;
+  counts_.nanoseconds += static_cast<u64>((std::chrono::steady_clock::now() - start).count());
+  return index;
+}
+
+void Translator::note_perf(const ir::Block& block, const x64::CompiledBlock& compiled) {
+  if (!perf_map_) return;
+  fmt::print(perf_map_, "{:x} {:x} guest_{:x}\n", reinterpret_cast<u64>(compiler_->address(compiled.entry)),
+             compiled.hot_bytes, block.key.pc);
+  std::fflush(perf_map_);
+}
+
+// ---- links ----------------------------------------------------------------------------------------------------------
+bool Translator::may_link(u32 exit_id, u32 target, VirtualCpu& cpu) {
+  if (!options_.chain || logging_) return false;
+  const ExitRecord& exit = cache_.exit(exit_id);
+  const Translation& to = cache_.block(target);
+  if (exit.to != kNoBlock || cache_.block(exit.from).dead || to.dead) return false;
+  if (!(exit.target == to.key)) return false;
+  if (!options_.tables && to.pages[1]) return false;  // nothing checks the second page then
+  // Within a page: the same page of RAM, else its mapping changed on the way.
+  if (exit.site.same_page) return cache_.block(exit.from).pages[0] == to.pages[0];
+  return options_.tables;
+}
+
+// Links within the page need no look at where it is mapped: they are made at once where the target is there.
+void Translator::link_new(u32 index, VirtualCpu& cpu) {
+  const Translation& made = cache_.block(index);
+  for (u32 id = made.first_exit; id < made.first_exit + made.exits; id++) {
+    const ExitRecord& exit = cache_.exit(id);
+    if (!exit.site.same_page) continue;
+    const u32 target = cache_.find(exit.target, made.pages[0], 0);
+    if (target != kNoBlock && may_link(id, target, cpu)) {
+      cache_.link(id, target, *compiler_);
+      counts_.links++;
+    }
+  }
+}
+
+void Translator::enter_jump(Data& data, u32 index) {
+  if (!options_.ibtc || !options_.tables || logging_) return;
+  const Translation& translation = cache_.block(index);
+  x64::JumpEntry& entry = data.jumps[translation.key.pc >> 1 & (x64::kJumpEntries - 1)];
+  entry.pc = static_cast<u32>(translation.key.pc);
+  entry.mode = static_cast<u32>(translation.key.mode);
+  entry.page = translation.pages[0];
+  std::atomic_ref<const void*>(entry.code).store(compiler_->address(translation.entry), std::memory_order_release);
+}
+
+// ---- dropping ---------------------------------------------------------------------------------------------------------
+// The CPUs' jump tables are written by their own threads under the lock, and here.
+void Translator::forget_jumps(const Translation& translation) {
+  const void* code = compiler_->address(translation.entry);
+  for (VirtualCpu* cpu : cpus_) {
+    Data& data = static_cast<Data&>(*cpu->runner_data);
+    x64::JumpEntry& entry = data.jumps[translation.key.pc >> 1 & (x64::kJumpEntries - 1)];
+    if (entry.code != code) continue;
+    std::atomic_ref<u32>(entry.page).store(0x7fffffff, std::memory_order_relaxed);
+    std::atomic_ref<const void*>(entry.code).store(compiler_->dispatch_code(), std::memory_order_release);
+  }
+}
+
+void Translator::code_written(memory::RamBlock& ram, u64 offset, u64 size) {
+  const u64 end = std::min(offset + size, ram.size());
+  for (u64 at = offset; at < end;) {
+    const u64 next = std::min(end, (at | kPageMask) + 1);
+    const u64 begin = at & kPageMask;
+    const u64 mask = line_mask(begin, begin + (next - at));
+    const u32 id = page_id(ram, at);
+    const auto& part = lines_[id / kPagesPerPart % kParts];
+    if (part && part[id % kPagesPerPart].load(std::memory_order_seq_cst) & mask) {
+      std::lock_guard lock(mutex_);
+      const auto dropped = [&](const Translation& translation) {
+        forget_jumps(translation);
+        counts_.dropped++;
+      };
+      if (!cache_.drop(id, static_cast<u32>(begin), static_cast<u32>(begin + (next - at)), *compiler_, dropped)) {
+        part[id % kPagesPerPart].store(0, std::memory_order_seq_cst);
+        ram.page_flags(at).fetch_and(static_cast<u8>(~memory::kPageHasCode), std::memory_order_seq_cst);
+      }
+    }
+    at = next;
+  }
+}
+
+void Translator::drop_everything() {
+  cache_.clear();
+  compiler_->reset();
+  for (const auto& part : lines_) {
+    if (!part) continue;
+    for (u32 i = 0; i < kPagesPerPart; i++) part[i].store(0, std::memory_order_relaxed);
+  }
+  for (const auto& [ram, offset] : code_pages_) {
+    ram->page_flags(offset).fetch_and(static_cast<u8>(~memory::kPageHasCode), std::memory_order_seq_cst);
+  }
+  code_pages_.clear();
+  for (VirtualCpu* cpu : cpus_) static_cast<Data&>(*cpu->runner_data).jumps.fill(x64::JumpEntry{});
+  epoch_++;
+  counts_.emptied++;
+}
+
+void Translator::empty(VirtualCpu& cpu) {
+  const u64 epoch = epoch_;
+  cpu.run_exclusive([&] {
+    std::lock_guard lock(mutex_);
+    if (epoch_ == epoch) drop_everything();
+  });
+}
+
+// Called while no CPU runs.
+void Translator::code_dropped() {
+  std::lock_guard lock(mutex_);
+  if (compiler_) drop_everything();
+}
+
+std::string Translator::statistics() const {
+  std::lock_guard lock(mutex_);
+  u64 link = 0, dispatch = 0, poll = 0, exception = 0, lookups = 0;
+  for (const VirtualCpu* cpu : cpus_) {
+    const Data& data = static_cast<const Data&>(*cpu->runner_data);
+    link += data.left_link;
+    dispatch += data.left_dispatch;
+    poll += data.left_poll;
+    exception += data.left_exception;
+    lookups += data.lookups;
+  }
+  const double bytes = static_cast<double>(std::max<u64>(counts_.guest_bytes, 1));
+  std::string text = fmt::format(
+      "Translation buffer state:\n"
+      "blocks translated   {}\n"
+      "guest instructions  {} ({} bytes)\n"
+      "host code           {} bytes, and {} bytes of slow paths\n"
+      "host/guest ratio    {:.2f} (with slow paths {:.2f})\n"
+      "translation time    {} ms ({} ns per guest instruction)\n"
+      "links made          {}\n"
+      "blocks dropped      {}\n"
+      "cache emptied       {} times\n",
+      counts_.blocks, counts_.guest_insns, counts_.guest_bytes, counts_.hot_bytes, counts_.cold_bytes,
+      static_cast<double>(counts_.hot_bytes) / bytes, static_cast<double>(counts_.hot_bytes + counts_.cold_bytes) / bytes,
+      counts_.nanoseconds / 1'000'000, counts_.nanoseconds / std::max<u64>(counts_.guest_insns, 1), counts_.links,
+      counts_.dropped, counts_.emptied);
+  text += fmt::format("left generated code {} to link, {} to look up, {} to poll, {} with an exception; {} lookups\n", link,
+                      dispatch, poll, exception, lookups);
+  if (compiler_) {
+    text += fmt::format("cache used          {} of {} bytes ({} hot)\n", compiler_->hot_used() + compiler_->cold_used(),
+                        compiler_->capacity(), compiler_->hot_used());
+    text += "host features       " +
+            x64::print_features(x64::detect_features() & x64::parse_features(options_.host_features).value()) + "\n";
+  }
+  return text;
+}
+
+}  // namespace rhea::accel

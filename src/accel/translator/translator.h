@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// The translator: blocks of guest code become host code, which the CPUs run out of one shared cache.
+//
+// Generated code goes from block to block by itself (links, jump tables); run() comes in where it does not know how
+// to go on. A jump table of each CPU maps (pc, mode) to code; its entries are valid while the execution table of the
+// current space leads to the page that the code was made from, so changes of address space cost nothing. Links
+// between pages check the same entry; links within a page need not.
+//
+// Code that is written (code_written) is dropped at once, from any thread: links to it are taken back, and jump
+// table entries are made to leave. When the cache is full everything is dropped while all CPUs are outside.
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "accel/translator/code_cache.h"
+#include "accel/virtual_cpu.h"
+#include "host/x64/compiler.h"
+#include "sys/fd.h"
+#include "sys/memory_map.h"
+
+namespace rhea::accel {
+
+class PageReader;
+
+class Translator final : public BlockRunner {
+ public:
+  static Result<std::unique_ptr<Translator>> create(const RunnerContext& context);
+
+  void attach(VirtualCpu& cpu) override;
+  Leave run(VirtualCpu& cpu) override;
+  void code_written(memory::RamBlock& ram, u64 offset, u64 size) override;
+  void code_dropped() override;
+  void sync_fp_flags(VirtualCpu& cpu) override { x64::Compiler::sync_fp_flags(cpu.state()); }
+  std::string statistics() const override;
+
+ private:
+  struct Data final : RunnerData {
+    alignas(64) std::array<x64::JumpEntry, x64::kJumpEntries> jumps{};
+    u64 left_link = 0, left_dispatch = 0, left_poll = 0, left_exception = 0, lookups = 0;
+  };
+  explicit Translator(const RunnerContext& context) : options_(context.options), log_(context.log) {}
+
+  void make_compiler(VirtualCpu& cpu);
+  // The code at the CPU's pc and mode; `from`: the exit that led there, to be linked, or 0. nullptr: an exception was
+  // entered, or the cache was emptied: look again.
+  const void* find(VirtualCpu& cpu, Data& data, u32 from);
+  u32 look_up(VirtualCpu& cpu, const CodePage& first);
+  u32 translate(VirtualCpu& cpu, bool& full);
+  u32 make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bool& full, bool& retry);
+  bool may_link(u32 exit_id, u32 target, VirtualCpu& cpu);
+  void link_new(u32 index, VirtualCpu& cpu);
+  void enter_jump(Data& data, u32 index);
+  void forget_jumps(const Translation& translation);
+  void empty(VirtualCpu& cpu);
+  void drop_everything();
+  void log_block(VirtualCpu& cpu, const ir::Block& block, const char* title, LogItem item);
+  void note_perf(const ir::Block& block, const x64::CompiledBlock& compiled);
+  std::atomic<u64>& lines(u32 page);
+
+  const Options& options_;
+  Log& log_;
+  sys::Fd file_;
+  sys::MemoryMap write_, run_;
+  std::unique_ptr<x64::Compiler> compiler_;
+  mutable std::mutex mutex_;  // all below
+  CodeCache cache_;
+  ir::Block block_;
+  x64::CompiledBlock compiled_;
+  std::vector<VirtualCpu*> cpus_;
+  std::vector<std::pair<memory::RamBlock*, u64>> code_pages_;  // where page flags are set
+  // Which 64-byte lines of a page have code, by id: read without the lock.
+  std::vector<std::unique_ptr<std::atomic<u64>[]>> lines_;
+  u64 epoch_ = 1;             // raised when everything is dropped
+  bool logging_ = false;
+  std::FILE* perf_map_ = nullptr;
+  struct {
+    u64 blocks = 0, guest_insns = 0, guest_bytes = 0, hot_bytes = 0, cold_bytes = 0, dropped = 0, emptied = 0, links = 0;
+    u64 nanoseconds = 0;
+  } counts_;
+};
+
+}  // namespace rhea::accel

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+// What the emitter knows of a block before it starts: uses, what crosses labels, live flags, and which values can
+// be computed right into a pin or give their flags without a second computation.
+#include "host/x64/emitter.h"
+
+namespace rhea::x64 {
+
+using ir::Cond;
+using ir::kFlagC;
+using ir::kFlagNZCV;
+
+void Emitter::analyze() {
+  const usize count = block_->insts.size();
+  values_.assign(count, Value{});
+  live_before_.assign(count + 1, 0);
+  label_live_.assign(block_->labels, 0);
+  analyze_uses();
+  analyze_flags();
+  find_fused_flags();
+  if (!pin_offsets_.empty()) find_targets();
+}
+
+namespace {
+
+bool has_flags_operands(Op op) { return op == Op::Add || op == Op::Sub || op == Op::Adc || op == Op::Sbc; }
+
+bool touches(const Inst& inst, u32 offset, u32 size) {
+  u32 bytes;
+  switch (inst.op) {
+    case Op::SetState8: bytes = 1; break;
+    case Op::SetState: bytes = inst.type == Type::I32 || inst.type == Type::F32 ? 4 : inst.type == Type::V128 ? 16 : 8; break;
+    default: return false;
+  }
+  // V64 writes its high half too where it is a whole V128: be careful.
+  return inst.imm < offset + size && offset < inst.imm + bytes;
+}
+
+bool is_call(Op op) { return op >= Op::Call0 && op <= Op::Call3; }
+
+}  // namespace
+
+void Emitter::analyze_uses() {
+  const std::vector<Inst>& insts = block_->insts;
+  std::vector<Ref> label_at(insts.size(), 0);  // the last label at or before
+  Ref last_label = 0;
+  bool any_label = false;
+  for (usize i = 0; i < insts.size(); i++) {
+    const Inst& inst = insts[i];
+    if (inst.op == Op::Label) {
+      last_label = static_cast<Ref>(i);
+      any_label = true;
+    }
+    label_at[i] = last_label;
+    for (const Ref arg : inst.args) {
+      if (arg == kNoRef) continue;
+      values_[arg].last_use = static_cast<u16>(i);
+      values_[arg].uses++;
+    }
+    if (inst.op == Op::SetFlags && has_flags_operands(insts[inst.args[0]].op)) {
+      for (const Ref arg : insts[inst.args[0]].args) {
+        if (arg != kNoRef) values_[arg].last_use = static_cast<u16>(i);
+      }
+    }
+  }
+  if (!any_label) return;
+  for (usize i = 0; i < insts.size(); i++) {
+    Value& value = values_[i];
+    if (!value.uses || !(label_at[value.last_use] > i)) continue;
+    value.crosses = true;
+    if (insts[i].op != Op::GetState) continue;
+    for (usize k = i + 1; k <= value.last_use; k++) {
+      if (touches(insts[k], static_cast<u32>(insts[i].imm), 16) || is_call(insts[k].op)) value.overwritten = true;
+    }
+  }
+}
+
+void Emitter::analyze_flags() {
+  const std::vector<Inst>& insts = block_->insts;
+  u8 live = kFlagNZCV;
+  for (usize i = insts.size(); i-- > 0;) {
+    const Inst& inst = insts[i];
+    switch (inst.op) {
+      case Op::SetFlags: live &= static_cast<u8>(~inst.aux); break;
+      case Op::SetFlagsImage: live = 0; break;
+      case Op::SetCarry: live &= static_cast<u8>(~kFlagC); break;
+      case Op::GetFlags: live |= inst.aux ? inst.aux : u8{kFlagNZCV}; break;
+      case Op::GetCarry: live |= kFlagC; break;
+      case Op::TestCond: live |= ir::flags_read(static_cast<Cond>(inst.aux)); break;
+      case Op::BranchIf: live |= label_live_[inst.imm] | ir::flags_read(static_cast<Cond>(inst.aux)); break;
+      case Op::BranchZero: case Op::BranchNonZero: live |= label_live_[inst.imm]; break;
+      case Op::Branch: live = label_live_[inst.imm]; break;
+      case Op::Label: label_live_[inst.imm] = live; break;
+      case Op::ExitIf:
+        live |= block_->exits[inst.imm].live_flags | ir::flags_read(static_cast<Cond>(inst.aux));
+        break;
+      case Op::Exit: case Op::ExitIndirect: live = block_->exits[inst.imm].live_flags; break;
+      case Op::ExitDispatch: live = kFlagNZCV; break;
+      case Op::Call0: case Op::Call1: case Op::Call2: case Op::Call3:
+        if (settings_.helpers[inst.imm].flags & (ir::kReadsState | ir::kFaults)) live = kFlagNZCV;
+        break;
+      default:
+        if (ir::may_fault(inst)) live = kFlagNZCV;
+        break;
+    }
+    if (!settings_.lazy_flags) live = kFlagNZCV;
+    live_before_[i] = live;
+  }
+}
+
+namespace {
+
+// Makes no code that changes EFLAGS.
+bool is_neutral(Op op) {
+  return op == Op::SetState || op == Op::GetState || op == Op::Const || op == Op::Loc || op == Op::Copy;
+}
+
+bool gives_flags(Op op) {
+  return has_flags_operands(op) || op == Op::And || op == Op::Or || op == Op::Xor;
+}
+
+}  // namespace
+
+void Emitter::find_fused_flags() {
+  const std::vector<Inst>& insts = block_->insts;
+  for (usize i = 0; i < insts.size(); i++) {
+    if (insts[i].op != Op::SetFlags) continue;
+    const Ref of = insts[i].args[0];
+    if (!gives_flags(insts[of].op) || i - of > 12) continue;
+    bool neutral = true;
+    for (usize k = of + 1u; k < i && neutral; k++) neutral = is_neutral(insts[k].op);
+    values_[of].fused = neutral;
+  }
+}
+
+bool Emitter::blocks_target(const Inst& inst, u8 pin, usize index, usize definition) const {
+  switch (inst.op) {
+    case Op::GetState: case Op::SetState: case Op::GetState8: case Op::SetState8: {
+      const u32 offset = static_cast<u32>(inst.imm);
+      return offset < pin_offsets_[pin] + 4 && pin_offsets_[pin] < offset + 16;
+    }
+    case Op::Label: case Op::Branch: case Op::BranchIf: case Op::BranchZero: case Op::BranchNonZero:
+    case Op::Exit: case Op::ExitIf: case Op::ExitIndirect: case Op::ExitDispatch: case Op::Loc:
+      return true;
+    default:
+      return ir::may_fault(inst);
+  }
+}
+
+void Emitter::find_targets() {
+  const std::vector<Inst>& insts = block_->insts;
+  for (usize i = 0; i < insts.size(); i++) {
+    const Inst& inst = insts[i];
+    if (inst.op != Op::SetState || inst.type != Type::I32) continue;
+    const int pin = pin_at(static_cast<u32>(inst.imm));
+    const Ref of = inst.args[0];
+    if (pin < 0 || i - of > 24 || values_[of].target != kNone) continue;
+    if (insts[of].type != Type::I32) continue;
+    bool blocked = false;
+    for (usize k = of + 1u; k < i && !blocked; k++) blocked = blocks_target(insts[k], static_cast<u8>(pin), k, of);
+    if (!blocked) values_[of].target = static_cast<u8>(pin);
+  }
+}
+
+}  // namespace rhea::x64

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MIT
+// The code buffer and the code that all blocks share: entry, exits, calls.
+#include "host/x64/compiler.h"
+
+#include <Zydis/Zydis.h>
+#include <fmt/format.h>
+
+#include <atomic>
+
+#include "host/x64/emitter.h"
+#include "ir/eval.h"
+
+namespace rhea::x64 {
+
+using ir::StateHeader;
+
+namespace {
+
+constexpr u32 kUnlinked = 0x7fffffff;  // no page's id
+
+ir::Value evaluate(const Inst* inst, const ir::Value* args, StateHeader* state) {
+  ir::EvalContext context;
+  context.flags = state->flags;
+  const ir::Value result = ir::eval_function(inst->op)(*inst, args, context);
+  state->fp_flags |= context.fp_flags;
+  state->saturated |= context.saturated;
+  return result;
+}
+
+u32 flags_of_mxcsr(u32 mxcsr) {
+  // IE DE ZE OE UE PE -> invalid, (denormal: not ARM's), zero, overflow, underflow, inexact.
+  return (mxcsr & 1) * ir::kFpInvalid | (mxcsr >> 2 & 1) * ir::kFpDivideByZero | (mxcsr >> 3 & 1) * ir::kFpOverflow |
+         (mxcsr >> 4 & 1) * ir::kFpUnderflow | (mxcsr >> 5 & 1) * ir::kFpInexact;
+}
+
+void store_patch(u8* at, u32 value) {
+  std::atomic_ref<u32>(*reinterpret_cast<u32*>(at)).store(value, std::memory_order_release);
+}
+
+}  // namespace
+
+class Compiler::Impl {
+ public:
+  Impl(const Settings& settings, u8* write, const u8* run, usize size)
+      : settings_(settings), run_(run), size_(size), assembler_(write, size), emitter_(settings_, assembler_, stubs_) {
+    if (!settings_.tables) settings_.ibtc = false;
+    make_stubs();
+    cold_start_ = static_cast<u32>(align_down(size / 2, 4096));
+    reset();
+  }
+
+  void reset() {
+    hot_ = stubs_.end;
+    cold_ = cold_start_;
+  }
+
+  Xbyak::RegExp state(u32 offset) { return assembler_.r15 + (static_cast<s32>(offset) - kStateBias); }
+  void pins(bool load, bool caller_saved_only);
+  void make_stubs();
+  void make_leave();
+  void make_probe();
+  u32 function(const void* address);
+  u32 make_call(const void* address, bool whole_state, bool writes, bool faults, bool memory);
+  u32 make_eval();
+
+  Settings settings_;
+  const u8* run_;
+  usize size_;
+  Assembler assembler_;
+  Stubs stubs_;
+  Emitter emitter_;
+  u32 literals_ = 0;
+  u32 hot_ = 0, cold_ = 0, cold_start_ = 0;
+};
+
+void Compiler::Impl::pins(bool load, bool caller_saved_only) {
+  Assembler& a = assembler_;
+  unsigned index = 0;
+  if (!settings_.pin) return;
+  for (const ir::Pin& pin : settings_.layout.pins) {
+    if (pin.type != Type::I32 || index == kPinRegs.size()) continue;
+    const u8 reg = kPinRegs[index++];
+    if (caller_saved_only && !is_caller_saved(reg)) continue;
+    if (load) a.mov(Xbyak::Reg32(reg), a.dword[state(pin.offset)]);
+    else a.mov(a.dword[state(pin.offset)], Xbyak::Reg32(reg));
+  }
+}
+
+// A literal with a function's address: called through memory, since rel32 may not reach it from where code runs.
+u32 Compiler::Impl::function(const void* address) {
+  store_raw<u64>(assembler_.buffer() + literals_, reinterpret_cast<u64>(address));
+  literals_ += 8;
+  return literals_ - 8;
+}
+
+u32 Compiler::Impl::make_call(const void* address, bool whole_state, bool writes, bool faults, bool memory) {
+  Assembler& a = assembler_;
+  const u32 literal = function(address);
+  a.align(16);
+  const u32 at = a.position();
+  pins(false, !whole_state);
+  a.sub(a.rsp, 8);
+  a.stmxcsr(a.dword[state(offsetof(StateHeader, mxcsr_ieee))]);
+  a.lea(a.rdi, a.ptr[a.r15 - kStateBias]);
+  a.mov(a.rsi, a.rax);
+  a.xchg(a.rcx, a.rdx);
+  if (memory) a.mov(a.r8, a.r11);
+  a.call(a.qword[a.rip_to(literal)]);
+  a.ldmxcsr(a.dword[state(offsetof(StateHeader, mxcsr_ieee))]);
+  a.add(a.rsp, 8);
+  if (faults) {
+    a.cmp(a.dword[state(offsetof(StateHeader, exception))], 0);
+    const u32 fine = a.short_jump(Cc::e);
+    a.add(a.rsp, 8);
+    a.jump(stubs_.leave_exception);
+    a.bind_short(fine);
+  }
+  if (writes || memory) a.mov(a.r14, a.qword[state(offsetof(StateHeader, read_table))]);
+  pins(true, !writes);
+  a.ret();
+  return at;
+}
+
+u32 Compiler::Impl::make_eval() {
+  Assembler& a = assembler_;
+  const u32 literal = function(reinterpret_cast<const void*>(&evaluate));
+  a.align(16);
+  const u32 at = a.position();
+  pins(false, true);
+  a.mov(a.rdi, a.rax);
+  a.lea(a.rsi, a.ptr[a.rsp + (8 + kArgsOffset)]);
+  a.lea(a.rdx, a.ptr[a.r15 - kStateBias]);
+  a.sub(a.rsp, 8);
+  a.call(a.qword[a.rip_to(literal)]);
+  a.add(a.rsp, 8);
+  pins(true, true);
+  a.ret();
+  return at;
+}
+
+void Compiler::Impl::make_leave() {
+  Assembler& a = assembler_;
+  const auto pc = [&] { return a.qword[state(offsetof(StateHeader, pc))]; };
+  const auto mode = [&] { return a.qword[state(offsetof(StateHeader, mode))]; };
+  a.align(16);
+  stubs_.leave_exception = a.position();
+  a.mov(a.rax, Left::kException);
+  const u32 saved_jump = a.short_jump();
+
+  stubs_.leave_link = a.position();
+  pins(false, false);
+  a.bind_short(saved_jump);
+  a.stmxcsr(a.dword[state(offsetof(StateHeader, mxcsr_ieee))]);
+  a.ldmxcsr(a.dword[state(offsetof(StateHeader, mxcsr_host))]);
+  a.add(a.rsp, kFrame);
+  for (const u8 reg : {kR15, kR14, kR13, kR12, kRbp, kRbx}) a.pop(Xbyak::Reg64(reg));
+  a.ret();
+
+  const auto leave_with = [&](u64 reason, bool store) {
+    const u32 at = a.position();
+    if (store) {
+      a.mov(pc(), a.rcx);
+      a.mov(mode(), a.rdx);
+    }
+    if (reason) a.mov(a.rax, reason);
+    else a.xor_(a.eax, a.eax);
+    a.jump(stubs_.leave_link);
+    return at;
+  };
+  stubs_.leave_dispatch = leave_with(Left::kDispatch, true);
+  stubs_.leave_poll_at = leave_with(Left::kPoll, true);
+  stubs_.leave_budget = leave_with(Left::kBudget, true);
+  stubs_.leave_dispatch_state = leave_with(Left::kDispatch, false);
+  stubs_.leave_poll_state = leave_with(Left::kPoll, false);
+  stubs_.dispatch = stubs_.leave_dispatch;
+
+  stubs_.leave_poll = a.position();
+  a.bts(a.rax, 32);
+  a.jump(stubs_.leave_link);
+}
+
+void Compiler::Impl::make_probe() {
+  Assembler& a = assembler_;
+  a.align(16);
+  stubs_.probe = a.position();
+  static_assert(kJumpEntries == 4096 && sizeof(JumpEntry) == 32);
+  a.mov(a.eax, a.ecx);
+  a.shl(a.eax, 4);
+  a.and_(a.eax, (kJumpEntries - 1) << 5);
+  a.add(a.rax, a.qword[state(offsetof(StateHeader, jump_table))]);
+  a.cmp(a.dword[a.rax + offsetof(JumpEntry, pc)], a.ecx);
+  a.jump(Cc::ne, stubs_.leave_dispatch);
+  a.cmp(a.dword[a.rax + offsetof(JumpEntry, mode)], a.edx);
+  a.jump(Cc::ne, stubs_.leave_dispatch);
+  a.mov(a.r11d, a.ecx);
+  a.shr(a.r11d, 12);
+  a.mov(a.r11d, a.dword[a.r14 + a.r11 * 4 + settings_.exec_table]);
+  a.cmp(a.dword[a.rax + offsetof(JumpEntry, page)], a.r11d);
+  a.jump(Cc::ne, stubs_.leave_dispatch);
+  a.jmp(a.qword[a.rax + offsetof(JumpEntry, code)]);
+}
+
+void Compiler::Impl::make_stubs() {
+  Assembler& a = assembler_;
+  const Runtime& runtime = settings_.runtime;
+  // Literals first: eleven functions and the helpers.
+  a.set_position(static_cast<u32>(align_up(8 * (16 + settings_.helpers.size()), 16)));
+  make_leave();
+  make_probe();
+  a.align(16);
+  stubs_.enter = a.position();
+  for (const u8 reg : {kRbx, kRbp, kR12, kR13, kR14, kR15}) a.push(Xbyak::Reg64(reg));
+  a.sub(a.rsp, kFrame);
+  a.lea(a.r15, a.ptr[a.rdi + kStateBias]);
+  a.mov(a.rax, a.rsi);
+  a.stmxcsr(a.dword[state(offsetof(StateHeader, mxcsr_host))]);
+  a.ldmxcsr(a.dword[state(offsetof(StateHeader, mxcsr_ieee))]);
+  a.mov(a.r14, a.qword[state(offsetof(StateHeader, read_table))]);
+  pins(true, false);
+  a.jmp(a.rax);
+
+  const auto memory = [&](auto* function) {
+    return make_call(reinterpret_cast<const void*>(function), true, false, true, true);
+  };
+  stubs_.load = memory(runtime.load);
+  stubs_.load128 = memory(runtime.load128);
+  stubs_.store = memory(runtime.store);
+  stubs_.store128 = memory(runtime.store128);
+  stubs_.group_read = memory(runtime.group_read);
+  stubs_.group_write = memory(runtime.group_write);
+  stubs_.group_commit = memory(runtime.group_commit);
+  stubs_.load_exclusive = memory(runtime.load_exclusive);
+  stubs_.store_exclusive = memory(runtime.store_exclusive);
+  stubs_.eval = make_eval();
+  for (const ir::Helper& helper : settings_.helpers) {
+    const bool whole = helper.flags & (ir::kReadsState | ir::kWritesState | ir::kFaults);
+    stubs_.helpers.push_back(make_call(reinterpret_cast<const void*>(helper.function), whole,
+                                       helper.flags & ir::kWritesState, helper.flags & ir::kFaults, false));
+  }
+  stubs_.end = a.position();
+}
+
+Compiler::Compiler(const Settings& settings, u8* write, const u8* run, usize size)
+    : impl_(std::make_unique<Impl>(settings, write, run, size)) {}
+Compiler::~Compiler() = default;
+
+Compiler::Outcome Compiler::compile(const ir::Block& block, u32 first_exit, u32 second_page, CompiledBlock& out) {
+  Impl& impl = *impl_;
+  const Emitter::Outcome outcome = impl.emitter_.run(block, first_exit, second_page, impl.hot_, impl.cold_start_,
+                                                     impl.cold_, static_cast<u32>(impl.size_), out);
+  if (outcome == Emitter::Outcome::full) return Outcome::full;
+  if (outcome == Emitter::Outcome::too_complex) return Outcome::too_complex;
+  impl.hot_ = out.entry + out.hot_bytes;
+  impl.cold_ = out.cold_entry + out.cold_bytes;
+  return Outcome::done;
+}
+
+void Compiler::reset() { impl_->reset(); }
+
+u64 Compiler::enter(StateHeader& state, const void* code) const {
+  using Enter = u64 (*)(StateHeader*, const void*);
+  return reinterpret_cast<Enter>(reinterpret_cast<u64>(address(impl_->stubs_.enter)))(&state, code);
+}
+
+const void* Compiler::address(u32 offset) const { return impl_->run_ + offset; }
+const void* Compiler::dispatch_code() const { return address(impl_->stubs_.dispatch); }
+
+void Compiler::link(const ExitSite& site, u32 target, u32 page) {
+  u8* code = impl_->assembler_.buffer();
+  store_patch(code + site.jump, target - (site.jump + 4));
+  if (site.same_page) return;
+  if (impl_->settings_.ibtc) store_patch(code + site.stub_jump, impl_->stubs_.probe - (site.stub_jump + 4));
+  store_patch(code + site.compare, page);
+}
+
+void Compiler::unlink(const ExitSite& site) {
+  u8* code = impl_->assembler_.buffer();
+  if (!site.same_page) {
+    store_patch(code + site.compare, kUnlinked);
+    store_patch(code + site.stub_jump, impl_->stubs_.leave_link - (site.stub_jump + 4));
+  }
+  store_patch(code + site.jump, site.stub - (site.jump + 4));
+}
+
+usize Compiler::hot_used() const { return impl_->hot_; }
+usize Compiler::cold_used() const { return impl_->cold_ - impl_->cold_start_; }
+usize Compiler::capacity() const { return impl_->size_; }
+
+void Compiler::sync_fp_flags(StateHeader& state) {
+  for (u32* image : {&state.mxcsr_ieee, &state.mxcsr_neon, &state.mxcsr_other}) {
+    state.fp_flags |= flags_of_mxcsr(*image);
+    *image &= ~0x3fu;
+  }
+}
+
+std::string Compiler::disassemble(const CompiledBlock& block) const {
+  std::string text;
+  const u8* code = impl_->assembler_.buffer();
+  const auto part = [&](u32 start, u32 size) {
+    for (u32 at = start; at < start + size;) {
+      ZydisDisassembledInstruction instruction;
+      const u64 address = reinterpret_cast<u64>(impl_->run_) + at;
+      if (ZYAN_FAILED(ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, address, code + at, start + size - at, &instruction))) {
+        text += fmt::format("0x{:x}:  .byte 0x{:02x}\n", address, code[at]);
+        at++;
+        continue;
+      }
+      text += fmt::format("0x{:x}:  {}\n", address, instruction.text);
+      at += instruction.info.length;
+    }
+  };
+  part(block.entry, block.hot_bytes);
+  text += "  -- slow paths\n";
+  part(block.cold_entry, block.cold_bytes);
+  return text;
+}
+
+}  // namespace rhea::x64

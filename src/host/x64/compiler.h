@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+// Compiles blocks of IR to x86-64 code. It knows the IR and the state's layout, and nothing of any guest.
+//
+// The code lies in one buffer that is mapped twice (written at `write`, run at `run`): what runs often grows from the
+// start, slow paths and exit stubs from two thirds on. A block is entered with the pinned slots of the state in their
+// registers, and left the same way, so that blocks jump to each other; enter() loads them and what comes back
+// from it has stored them.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "host/x64/features.h"
+#include "ir/eval.h"
+#include "ir/guest.h"
+#include "ir/ir.h"
+#include "util/types.h"
+
+namespace rhea::x64 {
+
+// What generated code calls, C ABI. `descriptor`: bytes of the access | MemFlag bits << 8. After a fault
+// StateHeader::exception is 1.
+struct Runtime {
+  u64 (*load)(ir::StateHeader* state, u64 address, u64 descriptor);
+  ir::Value (*load128)(ir::StateHeader* state, u64 address, u64 descriptor);
+  void (*store)(ir::StateHeader* state, u64 address, u64 descriptor, u64 value);
+  void (*store128)(ir::StateHeader* state, u64 address, u64 descriptor, u64 low, u64 high);
+  u64 (*group_read)(ir::StateHeader* state, u64 address, u64 descriptor);
+  u64 (*group_write)(ir::StateHeader* state, u64 address, u64 descriptor);
+  void (*group_commit)(ir::StateHeader* state, u64 pointer);
+  u64 (*load_exclusive)(ir::StateHeader* state, u64 address, u64 descriptor);
+  u64 (*store_exclusive)(ir::StateHeader* state, u64 address, u64 descriptor, u64 value);
+};
+
+struct Settings {
+  ir::StateLayout layout;
+  std::span<const ir::Helper> helpers;
+  Runtime runtime;
+  u32 features = 0;
+  u32 write_table = 0;   // displacement in bytes from the read table to the write table (u64 entries)
+  u32 exec_table = 0;    // and to the execution table (u32 entries)
+  bool pin = true;
+  bool lazy_flags = true;
+  bool inline_fp = true;
+  bool tables = true;
+  bool ibtc = true;
+  bool icount = false;
+  bool fences = true;    // more than one CPU: Fence is a host fence
+};
+
+// The probe table of indirect jumps, one for each CPU (StateHeader::jump_table points to it). Entry of a pc:
+// (pc >> 1) & (kJumpEntries - 1).
+struct JumpEntry {
+  u32 pc = 0;
+  u32 mode = ~0u;
+  u32 page = 0;          // entry of the execution table that it is valid with
+  u32 reserved = 0;
+  const void* code = nullptr;
+  u64 reserved2 = 0;
+};
+static_assert(sizeof(JumpEntry) == 32);
+constexpr u32 kJumpEntries = 4096;
+
+// Where a block leaves to a known key. Positions are offsets in the buffer.
+struct ExitSite {
+  u16 exit = 0;           // index into Block::exits
+  bool same_page = true;  // jumps without looking at the execution table
+  u32 jump = 0;           // rel32 field of the jump to the target
+  u32 compare = 0;        // imm32 field of the comparison with the page's id (not same_page)
+  u32 stub = 0;           // what `jump` reaches while not linked
+  u32 stub_jump = 0;      // rel32 field of the stub's jump (not same_page)
+};
+
+struct CompiledBlock {
+  u32 entry = 0;
+  u32 hot_bytes = 0;
+  u32 cold_entry = 0;
+  u32 cold_bytes = 0;
+  std::vector<ExitSite> sites;  // ids are first_exit + index
+};
+
+// What enter() came back with.
+struct Left {
+  static constexpr u64 kDispatch = 0;          // pc and mode are in the state
+  static constexpr u64 kPoll = u64{1} << 32;   // the poll word is not zero; with an exit's id, or at pc and mode in
+                                               // the state (id 0)
+  static constexpr u64 kBudget = u64{2} << 32; // icount: nothing left, at the entry of a block; pc, mode in the state
+  static constexpr u64 kException = u64{3} << 32;  // StateHeader::exception is set
+};
+
+class Compiler {
+ public:
+  // `write` and `run` are two mappings of the same `size` bytes (at least 4 MiB, at most 1 GiB).
+  Compiler(const Settings& settings, u8* write, const u8* run, usize size);
+  ~Compiler();
+
+  enum class Outcome : u8 {
+    done,
+    full,         // there is no room; nothing was changed
+    too_complex,  // too many values at a time: try with fewer guest instructions
+  };
+  // `first_exit` is the id of the first exit site, not 0. `second_page`: id of
+  // the page behind the first one when the block's code reaches into it, else 0.
+  Outcome compile(const ir::Block& block, u32 first_exit, u32 second_page, CompiledBlock& out);
+  // Forgets all blocks.
+  void reset();
+
+  // Runs from `code` (an address in the run mapping) until something leaves.
+  u64 enter(ir::StateHeader& state, const void* code) const;
+  const void* address(u32 offset) const;
+  // Makes an exit go to a block: `page` is the id of the target's page. And back to where it leaves. Both while code runs.
+  void link(const ExitSite& site, u32 target, u32 page);
+  void unlink(const ExitSite& site);
+  // What a dead block's jump entries point to: it leaves with kDispatch.
+  const void* dispatch_code() const;
+
+  usize hot_used() const;
+  usize cold_used() const;
+  usize capacity() const;
+  // Moves the cumulative FP flags from the host's images to StateHeader::fp_flags.
+  static void sync_fp_flags(ir::StateHeader& state);
+  // The code of a block as text, one line an instruction.
+  std::string disassemble(const CompiledBlock& block) const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rhea::x64

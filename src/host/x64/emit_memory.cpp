@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: MIT
+// Guest memory: the soft table's lookup inline, all else in a slow path.
+#include "host/x64/emitter.h"
+
+namespace rhea::x64 {
+
+using ir::StateHeader;
+
+bool Emitter::emit_memory(const Inst& inst) {
+  switch (inst.op) {
+    case Op::Load: load(inst); return true;
+    case Op::Store: store(inst); return true;
+    case Op::LoadF: case Op::LoadV: load_vector(inst); return true;
+    case Op::StoreF: case Op::StoreV: store_vector(inst); return true;
+    case Op::GroupRead: case Op::GroupWrite: group(inst); return true;
+    case Op::GroupCommit: group_commit(inst); return true;
+    case Op::PtrLoad: pointer_load(inst); return true;
+    case Op::PtrStore: pointer_store(inst); return true;
+    case Op::LoadExclusive: case Op::StoreExclusive: case Op::ClearExclusive: exclusive(inst); return true;
+    case Op::Fence:
+      if (settings_.fences) {
+        clobber_flags();
+        a_.lock();
+        a_.or_(a_.dword[a_.rsp], 0);
+      }
+      return true;
+    default: return false;
+  }
+}
+
+Label& Emitter::new_cold_label() {
+  cold_labels_.emplace_back();
+  return cold_labels_.back();
+}
+
+void Emitter::set_location(u64 location) {
+  constexpr u32 kOffset = offsetof(StateHeader, location);
+  if (location == static_cast<u64>(static_cast<s64>(static_cast<s32>(location)))) {
+    a_.mov(qword_state(kOffset), static_cast<u32>(location));
+  } else {
+    a_.mov(dword_state(kOffset), static_cast<u32>(location));
+    a_.mov(dword_state(kOffset + 4), static_cast<u32>(location >> 32));
+  }
+}
+
+void Emitter::save(const Saved& saved) {
+  if (saved.fp != FpClass::ieee) write_fp_class(saved.fp, FpClass::ieee, 0);
+  for (unsigned i = 0; i < kTemps.size(); i++) {
+    if (saved.gprs >> kTemps[i] & 1) a_.mov(a_.qword[a_.rsp + (kSaveOffset + 8 * static_cast<s32>(i))], r64(kTemps[i]));
+  }
+  for (u8 reg = 0; reg < kXmmTemps; reg++) {
+    if (saved.xmms >> reg & 1) a_.movaps(a_.xword[a_.rsp + (kSaveOffset + 32 + 16 * reg)], xmm(reg));
+  }
+  set_location(saved.location);
+}
+
+void Emitter::restore(const Saved& saved) {
+  for (unsigned i = 0; i < kTemps.size(); i++) {
+    if (saved.gprs >> kTemps[i] & 1) a_.mov(r64(kTemps[i]), a_.qword[a_.rsp + (kSaveOffset + 8 * static_cast<s32>(i))]);
+  }
+  for (u8 reg = 0; reg < kXmmTemps; reg++) {
+    if (saved.xmms >> reg & 1) a_.movaps(xmm(reg), a_.xword[a_.rsp + (kSaveOffset + 32 + 16 * reg)]);
+  }
+  if (saved.fp != FpClass::ieee) write_fp_class(FpClass::ieee, saved.fp, saved.fp_mode);
+}
+
+// The lookup: afterwards [entry + address] is the data.
+Emitter::Access Emitter::begin_access(Ref address, unsigned bytes, u8 flags, bool write) {
+  Access access;
+  access.descriptor = bytes | static_cast<u32>(flags) << 8;
+  access.cold = &new_cold_label();
+  clobber_flags();
+  access.address = use(address);
+  access.entry = take();
+  if (!settings_.tables) {
+    a_.jump(*access.cold);
+    return access;
+  }
+  u8 table = kR14;
+  if (flags & ir::kUserAccess) {
+    table = take();
+    a_.mov(r64(table), qword_state(offsetof(StateHeader, user_read_table)));
+  }
+  a_.mov(r32(access.entry), r32(access.address));
+  a_.shr(r32(access.entry), 12);
+  a_.mov(r64(access.entry), a_.qword[r64(table) + r64(access.entry) * 8 + (write ? settings_.write_table : 0)]);
+  a_.test(r64(access.entry), r64(access.entry));
+  a_.jump(Cc::e, *access.cold);
+  if (bytes > 1) {
+    a_.test(r8(access.address), static_cast<u8>(bytes - 1));
+    a_.jump(Cc::ne, *access.cold);
+  }
+  return access;
+}
+
+void Emitter::extend_loaded(u8 to, const Xbyak::Operand& from, unsigned bits, bool is_signed, Type type) {
+  switch (bits) {
+    case 8:
+      if (is_signed) a_.movsx(rt(to, type), from);
+      else a_.movzx(r32(to), from);
+      break;
+    case 16:
+      if (is_signed) a_.movsx(rt(to, type), from);
+      else a_.movzx(r32(to), from);
+      break;
+    case 32:
+      if (is_signed && type == Type::I64) a_.movsxd(r64(to), from);
+      else a_.mov(r32(to), from);
+      break;
+    default: a_.mov(r64(to), from); break;
+  }
+}
+
+void Emitter::load(const Inst& inst) {
+  const unsigned bits = inst.lane, bytes = bits / 8;
+  const bool is_signed = inst.aux & ir::kSigned, swap = inst.aux & ir::kBigEndian && bytes > 1;
+  const Access access = begin_access(inst.args[0], bytes, inst.aux, false);
+  Saved saved = this->saved();
+  const Xbyak::RegExp where = r64(access.entry) + r64(access.address);
+  u8 to;
+  if (values_[index_].target != kNone) to = define(index_);
+  else to = define_in(index_, access.entry);
+  const Type type = inst.type;
+  if (!swap) {
+    switch (bits) {
+      case 8: extend_loaded(to, a_.byte[where], bits, is_signed, type); break;
+      case 16: extend_loaded(to, a_.word[where], bits, is_signed, type); break;
+      case 32: extend_loaded(to, a_.dword[where], bits, is_signed, type); break;
+      default: extend_loaded(to, a_.qword[where], bits, is_signed, type); break;
+    }
+  } else if (bits == 16) {
+    a_.movzx(r32(to), a_.word[where]);
+    a_.rol(r16(to), 8);
+    if (is_signed) a_.movsx(rt(to, type), r16(to));
+  } else if (bits == 32) {
+    a_.mov(r32(to), a_.dword[where]);
+    a_.bswap(r32(to));
+    if (is_signed && type == Type::I64) a_.movsxd(r64(to), r32(to));
+  } else {
+    a_.mov(r64(to), a_.qword[where]);
+    a_.bswap(r64(to));
+  }
+  const u32 back = a_.position();
+  cold_.push_back([=, this] {
+    a_.bind(*access.cold);
+    save(saved);
+    move(kRax, access.address, Type::I32);
+    a_.mov(a_.ecx, access.descriptor);
+    a_.call_to(stubs_.load);
+    if (is_signed && bits < (type == Type::I64 ? 64 : 32)) {
+      if (bits == 8) a_.movsx(rt(to, type), a_.al);
+      else if (bits == 16) a_.movsx(rt(to, type), a_.ax);
+      else a_.movsxd(r64(to), a_.eax);
+    } else {
+      move(to, kRax, type);
+    }
+    restore(saved);
+    a_.jump(back);
+  });
+}
+
+void Emitter::store(const Inst& inst) {
+  const unsigned bits = inst.lane, bytes = bits / 8;
+  const bool swap = inst.aux & ir::kBigEndian && bytes > 1;
+  const Ref data = inst.args[1];
+  if (!is_constant(data) || swap || !is_imm32(data)) use(data);
+  const Access access = begin_access(inst.args[0], bytes, inst.aux, true);
+  const Xbyak::RegExp where = r64(access.entry) + r64(access.address);
+  const bool immediate = this->where(data) == kNone;
+  const u8 from = immediate ? kNone : use(data);
+  const u32 value = immediate ? static_cast<u32>(imm32(data)) : 0;
+  const Type type = inst.type;
+  if (swap) {
+    const u8 swapped = take();
+    a_.mov(r64(swapped), r64(from));
+    if (bits == 16) a_.rol(r16(swapped), 8);
+    else if (bits == 32) a_.bswap(r32(swapped));
+    else a_.bswap(r64(swapped));
+    if (bits == 16) a_.mov(a_.word[where], r16(swapped));
+    else if (bits == 32) a_.mov(a_.dword[where], r32(swapped));
+    else a_.mov(a_.qword[where], r64(swapped));
+  } else if (immediate) {
+    switch (bits) {
+      case 8: a_.mov(a_.byte[where], value & 0xff); break;
+      case 16: a_.mov(a_.word[where], value & 0xffff); break;
+      case 32: a_.mov(a_.dword[where], value); break;
+      default: a_.mov(a_.qword[where], value); break;
+    }
+  } else {
+    switch (bits) {
+      case 8: a_.mov(a_.byte[where], r8(from)); break;
+      case 16: a_.mov(a_.word[where], r16(from)); break;
+      case 32: a_.mov(a_.dword[where], r32(from)); break;
+      default: a_.mov(a_.qword[where], r64(from)); break;
+    }
+  }
+  const Saved saved = this->saved();
+  const u32 back = a_.position();
+  cold_.push_back([=, this] {
+    a_.bind(*access.cold);
+    save(saved);
+    // rax = address, rdx = data: whichever way round they are.
+    if (immediate) {
+      move(kRax, access.address, Type::I32);
+      if (type == Type::I64) a_.mov(a_.rdx, static_cast<s32>(value));
+      else a_.mov(a_.edx, value);
+    } else if (from == kRax && access.address == kRdx) {
+      a_.xchg(a_.rax, a_.rdx);
+    } else if (from == kRax) {
+      a_.mov(a_.rdx, a_.rax);
+      move(kRax, access.address, Type::I32);
+    } else {
+      move(kRax, access.address, Type::I32);
+      move(kRdx, from, Type::I64);
+    }
+    a_.mov(a_.ecx, access.descriptor);
+    a_.call_to(stubs_.store);
+    restore(saved);
+    a_.jump(back);
+  });
+}
+
+void Emitter::load_vector(const Inst& inst) {
+  const unsigned bits = inst.lane, bytes = bits / 8;
+  const bool swap = inst.aux & ir::kBigEndian;
+  Access access = begin_access(inst.args[0], bytes, inst.aux, false);
+  const Saved saved = this->saved();
+  const Xbyak::RegExp where = r64(access.entry) + r64(access.address);
+  const u8 to = define(index_);
+  if (swap) {
+    a_.jump(*access.cold);
+  } else if (bits == 32) {
+    a_.movd(xmm(to), a_.dword[where]);
+  } else if (bits == 64) {
+    a_.movq(xmm(to), a_.qword[where]);
+  } else {
+    a_.movups(xmm(to), a_.xword[where]);
+  }
+  const u32 back = a_.position();
+  cold_.push_back([=, this] {
+    a_.bind(*access.cold);
+    save(saved);
+    move(kRax, access.address, Type::I32);
+    a_.mov(a_.ecx, access.descriptor);
+    a_.call_to(bits == 128 ? stubs_.load128 : stubs_.load);
+    if (bits == 32) a_.movd(xmm(to), a_.eax);
+    else a_.movq(xmm(to), a_.rax);
+    if (bits == 128) a_.pinsrq(xmm(to), a_.rdx, 1);
+    restore(saved);
+    a_.jump(back);
+  });
+}
+
+void Emitter::store_vector(const Inst& inst) {
+  const unsigned bits = inst.lane, bytes = bits / 8;
+  const bool swap = inst.aux & ir::kBigEndian;
+  const u8 from = use(inst.args[1]);
+  const Access access = begin_access(inst.args[0], bytes, inst.aux, true);
+  const Saved saved = this->saved();
+  const Xbyak::RegExp where = r64(access.entry) + r64(access.address);
+  if (swap) {
+    a_.jump(*access.cold);
+  } else if (bits == 32) {
+    a_.movd(a_.dword[where], xmm(from));
+  } else if (bits == 64) {
+    a_.movq(a_.qword[where], xmm(from));
+  } else {
+    a_.movups(a_.xword[where], xmm(from));
+  }
+  const u32 back = a_.position();
+  cold_.push_back([=, this] {
+    a_.bind(*access.cold);
+    save(saved);
+    move(kRax, access.address, Type::I32);
+    a_.mov(a_.ecx, access.descriptor);
+    if (bits == 32) a_.movd(a_.edx, xmm(from));
+    else a_.movq(a_.rdx, xmm(from));
+    if (bits == 128) a_.pextrq(a_.r11, xmm(from), 1);
+    a_.call_to(bits == 128 ? stubs_.store128 : stubs_.store);
+    restore(saved);
+    a_.jump(back);
+  });
+}
+
+// One lookup for a run: within a page, of aligned words.
+void Emitter::group(const Inst& inst) {
+  const bool write = inst.op == Op::GroupWrite;
+  const unsigned bytes = static_cast<unsigned>(inst.imm);
+  Label& cold = new_cold_label();
+  clobber_flags();
+  const u8 address = use(inst.args[0]);
+  const u8 entry = take();
+  const Saved saved = this->saved();
+  if (!settings_.tables || inst.aux & ir::kBigEndian) {
+    a_.jump(cold);
+  } else {
+    u8 table = kR14;
+    if (inst.aux & ir::kUserAccess) {
+      table = take();
+      a_.mov(r64(table), qword_state(offsetof(StateHeader, user_read_table)));
+    }
+    // Misaligned bits on top, the word's number in the page below: one comparison for both.
+    if (settings_.features & kBmi2) {
+      a_.rorx(r32(entry), r32(address), 2);
+    } else {
+      a_.mov(r32(entry), r32(address));
+      a_.ror(r32(entry), 2);
+    }
+    a_.and_(r32(entry), 0xc00003ff);
+    a_.cmp(r32(entry), (4096 - bytes) / 4);
+    a_.jump(Cc::a, cold);
+    a_.mov(r32(entry), r32(address));
+    a_.shr(r32(entry), 12);
+    a_.mov(r64(entry), a_.qword[r64(table) + r64(entry) * 8 + (write ? settings_.write_table : 0)]);
+    a_.test(r64(entry), r64(entry));
+    a_.jump(Cc::e, cold);
+    a_.add(r64(entry), r64(address));
+  }
+  const u8 to = define_in(index_, entry);
+  const u32 descriptor = bytes | static_cast<u32>(inst.aux) << 8;
+  const u32 back = a_.position();
+  cold_.push_back([=, this, &cold] {
+    a_.bind(cold);
+    save(saved);
+    move(kRax, address, Type::I32);
+    a_.mov(a_.ecx, descriptor);
+    a_.call_to(write ? stubs_.group_write : stubs_.group_read);
+    move(to, kRax, Type::I64);
+    if (write) a_.mov(dword_state(offsetof(StateHeader, insns_left)), 1);
+    restore(saved);
+    a_.jump(back);
+  });
+}
+
+// A pointer that did not come from the tables may be one into the bounce buffer is written out.
+void Emitter::group_commit(const Inst& inst) {
+  constexpr u32 kPending = offsetof(StateHeader, insns_left);
+  Label& cold = new_cold_label();
+  clobber_flags();
+  const u8 pointer = use(inst.args[0]);
+  const Saved saved = this->saved();
+  a_.cmp(dword_state(kPending), 0);
+  a_.jump(Cc::ne, cold);
+  const u32 back = a_.position();
+  cold_.push_back([=, this, &cold] {
+    a_.bind(cold);
+    save(saved);
+    a_.mov(dword_state(kPending), 0);
+    move(kRax, pointer, Type::I64);
+    a_.call_to(stubs_.group_commit);
+    restore(saved);
+    a_.jump(back);
+  });
+}
+
+void Emitter::pointer_load(const Inst& inst) {
+  const u8 pointer = use(inst.args[0]);
+  const Xbyak::RegExp where = r64(pointer) + static_cast<s32>(inst.imm);
+  const u8 to = define(index_);
+  switch (inst.lane) {
+    case 32:
+      if (in_xmm(inst.type)) a_.movd(xmm(to), a_.dword[where]);
+      else a_.mov(r32(to), a_.dword[where]);
+      break;
+    case 64:
+      if (in_xmm(inst.type)) a_.movq(xmm(to), a_.qword[where]);
+      else a_.mov(r64(to), a_.qword[where]);
+      break;
+    default: a_.movups(xmm(to), a_.xword[where]); break;
+  }
+}
+
+void Emitter::pointer_store(const Inst& inst) {
+  const u8 pointer = use(inst.args[0]);
+  const Ref data = inst.args[1];
+  const Xbyak::RegExp where = r64(pointer) + static_cast<s32>(inst.imm);
+  if (!in_xmm(this->inst(data).type) && this->where(data) == kNone && is_imm32(data)) {
+    if (inst.lane == 32) a_.mov(a_.dword[where], static_cast<u32>(imm32(data)));
+    else a_.mov(a_.qword[where], static_cast<u32>(imm32(data)));
+    return;
+  }
+  const u8 from = use(data);
+  if (!in_xmm(this->inst(data).type)) {
+    if (inst.lane == 32) a_.mov(a_.dword[where], r32(from));
+    else a_.mov(a_.qword[where], r64(from));
+  } else if (inst.lane == 32) {
+    a_.movd(a_.dword[where], xmm(from));
+  } else if (inst.lane == 64) {
+    a_.movq(a_.qword[where], xmm(from));
+  } else {
+    a_.movups(a_.xword[where], xmm(from));
+  }
+}
+
+// Out of line: address in rax, value in rdx.
+void Emitter::exclusive(const Inst& inst) {
+  if (inst.op == Op::ClearExclusive) {
+    a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), -1);
+    return;
+  }
+  set_fp_class(FpClass::ieee);
+  clobber_flags();
+  const bool store = inst.op == Op::StoreExclusive;
+  if (store) {
+    take(kRdx);
+    use_in(inst.args[1], kRdx);
+  }
+  take(kRax);
+  use_in(inst.args[0], kRax);
+  set_location(location_);
+  const u32 descriptor = inst.lane / 8u | static_cast<u32>(inst.aux) << 8;
+  take(kRcx);
+  evict_all();
+  a_.mov(a_.ecx, descriptor);
+  a_.call_to(store ? stubs_.store_exclusive : stubs_.load_exclusive);
+  if (!values_[index_].uses) return;
+  if (values_[index_].target != kNone) move(define(index_), kRax, inst.type);
+  else define_in(index_, kRax);
+}
+
+}  // namespace rhea::x64

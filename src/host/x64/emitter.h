@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MIT
+// How a block becomes code: one pass over its instructions, with registers assigned on the way.
+//
+// Registers. r15 points 128 bytes into the state, r14 to the soft tables; kPinRegs hold the pinned slots of the state
+// all the time; kTemps and xmm0..xmm13 are for values of the block; rsp has a frame for spills (kFrame). Only pins
+// outlive a block.
+//
+// Values. Each has a home from which it can be had again at no cost (a constant, a pin, a slot of the state that has
+// not been written since, a spill slot) and perhaps a register. Reading a pin makes no code: the value is an alias
+// of the pin's register until the pin is written (before_pin_write() saves who still needs the old one). A value
+// that is only stored into a pin is computed there (Value::target). A value that lives across a label gets a home
+// that holds on both ways when it is made.
+//
+// Flags. `host_flags_` says which of the guest's flags EFLAGS has, `stale_` which of them the image in the state does
+// not have yet; clobber_flags() writes those that are still read by someone before EFLAGS are lost. Whoever emits
+// an instruction that changes EFLAGS calls it first. What is live is known from a pass backwards.
+//
+// Slow paths are written behind the block's code, into the cold area, by functions queued in `cold_`.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <functional>
+#include <vector>
+
+#include "host/x64/assembler.h"
+#include "host/x64/compiler.h"
+#include "ir/ir.h"
+
+namespace rhea::x64 {
+
+using ir::Inst;
+using ir::kNoRef;
+using ir::Op;
+using ir::Ref;
+using ir::Type;
+
+constexpr u8 kNone = 0xff;
+enum Gpr : u8 { kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR11, kR12, kR13, kR14, kR15 };
+constexpr std::array<u8, 9> kPinRegs = {kRbx, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR12, kR13};
+constexpr std::array<u8, 4> kTemps = {kRax, kRcx, kRdx, kR11};
+constexpr unsigned kXmmTemps = 14;                 // xmm0..xmm13 hold values
+constexpr u8 kXmmA = 14, kXmmB = 15;               // scratch within one instruction
+constexpr bool is_caller_saved(u8 reg) { return reg <= kRdx || (reg >= kRsi && reg <= kR11); }
+
+constexpr s32 kStateBias = 128;
+// The frame: arguments of out-of-line operations, what slow paths save, spills.
+constexpr s32 kArgsOffset = 0;                     // 4 values of 16 bytes
+constexpr s32 kSaveOffset = 64;                    // 4 registers, 16 vectors
+constexpr s32 kSpillOffset = kSaveOffset + 32 + 16 * 16;
+constexpr unsigned kSpillSlots = 192;              // of 16 bytes
+constexpr s32 kFrame = kSpillOffset + 16 * static_cast<s32>(kSpillSlots) + 8;  // keeps calls aligned
+
+// Entry points of the shared code at the start of the buffer.
+struct Stubs {
+  u32 enter = 0;
+  u32 leave_link = 0;       // eax = id
+  u32 leave_poll = 0;       // eax = id
+  u32 leave_dispatch = 0;   // ecx = pc, edx = mode
+  u32 leave_poll_at = 0;    // ecx = pc, edx = mode
+  u32 leave_budget = 0;     // ecx = pc, edx = mode
+  u32 leave_dispatch_state = 0;  // pc and mode are in the state
+  u32 leave_poll_state = 0;
+  u32 leave_exception = 0;
+  u32 probe = 0;            // ecx = pc, edx = mode: jumps there, or leaves with kDispatch
+  u32 dispatch = 0;         // what dead blocks are replaced by: finds pc in ecx and mode in edx
+  // Calls: arguments in rax, rcx, rdx, r11; result in rax (rdx). They keep pins, and no temps.
+  u32 load = 0, load128 = 0, store = 0, store128 = 0, group_read = 0, group_write = 0, group_commit = 0;
+  u32 load_exclusive = 0, store_exclusive = 0;
+  u32 eval = 0;             // rax = instruction; arguments in the frame
+  std::vector<u32> helpers;
+  u32 end = 0;
+};
+
+enum class Home : u8 { none, constant, pin, slot, spill, condition, carry };
+
+struct Value {
+  Home home = Home::none;
+  u8 reg = kNone;         // a temp, an xmm register, or the target pin's register before it is stored there
+  u8 target = kNone;      // index of the pin that it is computed into
+  bool crosses = false;   // lives across a label
+  bool overwritten = false;  // the slot it was read from is written while it lives
+  bool fused = false;     // a SetFlags takes its flags right from the instruction that makes it
+  u16 last_use = 0;
+  u16 uses = 0;
+  u32 data = 0;           // pin index, state offset, spill slot, condition
+};
+
+// Classes of MXCSR contents (StateHeader::mxcsr_*).
+enum class FpClass : u8 { ieee, neon, other };
+
+class Emitter {
+ public:
+  Emitter(const Settings& settings, Assembler& assembler, const Stubs& stubs);
+
+  enum class Outcome : u8 { done, full, too_complex };
+  Outcome run(const ir::Block& block, u32 first_exit, u32 second_page, u32 hot, u32 hot_end, u32 cold, u32 cold_end,
+              CompiledBlock& out);
+
+ private:
+  // ---- analysis.cpp ------------------------------------------------------------------------------------------
+  void analyze();
+  void analyze_uses();
+  void analyze_flags();
+  void find_targets();
+  void find_fused_flags();
+  bool blocks_target(const Inst& inst, u8 pin, usize index, usize definition) const;
+
+  // ---- registers.cpp -----------------------------------------------------------------------------------------
+  Xbyak::Reg32 r32(u8 reg) const { return Xbyak::Reg32(reg); }
+  Xbyak::Reg64 r64(u8 reg) const { return Xbyak::Reg64(reg); }
+  Xbyak::Reg8 r8(u8 reg) const { return Xbyak::Reg8(reg, reg >= 4 && reg < 8); }
+  Xbyak::Reg16 r16(u8 reg) const { return Xbyak::Reg16(reg); }
+  // The register at the width of a type.
+  Xbyak::Reg32e rt(u8 reg, Type type) const {
+    return type == Type::I64 ? Xbyak::Reg32e(reg, 64) : Xbyak::Reg32e(reg, 32);
+  }
+  Xbyak::Xmm xmm(u8 reg) const { return Xbyak::Xmm(reg); }
+  Xbyak::RegExp state(u32 offset) const { return a_.r15 + (static_cast<s32>(offset) - kStateBias); }
+  Xbyak::Address dword_state(u32 offset) const { return a_.dword[state(offset)]; }
+  Xbyak::Address qword_state(u32 offset) const { return a_.qword[state(offset)]; }
+  Xbyak::Address byte_state(u32 offset) const { return a_.byte[state(offset)]; }
+  Xbyak::RegExp spill_at(u32 slot) const { return a_.rsp + (kSpillOffset + 16 * static_cast<s32>(slot)); }
+
+  const Inst& inst(Ref ref) const { return block_->insts[ref]; }
+  bool is_vector(Ref ref) const { return in_xmm(inst(ref).type); }
+  static bool in_xmm(Type type) { return type >= Type::F32; }
+  bool is_constant(Ref ref) const { return values_[ref].home == Home::constant; }
+  u64 constant(Ref ref) const { return inst(ref).imm; }
+  // A constant that fits a sign-extended 32-bit immediate at its type.
+  bool is_imm32(Ref ref) const;
+  s32 imm32(Ref ref) const { return static_cast<s32>(constant(ref)); }
+  bool dies(Ref ref) const { return values_[ref].last_use <= index_; }
+  // The register that a value is in now, a pin's register included, or kNone.
+  u8 where(Ref ref) const;
+
+  u8 take();                    // a free temp, locked until the end of the instruction
+  void take(u8 reg);            // this one
+  u8 take_xmm();
+  u8 use(Ref ref);              // the value in a register, not to be changed
+  void use_in(Ref ref, u8 reg); // a copy of it in a register that was taken
+  // Calls with the value as a source operand: a register, or memory where it is in none.
+  template <typename F>
+  void with_operand(Ref ref, F&& f) {
+    const Value& value = values_[ref];
+    const bool wide = inst(ref).type == Type::I64;
+    if (where(ref) == kNone && value.home == Home::slot) {
+      f(wide ? qword_state(value.data) : dword_state(value.data));
+    } else if (where(ref) == kNone && value.home == Home::spill) {
+      f(wide ? a_.qword[spill_at(value.data)] : a_.dword[spill_at(value.data)]);
+    } else {
+      f(rt(use(ref), inst(ref).type));
+    }
+  }
+  u8 define(Ref ref);           // where the result goes
+  u8 define_apart(Ref ref, std::initializer_list<u8> from);  // and it is none of these registers
+  u8 define_from(Ref ref, Ref from);  // the same, with a copy of an operand in it
+  u8 define_in(Ref ref, u8 reg);  // the result is in a temp that was taken
+  void no_target(Ref ref) { values_[ref].target = kNone; }
+  void lock(u8 reg) { locked_ |= 1u << reg; }
+  void lock_xmm(u8 reg) { locked_xmm_ |= 1u << reg; }
+  void load_constant(u8 reg, u64 value, Type type);
+  void move(u8 to, u8 from, Type type);
+  void move_xmm(u8 to, u8 from);
+  // ecx, edx (say) = two values, whichever way round they are now.
+  void evict(u8 reg);
+  void evict_xmm(u8 reg);
+  void evict_all();             // before a call
+  void spill(Ref ref);
+  void give_home(Ref ref);      // for a value that crosses a label
+  void release(Ref ref);
+  void end_instruction(const Inst& inst);
+  void before_pin_write(u8 pin, Ref except);
+  void before_slot_write(u32 offset, u32 size);
+  void load_pins(u32 offset, u32 size);
+  void store_pins(u32 offset, u32 size);
+  int pin_at(u32 offset) const;  // index of the pin at exactly this offset, or -1
+  bool touches_pins(u32 offset, u32 size) const;
+  u32 live_temps() const;       // masks of registers whose values are needed after this instruction
+  u32 live_xmms() const;
+  u32 allocate_spill();
+
+  // ---- emit_*.cpp ----------------------------------------------------------------------------------------------
+  void emit(const Inst& inst);
+  bool emit_state(const Inst& inst);
+  bool emit_integer(const Inst& inst);
+  bool emit_flags(const Inst& inst);
+  bool emit_memory(const Inst& inst);
+  bool emit_control(const Inst& inst);
+  bool emit_float(const Inst& inst);
+  bool emit_vector(const Inst& inst);
+  void emit_eval(const Inst& inst);
+
+  void get_state(const Inst& inst);
+  void set_state(const Inst& inst);
+  void store_value(u32 offset, Type type, Ref ref);
+  void load_value(u8 reg, u32 offset, Type type);
+
+  using Binary = void (Xbyak::CodeGenerator::*)(const Xbyak::Operand&, const Xbyak::Operand&);
+  using BinaryImm = void (Xbyak::CodeGenerator::*)(const Xbyak::Operand&, u32);
+  void binary(const Inst& inst, Binary op, BinaryImm op_imm, bool commutative);
+  void add(const Inst& inst);
+  void subtract(const Inst& inst);
+  void with_carry(const Inst& inst);
+  void compare_only(const Inst& inst);
+  void multiply(const Inst& inst);
+  void multiply_high(const Inst& inst);
+  void divide(const Inst& inst);
+  void shift(const Inst& inst);
+  void shift_constant(const Inst& inst, unsigned count);
+  void and_not(const Inst& inst);
+  void unary(const Inst& inst);
+  void count_zeros(const Inst& inst);
+  void reverse_bits(const Inst& inst);
+  void extend(const Inst& inst);
+  void select(const Inst& inst);
+  void compare(const Inst& inst);
+  void saturate(const Inst& inst);
+  Cc emit_compare(const Inst& inst);
+  static bool is_compare(Op op) { return op >= Op::CmpEq && op <= Op::CmpLeS; }
+
+  // Flags.
+  enum class Producer : u8 { none, add, sub, logic };
+  bool flags_busy() const { return keep_eflags_ || (stale_ & (live_before_[index_] | lazy_flags())); }
+  u8 lazy_flags() const;        // those that conditions not yet evaluated will read
+  void save_flags(u8 needed);   // into the image, if one of these is not there yet
+  void clobber_flags();
+  void write_image(u8 mask, u8 live);
+  void forget_host_flags() { host_flags_ = 0; stale_ = 0; flags_of_ = kNoRef; }
+  void made_flags(Ref of, Producer producer) { flags_of_ = of; flags_producer_ = producer; }
+  void set_flags(const Inst& inst);
+  void set_carry(const Inst& inst);
+  void materialize_conditions();  // those that outlive this instruction
+  void materialize(Ref ref);
+  void carry_to_host(Ref ref, bool inverted);
+  // Emits what is needed so that the returned condition code holds iff `cond` does. May take rax: call it before
+  // other registers are taken; what follows must keep EFLAGS.
+  Cc test_condition(ir::Cond cond);
+  static Cc host_condition(ir::Cond cond, bool inverted_carry);
+
+  // Memory.
+  struct Access {
+    u8 address = kNone;   // register with the address
+    u8 entry = kNone;     // register with the table's entry
+    u32 descriptor = 0;
+    Label* cold = nullptr;
+  };
+  Access begin_access(Ref address, unsigned bytes, u8 flags, bool write);
+  Label& new_cold_label();
+  void load(const Inst& inst);
+  void store(const Inst& inst);
+  void load_vector(const Inst& inst);
+  void store_vector(const Inst& inst);
+  void group(const Inst& inst);
+  void group_commit(const Inst& inst);
+  void pointer_load(const Inst& inst);
+  void pointer_store(const Inst& inst);
+  void exclusive(const Inst& inst);
+  void extend_loaded(u8 to, const Xbyak::Operand& from, unsigned bits, bool is_signed, Type type);
+  struct Saved {
+    u32 gprs = 0;
+    u32 xmms = 0;
+    FpClass fp = FpClass::ieee;
+    u8 fp_mode = 0;
+    u64 location = 0;
+  };
+  Saved saved() const { return {live_temps(), live_xmms(), fp_class_, fp_other_mode_, location_}; }
+  void save(const Saved& saved);
+  void restore(const Saved& saved);
+  void set_location(u64 location);
+
+  // Calls and control.
+  void call_helper(const Inst& inst);
+  void direct_exit(const ir::ExitInfo& exit, u16 number);
+  void exit_if(const Inst& inst);
+  void branch(const Inst& inst);
+  void bind_label(u32 number);
+  void indirect_exit(const Inst& inst);
+  void prologue(u32 second_page);
+  void jump_to_label(Cc cc, u32 number);
+  void set_fp_class(FpClass fp, u8 mode = 0);
+  void write_fp_class(FpClass from, FpClass to, u8 mode);
+
+  const Settings& settings_;
+  Assembler& a_;
+  const Stubs& stubs_;
+  const ir::Block* block_ = nullptr;
+  CompiledBlock* out_ = nullptr;
+  u32 first_exit_ = 0;
+  bool failed_ = false;
+
+  std::vector<Value> values_;
+  std::vector<u8> live_before_;      // FlagBits, for each instruction
+  std::vector<u8> label_live_;
+  std::array<Ref, 16> owner_{};
+  std::array<Ref, 16> owner_xmm_{};
+  u32 locked_ = 0, locked_xmm_ = 0;
+  std::array<u64, (kSpillSlots + 63) / 64> spills_{};
+  std::vector<Ref> aliases_;         // values whose home is a pin or a slot, or lazy conditions
+  std::vector<u32> pin_offsets_;
+  u32 pin_low_ = 0, pin_high_ = 0;
+
+  Ref index_ = 0;
+  u64 location_ = 0;
+  u8 host_flags_ = 0, stale_ = 0;
+  bool carry_inverted_ = false;
+  Ref flags_of_ = kNoRef;            // EFLAGS are those of this value's computation
+  Producer flags_producer_ = Producer::none;
+  bool keep_eflags_ = false;         // until the end of the instruction
+  unsigned lazy_count_ = 0;          // conditions not evaluated yet
+  FpClass fp_class_ = FpClass::ieee;
+  u8 fp_other_mode_ = 0;
+  std::vector<Label> labels_;
+  std::deque<Label> cold_labels_;
+  std::vector<std::function<void()>> cold_;
+};
+
+}  // namespace rhea::x64
