@@ -35,9 +35,11 @@ class Builder {
   Ref op1(Op op, Type type, Ref a) { return emit(op, type, a); }
   Ref add(Ref a, Ref b) { return op2(Op::Add, a, b); }
   Ref add(Ref a, u32 b) { return b ? op2(Op::Add, a, const32(b)) : a; }
+  Ref add(Ref a, int b) { return add(a, static_cast<u32>(b)); }
   Ref sub(Ref a, Ref b) { return op2(Op::Sub, a, b); }
   Ref and_(Ref a, Ref b) { return op2(Op::And, a, b); }
   Ref and_(Ref a, u32 b) { return op2(Op::And, a, const32(b)); }
+  Ref and_(Ref a, int b) { return and_(a, static_cast<u32>(b)); }
   Ref or_(Ref a, Ref b) { return op2(Op::Or, a, b); }
   Ref xor_(Ref a, Ref b) { return op2(Op::Xor, a, b); }
   Ref shl(Ref a, u32 n) { return n ? op2(Op::Shl, a, const32(n)) : a; }

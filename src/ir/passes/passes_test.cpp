@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+#include "ir/passes/passes.h"
+
+#include <gtest/gtest.h>
+
+#include "ir/test_machine.h"
+
+namespace rhea::ir {
+namespace {
+
+void randomize(TestMachine& machine, u32 seed) {
+  std::mt19937 random(seed);
+  for (u32 i = TestMachine::kSlots; i < machine.state.size(); i++) machine.state[i] = static_cast<u8>(random() % 5 ? random() : 0);
+  for (u8& byte : machine.memory) byte = static_cast<u8>(random());
+  machine.flags = random() & kImageMask;
+}
+
+// Runs both and compares what may be looked at: all state, memory, and the flags that live at the exit taken.
+void expect_same(const Block& before, const Block& after, u32 seed, bool lazy) {
+  TestMachine a, b;
+  randomize(a, seed);
+  b = a;
+  a.run(before);
+  b.run(after);
+  const u32 mask = lazy && a.exit < before.exits.size() ? image_mask(before.exits[a.exit].live_flags) : kImageMask;
+  const bool same = a.state == b.state && a.memory == b.memory && a.exit_pc == b.exit_pc &&
+                    (a.flags & mask) == (b.flags & mask) && a.saturated == b.saturated;
+  ASSERT_TRUE(same) << "seed " << seed << "\n" << print(before) << "becomes\n" << print(after);
+}
+
+void check_pass(void (*pass)(Block&), bool lazy) {
+  for (u32 seed = 0; seed < 3000; seed++) {
+    Block block = RandomBlock(seed).make(5 + seed % 60);
+    ASSERT_EQ(verify(block), "") << "seed " << seed << "\n" << print(block);
+    Block changed = block;
+    pass(changed);
+    ASSERT_EQ(verify(changed), "") << "seed " << seed << "\n" << print(block) << "becomes\n" << print(changed);
+    for (u32 run = 0; run < 4; run++) {
+      expect_same(block, changed, seed * 4 + run, lazy);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST(Passes, Fold) { check_pass([](Block& b) { fold(b); }, false); }
+TEST(Passes, ForwardState) { check_pass([](Block& b) { forward_state(b, {}); }, false); }
+TEST(Passes, DropDeadStores) { check_pass([](Block& b) { drop_dead_stores(b, {}); }, false); }
+TEST(Passes, DeadCode) { check_pass([](Block& b) { dead_code(b, {}); }, false); }
+TEST(Passes, ExpandGroups) { check_pass([](Block& b) { expand_groups(b); }, false); }
+TEST(Passes, FlagLiveness) { check_pass([](Block& b) { flag_liveness(b, {}, true); }, true); }
+TEST(Passes, FlagsAllLiveAtExits) { check_pass([](Block& b) { flag_liveness(b, {}, false); }, false); }
+TEST(Passes, All) { check_pass([](Block& b) { run_passes(b, {}, {}); }, true); }
+TEST(Passes, AllWithoutGroups) { check_pass([](Block& b) { run_passes(b, {}, {.group = false}); }, true); }
+TEST(Passes, NoneButUses) { check_pass([](Block& b) { run_passes(b, {}, {.optimize = false}); }, false); }
+
+usize count(const Block& block, Op op) {
+  return static_cast<usize>(std::count_if(block.insts.begin(), block.insts.end(), [&](const Inst& i) { return i.op == op; }));
+}
+
+TEST(Passes, FlagsThatNobodyReadsAreNotWritten) {
+  Block block;
+  Builder b(block);
+  const Ref a = b.get(Type::I32, TestMachine::kSlots), c = b.get(Type::I32, TestMachine::kSlots + 4);
+  b.set_flags(b.add(a, c), kFlagNZCV);
+  b.set_flags(b.sub(a, c), kFlagNZCV);
+  b.exit_if(Cond::EQ, {.live_flags = 0});
+  b.exit({.live_flags = 0});
+  run_passes(block, {}, {});
+  EXPECT_EQ(count(block, Op::SetFlags), 1u);
+  EXPECT_EQ(count(block, Op::Add), 0u);
+  for (const Inst& inst : block.insts) {
+    if (inst.op == Op::SetFlags) { EXPECT_EQ(inst.aux, kFlagZ); EXPECT_EQ(inst.aux2, 0); }
+  }
+}
+
+TEST(Passes, FlagsLiveWhereAFaultMayBe) {
+  Block block;
+  Builder b(block);
+  const Ref a = b.get(Type::I32, TestMachine::kSlots);
+  b.set_flags(b.add(a, a), kFlagNZCV);
+  b.loc(1);
+  b.load(32, a);
+  b.set_flags(b.sub(a, a), kFlagNZCV);
+  b.exit({});
+  run_passes(block, {}, {});
+  EXPECT_EQ(count(block, Op::SetFlags), 2u);
+}
+
+TEST(Passes, StateIsReadOnceAndWrittenOnce) {
+  Block block;
+  Builder b(block);
+  const u32 slot = TestMachine::kSlots;
+  for (unsigned i = 0; i < 5; i++) b.set(Type::I32, slot, b.add(b.get(Type::I32, slot), 1));
+  b.exit({});
+  run_passes(block, {}, {});
+  EXPECT_EQ(count(block, Op::GetState), 1u);
+  EXPECT_EQ(count(block, Op::SetState), 1u);
+}
+
+TEST(Passes, HelpersSeeAndChangeState) {
+  const Helper helpers[] = {{"peek", nullptr, kReadsState}, {"poke", nullptr, kWritesState}, {"pure", nullptr, kPure}};
+  for (u64 helper = 0; helper < 3; helper++) {
+    Block block;
+    Builder b(block);
+    const u32 slot = TestMachine::kSlots;
+    b.set(Type::I32, slot, b.const32(1));
+    b.emit(Op::Call0, Type::I32, kNoRef, kNoRef, kNoRef, helper);
+    b.set(Type::I32, slot + 4, b.get(Type::I32, slot));
+    b.set(Type::I32, slot, b.const32(2));
+    b.exit({});
+    run_passes(block, helpers, {});
+    EXPECT_EQ(count(block, Op::SetState), helper == 2 ? 2u : 3u);
+    EXPECT_EQ(count(block, Op::GetState), helper == 1 ? 1u : 0u);
+    EXPECT_EQ(count(block, Op::Call0), helper == 2 ? 0u : 1u);
+  }
+}
+
+}  // namespace
+}  // namespace rhea::ir
