@@ -2,6 +2,7 @@
 // An ARMv7-A CPU as the engines see it: state, translation, MMU, exceptions, system registers.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "core/snapshot.h"
+#include "guest/arm/decode.h"
 #include "guest/arm/state.h"
 #include "ir/guest.h"
 #include "util/log.h"
@@ -59,6 +61,7 @@ class Cpu final : public ir::Guest {
   // ---- the rest of the emulator ----
   void set_reset_pc(u64 pc) { reset_pc_ = static_cast<u32>(pc); }
   unsigned index() const { return index_; }
+  u64 private_base() const { return private_base_; }
   const Model& model() const { return model_; }
   Log& log() { return log_; }
   ir::EngineHooks& hooks() { return *hooks_; }
@@ -81,6 +84,11 @@ class Cpu final : public ir::Guest {
   u32 fpscr() const;
   // Rebuilds the mode word from the state, T and ITSTATE kept. After any change of what ModeBit lists.
   void update_mode();
+  // Sets pc and mode from a key argument of a helper, before anything that looks at them.
+  void resume_at(u64 key) {
+    state_.header.pc = static_cast<u32>(key);
+    state_.header.mode = key >> 32;
+  }
   // Writes CPSR bits of `mask` without any checks; execution state bits (T, IT, J) too when in the mask.
   void set_cpsr(u32 value, u32 mask);
   // Exception entry from the current pc: `return_address` is what LR gets.
@@ -91,16 +99,22 @@ class Cpu final : public ir::Guest {
   // TTBRs, TTBCR, CONTEXTIDR, DACR, SCR.NS changed: tells the engine which address space is current.
   void update_space();
 
+  // Address translation operations: the result goes to PAR. `nonsecure`: by the Non-secure tables.
+  void translate_to_par(u32 address, ir::Access access, bool user, bool nonsecure);
+
   // ---- system registers (sysregs.cpp) ----
   u32 read_sysreg(unsigned index);
-  void write_sysreg(unsigned index, u32 value, u32 next_pc);
+  void write_sysreg(unsigned index, u32 value, u64 next_key);
+  // How often each row of a decode table was translated.
+  void count_row(const Row& row) { row_uses_[static_cast<usize>(row.table)][static_cast<usize>(&row - decode_rows(row.table).data())]++; }
+  std::span<const u32> row_uses(Table table) const { return row_uses_[static_cast<usize>(table)]; }
 
  private:
   void switch_mode(u32 new_mode);
-  u32& banked_spsr(u32 mode);
   u32 dacr_class(u32 dacr);
   struct Walk;
-  bool walk_tables(Walk& walk, ir::Mapping& mapping, ir::Fault& fault);
+  bool walk_with(const Walk& walk, ir::Mapping& mapping, ir::Fault& fault) const;
+  bool read_descriptor(const Walk& walk, u64 address, u32& value) const;
   void log_exception(ExceptionKind kind, u32 return_address);
 
   const Model& model_;
@@ -111,7 +125,9 @@ class Cpu final : public ir::Guest {
   Log& log_;
   ir::EngineHooks* hooks_ = nullptr;
   u64 space_ = 0;
+  bool external_abort_ = false;  // the exception being entered is an external abort
   std::vector<u32> dacr_classes_;
+  std::array<std::vector<u32>, 5> row_uses_;
   State state_;
 };
 

@@ -36,6 +36,7 @@ class Translator {
   bool thumb() const { return mode & kModeThumb; }
   bool privileged() const { return mode & kModeCpuMask; }
   Mode cpu_mode() const { return static_cast<Mode>(0x10 | ((mode & kModeCpuMask) >> kModeCpuShift)); }
+  bool has_divide() const;
   bool in_it() const { return mode & (0xfu << kModeItShift); }
   bool last_in_it() const { return (mode >> kModeItShift & 0xf) == 8; }
   // MemFlag bits that every data access of this mode has.
@@ -52,6 +53,10 @@ class Translator {
   // To r0..r14, or a branch when it is r15 (as data processing does: interworking in A32 alone).
   void set_reg_or_pc(unsigned n, Ref value);
 
+  // A key (helpers.inc): this instruction's, the next one's.
+  Ref this_key() { return b.const64(pc | static_cast<u64>(mode) << 32); }
+  Ref next_key() { return b.const64(next_pc | static_cast<u64>(next_mode()) << 32); }
+
   // ---- helpers: HelperId from helpers.inc and vfp_helpers.inc ----
   Ref call(HelperId id, Type result = Type::I32);
   Ref call(HelperId id, Ref a, Type result = Type::I32);
@@ -63,10 +68,14 @@ class Translator {
   void exit_next(bool poll = false);       // to the instruction behind this one, in a block of its own
   void exit_to(u32 target, u32 target_mode, ir::ExitKind kind = ir::ExitKind::jump, bool poll = false);
   void exit_dispatch();                    // a helper has set pc and mode
+  void leave_early();                      // the same, where the block goes on behind a label
+  void exit_retry();                       // does this instruction again; the block goes on behind a label
   void branch_exchange(Ref address, ir::ExitKind kind);  // bit 0 selects T32
   void branch_indirect(Ref address, ir::ExitKind kind);  // in the current instruction set
   // B with a condition: leaves if it holds, else goes on.
   void branch_conditional(Cond condition, u32 target);
+  // CBZ, CBNZ: leaves if the value is zero (or not), else goes on.
+  void branch_if_zero(Ref value, bool zero, u32 target);
   ir::Key return_key(u32 address) const { return {address, next_mode()}; }
   u32 next_mode() const { return (mode & ~kModeItMask) | next_it() << kModeItShift; }
   u32 next_it() const;
