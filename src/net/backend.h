@@ -7,6 +7,7 @@
 // check(). All members are called under the network loop's lock (they take it themselves).
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -47,7 +48,8 @@ struct BackendContext {
   Clock& wall_clock;  // time of day, for captures
   Log& log;
   Network& network;
-  std::vector<std::string>& warnings;  // lines for the user, without "warning: "
+  std::vector<std::string>& warnings;  // lines for the user, without "warning: ", about the options
+  std::function<void(std::string)> warn;  // the same, later, when something comes up
 };
 
 struct BackendType {
@@ -56,6 +58,7 @@ struct BackendType {
   std::span<const OptionRow> options;
   // nullptr: a type that QEMU has and Rhea does not yet: `summary` says what to use instead.
   Result<std::unique_ptr<Port>> (*create)(const BackendContext& context, std::span<const OptionText> options);
+  bool hub_port = false;  // its port belongs to a hub
 };
 
 // In the order of `-netdev help`.
@@ -95,6 +98,8 @@ class Network {
   std::vector<std::string> check() const;
   // Warnings of the backends made so far (taken away by this call).
   std::vector<std::string> take_warnings();
+  // Who is told of warnings while the machine runs; else they go to the standard error output.
+  std::function<void(const std::string&)> on_warning;
 
   // The monitor's commands: the text they print, lines ended by \n.
   std::string info_network() const;
@@ -108,14 +113,19 @@ class Network {
 
  private:
   struct Entry {
-    std::unique_ptr<Port> port;
-    const BackendType* type;
-    int hub = -1;
+    std::string id;
+    Port* port = nullptr;
+    std::unique_ptr<Port> owned;  // null: the port belongs to a hub
+    const BackendType* type = nullptr;
+    int hub = -1;  // given with -net: which hub it is on
   };
+  Result<Port*> add_hubport(const std::string& id, std::span<const OptionText> options);
   Result<user::UserBackend*> user_backend(const std::string& id) const;
   Hub& hub(unsigned number);
   const Entry* entry_of(const Port* port) const;
+  bool is_nic(const Port* port) const;
   std::string made_up_id();
+  std::string client_text(const Port* port) const;
 
   EventLoop& loop_;
   Clock& wall_clock_;

@@ -5,8 +5,7 @@
 
 namespace rhea::net {
 
-HubPort::HubPort(Hub& hub, unsigned index)
-    : Port(fmt::format("hub{}port{}", hub.number(), index)), hub_(hub) {}
+HubPort::HubPort(Hub& hub, std::string name) : Port(std::move(name)), hub_(hub) {}
 
 // What all the others take.
 Caps HubPort::caps() const {
@@ -73,8 +72,9 @@ void HubPort::on_link(bool up) {
     if (port.get() != this && port->peer()) port->peer()->on_link(up);
 }
 
-HubPort& Hub::add_port() {
-  ports_.push_back(std::make_unique<HubPort>(*this, static_cast<unsigned>(ports_.size())));
+HubPort& Hub::add_port(std::string name) {
+  if (name.empty()) name = fmt::format("hub{}port{}", number_, ports_.size());
+  ports_.push_back(std::make_unique<HubPort>(*this, std::move(name)));
   return *ports_.back();
 }
 

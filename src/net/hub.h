@@ -19,7 +19,7 @@ class Hub;
 
 class HubPort final : public Port {
  public:
-  HubPort(Hub& hub, unsigned index);
+  HubPort(Hub& hub, std::string name);
   Caps caps() const override;
   Sent send(const Frame& frame) override;
   bool can_reserve() const override;
@@ -40,8 +40,8 @@ class Hub {
  public:
   explicit Hub(unsigned number) : number_(number) {}
   unsigned number() const { return number_; }
-  // Names are hub<number>port<index>.
-  HubPort& add_port();
+  // Without a name: hub<number>port<index>.
+  HubPort& add_port(std::string name = {});
   const std::vector<std::unique_ptr<HubPort>>& ports() const { return ports_; }
 
  private:

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <cstdio>
+
+#include "net/backend.h"
+#include "net/filters/dump.h"
+#include "net/user/user_backend.h"
+#include "util/text.h"
+
+namespace rhea::net {
+
+namespace {
+
+constexpr OptionRow kHubOptions[] = {
+    {OptionRow::number, "hubid", "number of the hub"},
+    {OptionRow::text, "netdev", "a backend to plug into the hub"},
+};
+
+const BackendType& user_type() {
+  static const BackendType type{"user", "network address translation by this process, no privileges needed",
+                                user::user_options(), user::UserBackend::create};
+  return type;
+}
+
+// What QEMU has and Rhea does not yet: refused with what to use meanwhile.
+constexpr BackendType kSocket{"socket", "not supported yet; use -netdev user with hostfwd", {}, nullptr};
+constexpr BackendType kStream{"stream", "not supported yet; use -netdev user with hostfwd", {}, nullptr};
+constexpr BackendType kDgram{"dgram", "not supported yet; use -netdev user with hostfwd", {}, nullptr};
+constexpr BackendType kHubport{"hubport", "port of a hub", kHubOptions, nullptr, true};
+constexpr BackendType kTap{"tap", "not supported yet; -netdev user needs no privileges", {}, nullptr};
+constexpr BackendType kL2tpv3{"l2tpv3", "not supported yet; use -netdev user", {}, nullptr};
+constexpr BackendType kVde{"vde", "not supported yet; use -netdev user", {}, nullptr};
+constexpr BackendType kBridge{"bridge", "not supported yet; -netdev user needs no privileges", {}, nullptr};
+constexpr BackendType kVhostUser{"vhost-user", "not supported yet; use -netdev user", {}, nullptr};
+constexpr BackendType kVhostVdpa{"vhost-vdpa", "not supported yet; use -netdev user", {}, nullptr};
+
+const std::string* option(std::span<const OptionText> options, std::string_view name) {
+  const std::string* found = nullptr;
+  for (const auto& [key, value] : options)
+    if (key == name) found = &value;
+  return found;
+}
+
+Result<void> check_known(std::span<const OptionText> options, const std::vector<std::string>& names) {
+  for (const auto& [key, value] : options)
+    if (std::find(names.begin(), names.end(), key) == names.end())
+      return Error("Invalid parameter '{}'{}", key, did_you_mean(key, names));
+  return {};
+}
+
+}  // namespace
+
+std::span<const BackendType* const> backend_types() {
+  static const BackendType* const types[] = {&kSocket, &kStream, &kDgram, &kHubport, &kTap, &user_type(),
+                                             &kL2tpv3, &kVde,    &kBridge, &kVhostUser, &kVhostVdpa};
+  return types;
+}
+
+const BackendType* find_backend_type(std::string_view name) {
+  for (const BackendType* type : backend_types())
+    if (type->name == name) return type;
+  return nullptr;
+}
+
+Network::Network(EventLoop& loop, Clock& wall_clock, Log& log) : loop_(loop), wall_clock_(wall_clock), log_(log) {}
+
+Network::~Network() {
+  std::lock_guard lock(loop_.lock());
+  filters_.clear();
+  entries_.clear();
+  hubs_.clear();
+}
+
+std::string Network::made_up_id() {
+  std::string id;
+  do {
+    id = fmt::format("#net{}{:02}", next_id_, (next_id_ * 37 + 23) % 100);
+    ++next_id_;
+  } while (find(id));
+  return id;
+}
+
+Result<Port*> Network::add(std::string_view type_name, std::string id, std::span<const OptionText> options) {
+  std::lock_guard lock(loop_.lock());
+  const BackendType* type = find_backend_type(type_name);
+  if (!type) {
+    std::vector<std::string> names;
+    for (const BackendType* known : backend_types()) names.emplace_back(known->name);
+    return Error("Parameter 'type' does not accept value '{}'{}", type_name, did_you_mean(type_name, names));
+  }
+  if (!id.empty() && find(id)) return Error("Duplicate ID '{}' for netdev", id);
+  if (id.empty()) id = made_up_id();
+  if (type->hub_port) return add_hubport(id, options);
+  if (!type->create) return Error("network backend '{}' is {}", type->name, type->summary);
+  const auto warn = [this](std::string line) {
+    if (on_warning) on_warning(line);
+    else std::fprintf(stderr, "warning: %s\n", line.c_str());
+  };
+  const BackendContext context{id, loop_, wall_clock_, log_, *this, warnings_, warn};
+  std::unique_ptr<Port> port = RHEA_TRY(type->create(context, options));
+  Port* result = port.get();
+  entries_.push_back({id, result, std::move(port), type, -1});
+  return result;
+}
+
+Result<Port*> Network::add_hubport(const std::string& id, std::span<const OptionText> options) {
+  RHEA_TRY(check_known(options, {"hubid", "netdev"}));
+  const std::string* number = option(options, "hubid");
+  if (!number) return Error("Parameter 'hubid' is missing");
+  const auto value = parse_number(*number);
+  if (!value || *value > 0x7fffffff) return Error("Parameter 'hubid' expects a number");
+  Port* netdev = nullptr;
+  if (const std::string* name = option(options, "netdev")) {
+    netdev = find(*name);
+    if (!netdev) return Error("netdev '{}' not found", *name);
+    if (netdev->peer()) return Error("netdev '{}' is in use already", *name);
+  }
+  HubPort& port = hub(static_cast<unsigned>(*value)).add_port(id);
+  if (netdev) Port::connect(port, *netdev);
+  entries_.push_back({id, &port, nullptr, &kHubport, -1});
+  return &port;
+}
+
+Result<Port*> Network::add_on_hub(unsigned number, std::string_view type, std::string id,
+                                  std::span<const OptionText> options) {
+  std::lock_guard lock(loop_.lock());
+  if (const BackendType* known = find_backend_type(type); known && known->hub_port)
+    return Error("network backend '{}' is only supported with -netdev/-nic", type);
+  Port* port = RHEA_TRY(add(type, std::move(id), options));
+  entries_.back().hub = static_cast<int>(number);
+  Port::connect(hub(number).add_port(), *port);
+  return port;
+}
+
+Hub& Network::hub(unsigned number) {
+  for (const auto& hub : hubs_)
+    if (hub->number() == number) return *hub;
+  hubs_.push_back(std::make_unique<Hub>(number));
+  return *hubs_.back();
+}
+
+Port* Network::add_hub_port(unsigned number) {
+  std::lock_guard lock(loop_.lock());
+  return &hub(number).add_port();
+}
+
+const Network::Entry* Network::entry_of(const Port* port) const {
+  for (const Entry& entry : entries_)
+    if (entry.port == port) return &entry;
+  return nullptr;
+}
+
+Port* Network::find(std::string_view id) const {
+  for (const Entry& entry : entries_)
+    if (entry.id == id) return entry.port;
+  return nullptr;
+}
+
+Port* Network::attach_point(Port* backend) const {
+  std::lock_guard lock(loop_.lock());
+  for (auto filter = filters_.rbegin(); filter != filters_.rend(); ++filter) {
+    Port& side = (*filter)->guest_side();
+    if ((*filter)->config().netdev == backend->name() && !side.peer()) return &side;
+  }
+  return backend;
+}
+
+void Network::add_nic(Port* nic) {
+  std::lock_guard lock(loop_.lock());
+  nics_.push_back(nic);
+}
+
+void Network::remove_nic(Port* nic) {
+  std::lock_guard lock(loop_.lock());
+  std::erase(nics_, nic);
+}
+
+bool Network::is_nic(const Port* port) const { return std::find(nics_.begin(), nics_.end(), port) != nics_.end(); }
+
+Result<void> Network::add_filter(const FilterConfig& config) {
+  std::lock_guard lock(loop_.lock());
+  if (config.type != "filter-dump")
+    return Error("Parameter 'qom-type' does not accept value '{}'{}", config.type,
+                 did_you_mean(config.type, std::vector<std::string>{"filter-dump"}));
+  RHEA_TRY(check_known(config.options, {"netdev", "file", "maxlen", "queue", "status", "position", "insert"}));
+  DumpConfig dump;
+  dump.id = config.id;
+  for (const auto& [key, value] : config.options) {
+    if (key == "netdev") dump.netdev = value;
+    if (key == "file") dump.file = value;
+    if (key == "position") dump.position = value;
+    if (key == "insert") dump.insert = value;
+    if (key == "maxlen") {
+      const auto number = parse_number(value);
+      if (!number || *number == 0 || *number > 0xffffffff)
+        return Error("Property 'filter-dump.maxlen' doesn't take value '{}'", value);
+      dump.maxlen = static_cast<u32>(*number);
+    }
+    if (key == "status") {
+      if (value != "on" && value != "off") return Error("Invalid value for netfilter status, should be 'on' or 'off'");
+      dump.status = value == "on";
+    }
+    if (key == "queue") {
+      if (value != "all" && value != "rx" && value != "tx")
+        return Error("Parameter 'queue' does not accept value '{}'", value);
+      dump.queue = value == "rx" ? Filter::Queue::rx : value == "tx" ? Filter::Queue::tx : Filter::Queue::all;
+    }
+  }
+  if (dump.netdev.empty()) return Error("Parameter 'netdev' is missing");
+  Port* backend = find(dump.netdev);
+  if (!backend) return Error("Parameter 'netdev' expects a network backend id");
+  if (dump.file.empty()) return Error("Parameter 'file' is missing");
+  if (dump.position != "head" && dump.position != "tail")
+    return Error("filter-dump: position '{}' is not supported, only 'head' and 'tail' are", dump.position);
+  auto filter = RHEA_TRY(FilterDump::create(dump, loop_, wall_clock_));
+  filter->insert(*backend, dump.position == "tail");
+  filters_.push_back(std::move(filter));
+  return {};
+}
+
+std::vector<std::string> Network::check() const {
+  std::lock_guard lock(loop_.lock());
+  std::vector<std::string> lines;
+  for (const auto& hub : hubs_) {
+    bool has_nic = false, has_backend = false;
+    for (const auto& port : hub->ports()) {
+      const Port* far = Filter::skip(port->peer());
+      if (!far) {
+        if (entry_of(port.get())) lines.push_back(fmt::format("hub port {} has no peer", port->name()));
+        continue;
+      }
+      (is_nic(far) ? has_nic : has_backend) = true;
+    }
+    if (has_nic && !has_backend) lines.push_back(fmt::format("hub {} is not connected to host network", hub->number()));
+    if (has_backend && !has_nic) lines.push_back(fmt::format("hub {} with no nics", hub->number()));
+  }
+  for (const Entry& entry : entries_)
+    if (!entry.type->hub_port && !Filter::skip(entry.port->peer()))
+      lines.push_back(fmt::format("netdev {} has no peer", entry.id));
+  return lines;
+}
+
+std::vector<std::string> Network::take_warnings() {
+  std::lock_guard lock(loop_.lock());
+  return std::exchange(warnings_, {});
+}
+
+// "NAME: index=0,type=TYPE,INFO", and the filters on it.
+std::string Network::client_text(const Port* port) const {
+  const std::string info = port->info();
+  std::string text = fmt::format("{}: index=0,type={},{}\n", port->name(), port->type(), info);
+  bool first = true;
+  for (const auto& filter : filters_) {
+    if (filter->config().netdev != port->name() || !entry_of(port)) continue;
+    if (first) text += "filters:\n";
+    first = false;
+    text += fmt::format("  - {}: {}\n", filter->config().id, filter->info());
+  }
+  return text;
+}
+
+std::string Network::info_network() const {
+  std::lock_guard lock(loop_.lock());
+  std::string text;
+  std::vector<const Port*> shown;
+  for (const auto& hub : hubs_) {
+    text += fmt::format("hub {}\n", hub->number());
+    for (auto port = hub->ports().rbegin(); port != hub->ports().rend(); ++port) {
+      const Port* far = Filter::skip((*port)->peer());
+      shown.push_back(port->get());
+      if (far) shown.push_back(far);
+      text += fmt::format(" \\ {}{}", (*port)->name(), far ? ": " + client_text(far) : std::string("\n"));
+    }
+  }
+  const auto is_shown = [&](const Port* port) { return std::find(shown.begin(), shown.end(), port) != shown.end(); };
+  for (const Port* nic : nics_) {
+    if (is_shown(nic)) continue;
+    text += client_text(nic);
+    const Port* far = Filter::skip(nic->peer());
+    if (!far) continue;
+    text += " \\ " + client_text(far);
+    shown.push_back(far);
+  }
+  for (const Entry& entry : entries_)
+    if (!is_shown(entry.port)) text += client_text(entry.port);
+  return text;
+}
+
+Result<user::UserBackend*> Network::user_backend(const std::string& id) const {
+  if (id.empty()) {
+    for (const Entry& entry : entries_)
+      if (auto* backend = dynamic_cast<user::UserBackend*>(entry.port)) return backend;
+    return Error("user mode network stack not in use");
+  }
+  const Port* port = find(id);
+  if (!port) return Error("unrecognized netdev id '{}'", id);
+  if (auto* backend = dynamic_cast<user::UserBackend*>(find(id))) return backend;
+  return Error("invalid device specified");
+}
+
+std::string Network::info_usernet() const {
+  std::lock_guard lock(loop_.lock());
+  std::string text;
+  for (const Entry& entry : entries_) {
+    const auto* backend = dynamic_cast<const user::UserBackend*>(entry.port);
+    if (!backend) continue;
+    int number = entry.hub;
+    for (const auto& hub : hubs_)
+      for (const auto& port : hub->ports())
+        if (Filter::skip(port->peer()) == entry.port) number = static_cast<int>(hub->number());
+    text += backend->info_usernet(number);
+  }
+  return text;
+}
+
+std::string Network::hostfwd_add(const std::string& id, const std::string& rule) {
+  std::lock_guard lock(loop_.lock());
+  auto backend = user_backend(id);
+  return backend ? (*backend)->hostfwd_add(rule) : backend.error().message() + "\n";
+}
+
+std::string Network::hostfwd_remove(const std::string& id, const std::string& rule) {
+  std::lock_guard lock(loop_.lock());
+  auto backend = user_backend(id);
+  return backend ? (*backend)->hostfwd_remove(rule) : backend.error().message() + "\n";
+}
+
+void Network::set_running(bool running) {
+  std::lock_guard lock(loop_.lock());
+  for (const Entry& entry : entries_)
+    if (auto* backend = dynamic_cast<user::UserBackend*>(entry.port)) backend->stack().set_running(running);
+}
+
+}  // namespace rhea::net

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// The name server that the guest sees: queries go on, as they are, to the host's resolvers. The first is asked; when
+// it is silent for a second, refuses or fails, the next one is asked too, and the first good answer goes back.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "net/user/stack.h"
+
+namespace rhea::net::user {
+
+class Udp;
+
+class Dns {
+ public:
+  explicit Dns(Context& context);
+  ~Dns();
+  // Where answers go out; set once, before any query.
+  void set_udp(Udp& udp) { udp_ = &udp; }
+  // A query from `guest` to the name server's address `server`.
+  void query(const Endpoint& guest, const IpAddress& server, std::span<const u8> message);
+  void run();
+  usize queries() const { return queries_.size(); }
+
+ private:
+  class Query;
+  void answer(Query& query, const u8* message, usize size);
+  void finish(Query& query);
+
+  Context& context_;
+  Udp* udp_ = nullptr;
+  std::vector<std::unique_ptr<Query>> queries_;
+  std::vector<std::unique_ptr<Query>> gone_;
+  std::vector<u8> buffer_;
+};
+
+}  // namespace rhea::net::user

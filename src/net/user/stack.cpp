@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+#include "net/user/stack.h"
+
+#include "net/user/arp.h"
+#include "net/user/dhcp.h"
+#include "net/user/dns.h"
+#include "net/user/forwards.h"
+#include "net/user/icmp.h"
+#include "net/user/ipv6.h"
+#include "net/user/reassembly.h"
+#include "net/user/tcp.h"
+#include "net/user/udp.h"
+
+namespace rhea::net::user {
+
+bool Context::is_own(const IpAddress& address) const {
+  if (address.is_v4()) return config.ipv4 && (address == config.host || address == config.dns);
+  return config.ipv6 && (address == config.host6 || address == config.dns6 || address == config.router6);
+}
+
+Destination Context::destination(const IpAddress& to) const {
+  if (to.is_multicast() || to.is_loopback() || to.is_unspecified()) return {};
+  if (to.is_v4()) {
+    if (to == config.host) return {Destination::host, IpAddress::v4(0x7f000001)};
+    if (to == config.dns) return {Destination::dns, {}};
+    if (to.in_prefix(config.network, config.prefix_length) || to == IpAddress::v4(0xffffffff)) return {};
+    return {Destination::host, to};
+  }
+  if (to == config.host6 || to == config.router6) return {Destination::host, *parse_ipv6("::1")};
+  if (to == config.dns6) return {Destination::dns, {}};
+  if (to.is_link_local() || to.in_prefix(config.prefix6, config.prefix6_length)) return {};
+  return {Destination::host, to};
+}
+
+IpAddress Context::seen_from_guest(const IpAddress& peer) const {
+  const bool hidden = peer.is_loopback() || peer.is_unspecified();
+  if (peer.is_v4()) return hidden || peer.in_prefix(config.network, config.prefix_length) ? config.host : peer;
+  return hidden || peer.is_link_local() || peer.in_prefix(config.prefix6, config.prefix6_length) ? config.host6 : peer;
+}
+
+Stack::Stack(Port& port, UserConfig config, const Services& services, const MakeSockets& make_sockets)
+    : config_(std::move(config)),
+      loop_(services.loop),
+      sockets_(make_sockets([this] { run(); })),
+      timeouts_(services.loop.real_clock(), [this] { run(); }),
+      link_(port, config_, services.loop.real_clock(), sockets_->random()),
+      context_{config_, link_, *sockets_, timeouts_, services.log, services.warn, [this] { schedule(); },
+               sockets_->random()},
+      arp_(std::make_unique<Arp>(context_)),
+      reassembly_(std::make_unique<Reassembly>(context_)),
+      icmp_(std::make_unique<Icmp>(context_)),
+      ipv6_(std::make_unique<Ipv6>(context_)),
+      dhcp_(std::make_unique<Dhcp>(context_)),
+      dns_(std::make_unique<Dns>(context_)),
+      udp_(std::make_unique<Udp>(context_, *icmp_, *dhcp_, *dns_)),
+      tcp_(std::make_unique<Tcp>(context_, *icmp_)),
+      forwards_(std::make_unique<Forwards>(context_, *tcp_, *udp_)) {
+  dns_->set_udp(*udp_);
+  link_.on_learned = [this](const IpAddress& address) { tcp_->on_neighbour(address); };
+  link_.solicit = [this](const IpAddress& address) {
+    if (address.is_v4()) arp_->request(address);
+    else ipv6_->solicit(address);
+  };
+}
+
+Stack::~Stack() = default;
+
+void Stack::schedule() {
+  if (scheduled_) return;
+  scheduled_ = true;
+  loop_.post([this, alive = std::weak_ptr(alive_)] {
+    if (alive.lock()) run();
+  });
+}
+
+void Stack::run() {
+  scheduled_ = false;
+  link_.drain();
+  icmp_->run();
+  dns_->run();
+  tcp_->run();
+  udp_->run();
+  forwards_->run();
+}
+
+void Stack::on_room() {
+  link_.on_room();
+  schedule();
+}
+
+void Stack::set_running(bool running) { tcp_->set_running(running); }
+
+namespace {
+
+// For the stack or for everybody. On a hub there are also frames from one guest to another.
+bool is_for_us(const u8* mac) { return (mac[0] & 1) || (mac[0] == 0x52 && (mac[1] == 0x55 || mac[1] == 0x56)); }
+
+}  // namespace
+
+void Stack::input(const Frame& frame) {
+  Packet packet;
+  packet.frame = &frame;
+  packet.head_size = frame.copy(0, packet.head.data(), packet.head.size());
+  if (packet.head_size < kEthernetHeader || !is_for_us(packet.head.data())) return;
+  std::memcpy(packet.to_mac.data(), packet.head.data(), 6);
+  std::memcpy(packet.source_mac.data(), packet.head.data() + 6, 6);
+  switch (load_be<u16>(packet.head.data() + 12)) {
+    case kTypeArp: return arp_->input(packet.head.data(), packet.head_size);
+    case kTypeIpv4:
+      if (config_.ipv4) input_ipv4(packet);
+      return;
+    case kTypeIpv6:
+      if (config_.ipv6) input_ipv6(packet);
+      return;
+    default: return;
+  }
+}
+
+void Stack::input_ipv4(Packet& packet) {
+  const u8* ip = packet.head.data() + packet.network;
+  if (packet.head_size < kEthernetHeader + kIpv4Header || ip[0] >> 4 != 4) return;
+  const usize header = (ip[0] & 15u) * 4;
+  const usize total = load_be<u16>(ip + 2);
+  if (header < kIpv4Header || total < header || kEthernetHeader + total > packet.frame->size()) return;
+  packet.from = IpAddress::from_wire(ip + 12, true);
+  packet.to = IpAddress::from_wire(ip + 16, true);
+  packet.protocol = ip[9];
+  packet.ttl = ip[8];
+  packet.tos = ip[1];
+  packet.do_not_fragment = ip[6] & 0x40;
+  packet.transport = packet.network + header;
+  packet.end = packet.network + total;
+  if (packet.from.is_multicast() || packet.from.is_loopback() || context_.is_own(packet.from)) return;
+  if (packet.from.in_prefix(config_.network, config_.prefix_length) && packet.from != config_.broadcast())
+    link_.learn(packet.from, packet.source_mac);
+  if (load_be<u16>(ip + 6) & 0x3fff) {
+    const std::vector<u8> whole = reassembly_->add(packet);
+    if (whole.empty()) return;
+    const Piece piece{const_cast<u8*>(whole.data()), whole.size()};
+    return input(Frame{std::span(&piece, 1), {}});
+  }
+  dispatch(packet);
+}
+
+void Stack::input_ipv6(Packet& packet) {
+  const u8* ip = packet.head.data() + packet.network;
+  if (packet.head_size < kEthernetHeader + kIpv6Header || ip[0] >> 4 != 6) return;
+  const usize payload = load_be<u16>(ip + 4);
+  if (kEthernetHeader + kIpv6Header + payload > packet.frame->size()) return;
+  packet.v6 = true;
+  packet.from = IpAddress::from_wire(ip + 8, false);
+  packet.to = IpAddress::from_wire(ip + 24, false);
+  packet.protocol = ip[6];
+  packet.ttl = ip[7];
+  packet.tos = static_cast<u8>(ip[0] << 4 | ip[1] >> 4);
+  packet.transport = packet.network + kIpv6Header;
+  packet.end = packet.transport + payload;
+  // An IPv4 address in IPv6 clothes does not go on a wire (RFC 4942, section 2.2).
+  if (packet.from.is_v4() || packet.to.is_v4() || packet.from.is_multicast() || packet.from.is_loopback() ||
+      context_.is_own(packet.from))
+    return;
+  if (packet.from.is_link_local() || packet.from.in_prefix(config_.prefix6, config_.prefix6_length))
+    link_.learn(packet.from, packet.source_mac);
+  dispatch(packet);
+}
+
+void Stack::dispatch(Packet& packet) {
+  // The gateway is a router: what it passes on loses a hop (RFC 1812, section 5.3.1).
+  if (packet.ttl <= 1 && !context_.is_own(packet.to) && context_.destination(packet.to).kind == Destination::host)
+    return icmp_->send_error(Icmp::Error::time_exceeded, packet.v6 ? config_.host6 : config_.host, packet);
+  switch (packet.protocol) {
+    case kTcp: return tcp_->input(packet);
+    case kUdp: return udp_->input(packet);
+    case kIcmp:
+      if (!packet.v6) icmp_->input(packet);
+      return;
+    case kIcmpv6:
+      if (packet.v6 && !ipv6_->input(packet)) icmp_->input(packet);
+      return;
+    default: return;
+  }
+}
+
+Result<void> Stack::add_forward(const ForwardRule& rule) { return forwards_->add(rule); }
+bool Stack::remove_forward(const ForwardRule& rule) { return forwards_->remove(rule); }
+usize Stack::tcp_flows() const { return tcp_->flows(); }
+usize Stack::udp_flows() const { return udp_->flows(); }
+
+namespace {
+
+std::string row_text(const std::string& name, int fd, const Endpoint& from, const Endpoint& to, usize receive_queue,
+                     usize send_queue) {
+  const std::string source = from.address.is_unspecified() ? "*" : from.address.text();
+  return fmt::format("{:<19} {:>3} {:>15} {:>5} {:>15} {:>5} {:>5} {:>5}\n", name, fd, source, from.port,
+                     to.address.text(), to.port, receive_queue, send_queue);
+}
+
+}  // namespace
+
+std::string Stack::info() const {
+  std::string text = "  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\n";
+  for (const auto& row : tcp_->rows())
+    text += row_text(fmt::format("  TCP[{}]", row.state), row.fd, row.key.guest, row.key.remote, row.receive_queue,
+                     row.send_queue);
+  for (const auto& row : forwards_->rows())
+    if (!row.udp) text += row_text("  TCP[HOST_FORWARD]", row.fd, row.host, row.guest, 0, 0);
+  for (const auto& row : udp_->rows())
+    text += row_text(fmt::format("  UDP[{} sec]", row.left / kSecond), row.fd, row.guest, row.remote, 0, 0);
+  for (const auto& row : forwards_->rows())
+    if (row.udp) text += row_text("  UDP[HOST_FORWARD]", row.fd, row.host, row.guest, 0, 0);
+  for (const auto& row : icmp_->rows())
+    text += fmt::format("{:<19} {:>3} {:>15}  -    {:>15}  -    {:>5} {:>5}\n",
+                        fmt::format("  ICMP[{} sec]", row.left / kSecond), row.fd, row.guest.text(), row.remote.text(),
+                        0, 0);
+  return text;
+}
+
+}  // namespace rhea::net::user

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+// The user-mode stack: a virtual network with the guest(s) on it, a gateway that is the host, DHCP and DNS, and the
+// world behind, reached by sockets of the host. It needs no privileges.
+//
+// Life of a frame from the guest: input() finds its headers and hands it to a protocol, which acts on a host
+// socket at once, or (TCP) notes what is to be done. run(), once for a batch of frames, socket events or timeouts,
+// does the noted work: data to host sockets, acknowledgements, data from host sockets to the guest. Nothing is
+// sent to the guest from within input(), so that a NIC is not entered again while it sends.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/event_loop.h"
+#include "net/port.h"
+#include "net/user/config.h"
+#include "net/user/link.h"
+#include "net/user/packet.h"
+#include "net/user/sockets.h"
+#include "net/user/timeouts.h"
+#include "util/log.h"
+
+namespace rhea::net::user {
+
+class Arp;
+class Dhcp;
+class Dns;
+class Forwards;
+class Icmp;
+class Ipv6;
+class Reassembly;
+class Tcp;
+class Udp;
+
+// Where a packet of the guest goes, as a host socket sees it.
+struct Destination {
+  enum Kind : u8 { host, dns, nowhere } kind = nowhere;
+  IpAddress address;  // of a host socket, for kind host
+};
+
+// What the protocols share.
+struct Context {
+  const UserConfig& config;
+  Link& link;
+  Sockets& sockets;
+  TimeoutQueue& timeouts;
+  Log& log;
+  std::function<void(std::string)> warn;  // a line for the user
+  std::function<void()> schedule;         // run() soon
+  u64 key;                                // of hashes and sequence numbers
+
+  s64 now() const { return timeouts.now(); }
+  Destination destination(const IpAddress& to) const;
+  // How the guest sees a peer of a host socket: loopback, and what its own network has, is the gateway.
+  IpAddress seen_from_guest(const IpAddress& peer) const;
+  bool is_own(const IpAddress& address) const;  // the gateway's, the name server's
+};
+
+class Stack {
+ public:
+  struct Services {
+    EventLoop& loop;
+    Log& log;
+    std::function<void(std::string)> warn;
+  };
+  // `make_sockets` gets the function to call after a batch of socket events.
+  using MakeSockets = std::function<std::unique_ptr<Sockets>(std::function<void()>)>;
+  Stack(Port& port, UserConfig config, const Services& services, const MakeSockets& make_sockets);
+  ~Stack();
+
+  // A frame from the guest. Any bytes may come.
+  void input(const Frame& frame);
+  void on_room();
+  void run();
+  // The guest stands still (paused): timeouts towards it wait.
+  void set_running(bool running);
+
+  // Opens the port of a rule; the text of an errno otherwise ("Address already in use").
+  Result<void> add_forward(const ForwardRule& rule);
+  bool remove_forward(const ForwardRule& rule);
+  // The rows of `info usernet`, with headings.
+  std::string info() const;
+  const UserConfig& config() const { return config_; }
+  usize tcp_flows() const;
+  usize udp_flows() const;
+
+ private:
+  void input_ipv4(Packet& packet);
+  void input_ipv6(Packet& packet);
+  void dispatch(Packet& packet);
+  void schedule();
+
+  UserConfig config_;
+  EventLoop& loop_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  bool scheduled_ = false;
+  std::unique_ptr<Sockets> sockets_;
+  TimeoutQueue timeouts_;
+  Link link_;
+  Context context_;
+  std::unique_ptr<Arp> arp_;
+  std::unique_ptr<Reassembly> reassembly_;
+  std::unique_ptr<Icmp> icmp_;
+  std::unique_ptr<Ipv6> ipv6_;
+  std::unique_ptr<Dhcp> dhcp_;
+  std::unique_ptr<Dns> dns_;
+  std::unique_ptr<Udp> udp_;
+  std::unique_ptr<Tcp> tcp_;
+  std::unique_ptr<Forwards> forwards_;
+};
+
+}  // namespace rhea::net::user

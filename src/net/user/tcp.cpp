@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+#include "net/user/tcp.h"
+
+#include <algorithm>
+
+#include "net/checksum.h"
+#include "net/user/tcp_flow.h"
+
+namespace rhea::net::user {
+
+namespace {
+
+constexpr usize kMaxFlows = 8192;
+constexpr usize kQuantum = 64 * 1024;  // bytes a flow sends before the next one's turn
+constexpr usize kTurnBudget = 1024 * 1024;  // bytes sent in one run
+
+}  // namespace
+
+Tcp::Tcp(Context& context, Icmp& icmp)
+    : context_(context), icmp_(icmp), flows_(16, KeyHash{{context.key}}), scratch_(128 * 1024) {}
+Tcp::~Tcp() = default;
+
+usize Tcp::flow_limit() const { return std::min(kMaxFlows, context_.sockets.open_file_limit() / 2); }
+
+void Tcp::input(const Packet& packet) {
+  Segment segment;
+  if (!parse_segment(packet, segment)) return;
+  const u8* header = packet.transport_header();
+  const TcpKey key{{packet.from, load_be<u16>(header), 0}, {packet.to, load_be<u16>(header + 2), 0}};
+  const auto found = flows_.find(key);
+  if (found != flows_.end()) return found->second->input(packet, segment);
+  if ((segment.flags & (kSyn | kAck | kRst)) == kSyn) return open_from_guest(packet, key);
+  refuse(packet);
+}
+
+// RFC 6528: a keyed hash of the connection, plus a clock of 4 microseconds.
+u32 Tcp::initial_sequence(const TcpKey& key) const {
+  const u64 hash = KeyHash{{context_.key ^ 0x5bd1e9955bd1e995u}}(key);
+  return static_cast<u32>(hash ^ hash >> 32) + static_cast<u32>(context_.now() / 4000);
+}
+
+// RFC 9293, section 3.10.7.1: what comes to no connection is reset.
+void Tcp::refuse(const Packet& packet) {
+  Segment segment;
+  if (!parse_segment(packet, segment) || segment.flags & kRst) return;
+  if (packet.to.is_multicast() || packet.from.is_unspecified()) return;
+  u8 header[kTcpHeader] = {};
+  std::memcpy(header, packet.transport_header() + 2, 2);
+  std::memcpy(header + 2, packet.transport_header(), 2);
+  header[12] = 0x50;
+  if (segment.flags & kAck) {
+    store_be<u32>(header + 4, segment.ack);
+    header[13] = kRst;
+  } else {
+    const u32 length = static_cast<u32>(segment.payload) + (segment.flags & kSyn ? 1 : 0) + (segment.flags & kFin ? 1 : 0);
+    store_be<u32>(header + 8, segment.seq + length);
+    header[13] = kRst | kAck;
+  }
+  const IpOut out{.from = packet.to, .to = packet.from, .protocol = kTcp};
+  ChecksumSum sum;
+  sum.add_pseudo_header(out.from, out.to, kTcp, sizeof header);
+  sum.add(header, sizeof header);
+  store_be<u16>(header + 16, sum.checksum());
+  context_.link.send_ip(out, header, sizeof header);
+}
+
+void Tcp::open_from_guest(const Packet& packet, const TcpKey& key) {
+  const Destination destination = context_.destination(packet.to);
+  const bool to_dns = destination.kind == Destination::dns && key.remote.port == 53;
+  if (packet.from.is_unspecified() || key.guest.port == 0) return;
+  if (context_.config.restricted || key.remote.port == 0 || flows_.size() >= flow_limit()) return refuse(packet);
+  if (destination.kind == Destination::dns && !to_dns) return refuse(packet);
+  if (destination.kind == Destination::nowhere) {
+    icmp_.send_error(Icmp::Error::host_unreachable, packet.v6 ? context_.config.host6 : context_.config.host, packet);
+    return;
+  }
+  Segment syn;
+  parse_segment(packet, syn);
+  auto flow = std::make_unique<TcpFlow>(*this, key, TcpFlow::connecting, initial_sequence(key));
+  TcpFlow& opened = *flow;
+  flows_.emplace(key, std::move(flow));
+  if (!opened.connect(packet, syn)) remove(opened);
+}
+
+bool Tcp::open_to_guest(std::unique_ptr<Socket> socket, Endpoint from, const Endpoint& guest) {
+  TcpKey key{guest, from};
+  for (unsigned tries = 0; flows_.contains(key) && tries < 1000; ++tries)
+    key.remote.port = static_cast<u16>(key.remote.port >= 65535 ? 1024 : key.remote.port + 1);
+  if (flows_.contains(key) || flows_.size() >= flow_limit()) {
+    socket->reset_on_close();
+    return false;
+  }
+  auto flow = std::make_unique<TcpFlow>(*this, key, TcpFlow::syn_sent, initial_sequence(key));
+  TcpFlow& opened = *flow;
+  flows_.emplace(key, std::move(flow));
+  opened.adopt(std::move(socket));
+  opened.send_syn();
+  return true;
+}
+
+void Tcp::on_neighbour(const IpAddress& address) {
+  for (const auto& [key, flow] : flows_) {
+    if (key.guest.address != address) continue;
+    if (flow->state() == TcpFlow::syn_sent) flow->send_syn();
+    else want_send(*flow);
+  }
+}
+
+void Tcp::remove(TcpFlow& flow) {
+  const auto found = flows_.find(flow.key());
+  if (found == flows_.end() || found->second.get() != &flow) return;
+  if (flow.flush_queued) std::erase(to_flush_, &flow);
+  if (flow.send_queued) std::erase(to_send_, &flow);
+  flow.flush_queued = flow.send_queued = true;  // on no list again
+  flow.set_timeout(kNever);
+  gone_.push_back(std::move(found->second));
+  flows_.erase(found);
+  context_.schedule();
+}
+
+void Tcp::want_flush(TcpFlow& flow) {
+  if (flow.flush_queued) return;
+  flow.flush_queued = true;
+  to_flush_.push_back(&flow);
+  context_.schedule();
+}
+
+void Tcp::want_send(TcpFlow& flow) {
+  if (flow.send_queued) return;
+  flow.send_queued = true;
+  to_send_.push_back(&flow);
+  context_.schedule();
+}
+
+void Tcp::run() {
+  gone_.clear();
+  for (usize left = to_flush_.size(); left && !to_flush_.empty(); --left) {
+    TcpFlow& flow = *to_flush_.front();
+    to_flush_.pop_front();
+    flow.flush_queued = false;
+    flow.flush();
+  }
+  // Flows take turns; what is left when the NIC is busy goes on at on_room().
+  usize budget = kTurnBudget;
+  while (!to_send_.empty() && !context_.link.blocked()) {
+    if (budget < kQuantum) {
+      context_.schedule();
+      break;
+    }
+    budget -= kQuantum;
+    TcpFlow& flow = *to_send_.front();
+    to_send_.pop_front();
+    flow.send_queued = false;
+    if (flow.send_data(kQuantum)) want_send(flow);
+  }
+}
+
+std::vector<Tcp::Row> Tcp::rows() const {
+  std::vector<Row> rows;
+  for (const auto& [key, flow] : flows_) {
+    const Socket* socket = flow->socket();
+    rows.push_back({key, flow->state_name(), socket ? socket->fd() : -1, socket ? socket->receive_queue() : 0,
+                    flow->buffered() + (socket ? socket->send_queue() : 0)});
+  }
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+    return std::tie(a.key.guest, a.key.remote) < std::tie(b.key.guest, b.key.remote);
+  });
+  return rows;
+}
+
+}  // namespace rhea::net::user

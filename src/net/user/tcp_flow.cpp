@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT
+// What the host's side of a connection does, and time.
+#include "net/user/tcp_flow.h"
+
+#include <algorithm>
+#include <cerrno>
+
+namespace rhea::net::user {
+
+namespace {
+
+constexpr s64 kFirstInterval = kSecond;         // RFC 6298, section 2.1
+constexpr s64 kLongestInterval = 60 * kSecond;
+constexpr unsigned kSynTries = 6;               // to the guest: about a minute, time enough to boot
+constexpr unsigned kTries = 12;
+constexpr s64 kIdle = 2 * 60 * 60 * kSecond;    // RFC 9293, section 3.8.4
+constexpr s64 kProbeInterval = 75 * kSecond;
+constexpr unsigned kProbes = 9;
+constexpr u32 kFirstWindow = 256 * 1024;        // the link to the guest loses nothing by itself
+constexpr u8 kReceiveScale = 5;
+constexpr usize kReleaseAt = 64 * 1024;
+
+}  // namespace
+
+TcpFlow::TcpFlow(Tcp& tcp, const TcpKey& key, State state, u32 initial_sequence)
+    : Timeout(tcp.context_.timeouts),
+      tcp_(tcp),
+      context_(tcp.context_),
+      key_(key),
+      state_(state),
+      v6_(!key.guest.address.is_v4()),
+      receive_scale_(kReceiveScale),
+      initial_send_(initial_sequence),
+      send_unacked_(initial_sequence),
+      send_next_(initial_sequence + 1),
+      send_max_(initial_sequence + 1),
+      head_seq_(initial_sequence + 1),
+      congestion_window_(kFirstWindow),
+      retransmit_interval_(kFirstInterval),
+      last_heard_(tcp.context_.now()) {}
+
+const char* TcpFlow::state_name() const {
+  switch (state_) {
+    case connecting: case syn_received: return "SYN_RECEIVED";
+    case syn_sent: return "SYN_SENT";
+    case closed: return "CLOSED";
+    case open: break;
+  }
+  if (guest_fin_ && fin_sent_) return fin_acked_ ? "TIME_WAIT" : "LAST_ACK";
+  if (guest_fin_) return "CLOSE_WAIT";
+  if (fin_sent_) return fin_acked_ ? "FIN_WAIT_2" : "FIN_WAIT_1";
+  return "ESTABLISHED";
+}
+
+bool TcpFlow::connect(const Packet& packet, const Segment& syn) {
+  take_options(syn);
+  const Destination destination = context_.destination(packet.to);
+  Endpoint to{destination.address, key_.remote.port, 0};
+  if (destination.kind == Destination::dns) {
+    resolvers_ = context_.sockets.resolvers();
+    if (resolvers_.empty()) return host_failed(ECONNREFUSED), false;
+    to = resolvers_.front();
+    resolvers_.erase(resolvers_.begin());
+  }
+  int error = 0;
+  socket_ = context_.sockets.open(SocketKind::stream, !to.address.is_v4(), this, error);
+  if (socket_) error = socket_->connect(to);
+  if (error && error != EINPROGRESS) return host_failed(error), state_ != closed;
+  return true;
+}
+
+// The name server's TCP service is that of the first resolver that answers.
+bool TcpFlow::try_next_resolver() {
+  while (!resolvers_.empty()) {
+    const Endpoint to = resolvers_.front();
+    resolvers_.erase(resolvers_.begin());
+    int error = 0;
+    socket_ = context_.sockets.open(SocketKind::stream, !to.address.is_v4(), this, error);
+    if (!socket_) continue;
+    hung_up_ = false;
+    error = socket_->connect(to);
+    if (!error || error == EINPROGRESS) return true;
+  }
+  return false;
+}
+
+void TcpFlow::adopt(std::unique_ptr<Socket> socket) {
+  socket_ = std::move(socket);
+  socket_->set_owner(this);
+  readable_ = true;
+}
+
+void TcpFlow::send_syn() {
+  send_control(kSyn, initial_send_);
+  if (retransmit_due_ == kNever) retransmit_due_ = context_.now() + retransmit_interval_;
+  arm_timeout();
+}
+
+void TcpFlow::on_socket(Socket& socket, u32 events) {
+  if (state_ == closed || &socket != socket_.get()) return;
+  if (state_ == connecting) {
+    const int error = socket_->take_error();
+    if (events & kSocketHangup) hung_up_ = true;
+    if (error) host_failed(error);
+    else if (events & kSocketWritable) host_connected();
+    return;
+  }
+  if (events & kSocketError && socket_->take_error()) {
+    if (state_ == open) return host_broke();
+    send_control(kRst, send_next_);
+    return reset_host();
+  }
+  if (events & (kSocketReadable | kSocketHangup)) {
+    readable_ = true;
+    if (events & kSocketHangup) hung_up_ = true;
+    if (state_ == open) tcp_.want_send(*this);
+  }
+  if (events & kSocketWritable && socket_full_) {
+    socket_full_ = false;
+    tcp_.want_flush(*this);
+  }
+}
+
+void TcpFlow::host_connected() {
+  state_ = syn_received;
+  resolvers_.clear();
+  send_control(kSyn | kAck, initial_send_);
+  retransmit_due_ = context_.now() + retransmit_interval_;
+  arm_timeout();
+}
+
+// connect() failed: the guest hears of it as if it had asked the network itself.
+void TcpFlow::host_failed(int error) {
+  if (try_next_resolver()) return;
+  Icmp::Error reason;
+  if (error == ECONNREFUSED || error == ECONNRESET || error == EMFILE || error == ENFILE) {
+    send_control(kRst | kAck, 0);
+  } else if (Icmp::error_of(error, reason)) {
+    u8 quote[8];
+    store_be<u16>(quote, key_.guest.port);
+    store_be<u16>(quote + 2, key_.remote.port);
+    store_be<u32>(quote + 4, receive_next_ - 1);
+    static constexpr u8 kCodes4[] = {0, 1, 3, 13, 0}, kCodes6[] = {0, 3, 4, 1, 0};
+    const usize index = static_cast<usize>(reason);
+    const UserConfig& config = context_.config;
+    tcp_.icmp_.relay_error(v6_ ? 1 : 3, v6_ ? kCodes6[index] : kCodes4[index], 0, v6_ ? config.host6 : config.host,
+                           key_.guest.address, key_.remote.address, kTcp, quote);
+  }
+  context_.log.write(LogItem::net, "tcp: {} to {}: errno {}", key_.guest.text(), key_.remote.text(), error);
+  state_ = closed;
+  tcp_.remove(*this);
+}
+
+// The host's side was reset. What it had sent before still goes to the guest, then the reset.
+void TcpFlow::host_broke() {
+  broken_ = true;
+  readable_ = hung_up_ = true;
+  tcp_.buffered_ -= buffered();
+  buffer_.clear();
+  buffer_start_ = 0;
+  tcp_.want_send(*this);
+}
+
+void TcpFlow::become_open() {
+  state_ = open;
+  tries_ = 0;
+  retransmit_interval_ = kFirstInterval;
+  retransmit_due_ = kNever;
+  readable_ = true;
+  arm_timeout();
+  tcp_.want_send(*this);
+}
+
+void TcpFlow::reset_host() {
+  if (socket_) socket_->reset_on_close();
+  state_ = closed;
+  tcp_.buffered_ -= buffered() + out_of_order_bytes_;
+  buffer_.clear();
+  buffer_start_ = 0;
+  out_of_order_bytes_ = 0;
+  tcp_.remove(*this);
+}
+
+void TcpFlow::reset_both() {
+  send_control(kRst | kAck, send_next_);
+  reset_host();
+}
+
+void TcpFlow::finish_if_done() {
+  if (state_ != open || !shut_down_ || !fin_acked_) return;
+  release_acked(true);
+  state_ = closed;
+  tcp_.remove(*this);
+}
+
+// Sends what is buffered to the host; false when that broke the connection.
+bool TcpFlow::flush_buffer() {
+  while (buffered() && !socket_full_ && !broken_) {
+    const Piece piece{buffer_.data() + buffer_start_, buffered()};
+    const IoResult result = socket_->send(std::span(&piece, 1));
+    if (result.error == EINTR) continue;
+    if (result.error && !result.again()) {
+      host_broke();
+      return false;
+    }
+    const usize sent = result.error ? 0 : static_cast<usize>(result.count);
+    socket_full_ = sent < piece.size;
+    buffer_start_ += sent;
+    tcp_.buffered_ -= sent;
+  }
+  if (buffer_start_ == buffer_.size()) {
+    buffer_start_ = 0;
+    if (buffer_.capacity() > 256 * 1024) std::vector<u8>().swap(buffer_);
+    else buffer_.clear();
+  } else if (buffer_start_ > 64 * 1024) {
+    buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(buffer_start_));
+    buffer_start_ = 0;
+  }
+  return true;
+}
+
+void TcpFlow::flush() {
+  if (state_ != open || !flush_buffer()) return;
+  if (guest_fin_ && !shut_down_ && buffered() == 0) {
+    shut_down_ = true;
+    if (!broken_) socket_->shutdown_write();
+  }
+  const u32 opened = receive_next_ + window() - advertised_;  // how far the window may move
+  if (ack_now_ || unacknowledged_ >= 2u * mss_ || opened >= 128 * 1024) acknowledge();
+  finish_if_done();
+}
+
+// Takes what the guest has acknowledged from the socket's queue: a system call for many segments.
+void TcpFlow::release_acked(bool all) {
+  const u32 end = fin_sent_ && after(send_unacked_, fin_seq_) ? fin_seq_ : send_unacked_;
+  usize size = before(head_seq_, end) ? end - head_seq_ : 0;
+  if (size == 0 || (!all && size < kReleaseAt && send_unacked_ != send_max_)) return;
+  while (size) {
+    const IoResult result = socket_->discard(size);
+    if (result.error == EINTR) continue;
+    if (result.error || result.count == 0) break;
+    size -= std::min(size, static_cast<usize>(result.count));
+    head_seq_ += static_cast<u32>(result.count);
+  }
+}
+
+void TcpFlow::arm_timeout() {
+  s64 due = std::min(retransmit_due_, ack_due_);
+  if (state_ == open) due = std::min(due, std::max(last_heard_ + kIdle, context_.now() + kMillisecond));
+  set_timeout(due);
+}
+
+void TcpFlow::on_timeout() {
+  const s64 now = context_.now();
+  if (state_ == closed) return;
+  if (!tcp_.running_) return set_timeout(now + kSecond);
+  if (ack_due_ <= now) acknowledge();
+  if (retransmit_due_ <= now) return retransmit();
+  if (state_ == open && last_heard_ + kIdle <= now) {
+    if (++tries_ > kProbes) return reset_both();
+    probe();
+    return set_timeout(now + kProbeInterval);
+  }
+  arm_timeout();
+}
+
+void TcpFlow::retransmit() {
+  ++tries_;
+  retransmit_interval_ = std::min(2 * retransmit_interval_, kLongestInterval);
+  retransmit_due_ = context_.now() + retransmit_interval_;
+  if (state_ != open) {
+    if (tries_ >= kSynTries) {
+      context_.log.write(LogItem::net, "tcp: the guest does not answer for {}", key_.guest.text());
+      return state_ == syn_received ? reset_both() : reset_host();
+    }
+    send_control(state_ == syn_received ? kSyn | kAck : kSyn, initial_send_);
+    return arm_timeout();
+  }
+  if (tries_ > kTries) return reset_both();
+  if (send_max_ != send_unacked_ && send_window_ != 0) {
+    // Everything again from the first byte that was not acknowledged.
+    slow_start_threshold_ = std::max<u32>((send_max_ - send_unacked_) / 2, 4u * mss_);
+    congestion_window_ = 4u * mss_;
+    send_next_ = send_unacked_;
+    recovering_ = false;
+    duplicates_ = 0;
+    timed_at_ = 0;
+    tcp_.want_send(*this);
+  } else if (send_max_ != send_unacked_ || more_to_send()) {
+    tries_ = std::min(tries_, kTries - 1);  // a closed window may stay closed for as long as the guest lives
+    probe();
+  } else {
+    retransmit_due_ = kNever;
+  }
+  arm_timeout();
+}
+
+// An old sequence number makes the guest say where it stands (RFC 9293, section 3.8.4).
+void TcpFlow::probe() { send_control(kAck, send_unacked_ - 1); }
+
+}  // namespace rhea::net::user

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: MIT
+// Segments to the guest. Data is peeked at in the host socket's receive queue and goes out in one of three ways:
+// straight into the guest's receive buffers, as one large segment, where its NIC lends them; as one large segment
+// from a scratch area; or cut into frames of the MTU.
+#include <algorithm>
+#include <cerrno>
+
+#include "net/checksum.h"
+#include "net/user/tcp_flow.h"
+
+namespace rhea::net::user {
+
+namespace {
+
+constexpr u32 kWindow = 512 * 1024;             // of a flow, towards the guest's sending
+constexpr usize kManyBuffered = 32 << 20;       // in all flows: then windows are small
+constexpr u32 kSmallWindow = 16 * 1024;
+constexpr usize kMaxBurst = 64;                 // frames made at once
+constexpr usize kMaxResend = 16;                // segments of a hole sent at once
+constexpr usize kHeadRoom = kEthernetHeader + kIpv6Header + kTcpHeader;
+
+}  // namespace
+
+u32 TcpFlow::window() const {
+  const usize limit = tcp_.buffered_ > kManyBuffered ? kSmallWindow : kWindow;
+  const u32 room = buffered() < limit ? static_cast<u32>(limit - buffered()) : 0;
+  // What was promised is kept.
+  const u32 promised = after(advertised_, receive_next_) ? advertised_ - receive_next_ : 0;
+  const u32 largest = u32{0xffff} << receive_scale_;
+  return std::min(std::max(room, promised), largest);
+}
+
+// A segment without data. SYNs carry options.
+void TcpFlow::send_control(u8 flags, u32 seq) {
+  std::array<u8, kTcpHeader + 40> header{};
+  store_be<u16>(header.data(), key_.remote.port);
+  store_be<u16>(header.data() + 2, key_.guest.port);
+  store_be<u32>(header.data() + 4, seq);
+  if (flags & kAck) store_be<u32>(header.data() + 8, receive_next_);
+  usize size = kTcpHeader;
+  u32 window_field = window();
+  if (flags & kSyn) {
+    const u16 mss = static_cast<u16>(kMtu - (v6_ ? kIpv6Header : kIpv4Header) - kTcpHeader);
+    const bool answer = flags & kAck;
+    header[size++] = 2;
+    header[size++] = 4;
+    store_be<u16>(header.data() + size, mss);
+    size += 2;
+    if (!answer || sack_) {
+      const u8 permitted[] = {1, 1, 4, 2};
+      std::copy_n(permitted, 4, header.begin() + static_cast<std::ptrdiff_t>(size));
+      size += 4;
+    }
+    if (receive_scale_) {
+      const u8 scale[] = {1, 3, 3, receive_scale_};
+      std::copy_n(scale, 4, header.begin() + static_cast<std::ptrdiff_t>(size));
+      size += 4;
+    }
+    window_field = std::min<u32>(window_field, 0xffff);
+    if (answer) advertised_ = receive_next_ + window_field;
+  } else {
+    window_field >>= receive_scale_;
+  }
+  // What is held out of order is told (RFC 2018).
+  if (flags == kAck && sack_ && !out_of_order_.empty()) {
+    const usize blocks = std::min<usize>(out_of_order_.size(), 3);
+    header[size] = header[size + 1] = 1;
+    header[size + 2] = 5;
+    header[size + 3] = static_cast<u8>(2 + 8 * blocks);
+    size += 4;
+    auto part = out_of_order_.begin();
+    for (usize i = 0; i < blocks; ++i, ++part, size += 8) {
+      store_be<u32>(header.data() + size, part->first);
+      store_be<u32>(header.data() + size + 4, part->first + static_cast<u32>(part->second.size()));
+    }
+  }
+  header[12] = static_cast<u8>(size / 4 << 4);
+  header[13] = flags;
+  store_be<u16>(header.data() + 14, static_cast<u16>(flags & kRst ? 0 : window_field));
+  const IpOut out{.from = key_.remote.address, .to = key_.guest.address, .protocol = kTcp};
+  ChecksumSum sum;
+  sum.add_pseudo_header(out.from, out.to, kTcp, size);
+  sum.add(header.data(), size);
+  store_be<u16>(header.data() + 16, sum.checksum());
+  context_.link.send_ip(out, header.data(), size);
+}
+
+void TcpFlow::acknowledge() {
+  const u32 told = window() >> receive_scale_ << receive_scale_;
+  send_control(kAck, send_next_);
+  if (after(receive_next_ + told, advertised_)) advertised_ = receive_next_ + told;
+  ack_now_ = false;
+  unacknowledged_ = 0;
+  ack_due_ = kNever;
+}
+
+u32 TcpFlow::sendable() const {
+  const u32 in_flight = send_next_ - send_unacked_;
+  const u32 limit = std::min(send_window_, congestion_window_);
+  return limit > in_flight ? limit - in_flight : 0;
+}
+
+bool TcpFlow::more_to_send() const {
+  if (state_ != open) return false;
+  if (resend_ || send_next_ != send_max_) return true;
+  return readable_ && !(fin_sent_ && after(send_next_, fin_seq_));
+}
+
+bool TcpFlow::send_data(usize budget) {
+  if (!more_to_send() || !context_.link.peer()) return false;
+  const Mac* known = context_.link.neighbour(key_.guest.address);
+  if (!known) return false;  // on_neighbour goes on
+  const Mac mac = *known;
+  if (resend_) resend_hole();
+  usize spent = 0;
+  while (state_ == open && more_to_send() && spent < budget) {
+    if (context_.link.blocked()) return true;
+    const u32 room = sendable();
+    const u32 in_flight = send_next_ - send_unacked_;
+    if (room == 0 || (room < mss_ && in_flight)) {
+      if (in_flight == 0 && retransmit_due_ == kNever) {  // a closed window: probe it
+        retransmit_due_ = context_.now() + retransmit_interval_;
+        arm_timeout();
+      }
+      return false;
+    }
+    const usize size = send_from(mac, send_next_, std::min<usize>(room, budget - spent + mss_));
+    if (size) note_sent(send_next_, size);
+    else if (state_ != open || context_.link.blocked() || !more_to_send()) break;
+    spent += std::max<usize>(size, 1);
+  }
+  return state_ == open && more_to_send() && (spent >= budget || context_.link.blocked());
+}
+
+usize TcpFlow::send_from(const Mac& mac, u32 seq, usize size) {
+  const Caps caps = context_.link.caps();
+  if (caps.checksum && (v6_ ? caps.tso6 : caps.tso4)) {
+    size = std::min<usize>(size, 65535 - kIpv6Header - kTcpHeader);
+    return context_.link.peer()->can_reserve() ? send_in_place(mac, seq, size) : send_whole(mac, seq, size);
+  }
+  return send_cut(mac, seq, size);
+}
+
+// What a peek says: bytes, or 0 after acting on the end of the stream or an error.
+usize TcpFlow::take_peek(const IoResult& result, u32 seq) {
+  if (result.error == EINTR) return 0;
+  if (result.error == 0 && result.count > 0) return static_cast<usize>(result.count);
+  const bool ended = result.error == 0 || (result.again() && hung_up_);
+  if (result.error && !result.again() && !broken_) broken_ = true;
+  if (broken_) {
+    reset_both();
+  } else if (ended) {
+    if (seq == send_next_) send_fin();
+  } else {
+    readable_ = false;
+    if (seq == send_next_ && send_next_ != send_max_) send_next_ = send_max_;  // cannot be: what was sent is there
+  }
+  return 0;
+}
+
+void TcpFlow::note_sent(u32 seq, usize size) {
+  const s64 now = context_.now();
+  send_next_ = seq + static_cast<u32>(size);
+  if (after(send_next_, send_max_)) {
+    send_max_ = send_next_;
+    if (!timed_at_) {
+      timed_at_ = now;
+      timed_seq_ = send_next_;
+    }
+  }
+  const u32 told = window() >> receive_scale_ << receive_scale_;
+  if (after(receive_next_ + told, advertised_)) advertised_ = receive_next_ + told;
+  ack_now_ = false;  // every segment acknowledges
+  unacknowledged_ = 0;
+  ack_due_ = kNever;
+  if (retransmit_due_ == kNever) retransmit_due_ = now + retransmit_interval_;
+  arm_timeout();
+}
+
+void TcpFlow::send_fin() {
+  fin_sent_ = true;
+  fin_seq_ = send_next_;
+  readable_ = false;
+  send_control(kFin | kAck, fin_seq_);
+  note_sent(fin_seq_, 1);
+}
+
+// The gap that the guest's duplicate acknowledgements speak of.
+void TcpFlow::resend_hole() {
+  resend_ = false;
+  const Mac* mac = context_.link.neighbour(key_.guest.address);
+  if (!mac || send_unacked_ == send_max_) return;
+  timed_at_ = 0;
+  if (fin_sent_ && send_unacked_ == fin_seq_) return send_control(kFin | kAck, fin_seq_);
+  usize size = have_sack_ && after(sacked_left_, send_unacked_) ? sacked_left_ - send_unacked_ : mss_;
+  const u32 end = fin_sent_ ? fin_seq_ : send_max_;
+  size = std::min({size, kMaxResend * mss_, static_cast<usize>(end - send_unacked_)});
+  const Mac copy = *mac;
+  send_from(copy, send_unacked_, size);
+}
+
+usize TcpFlow::write_headers(u8* at, const Mac& mac, u32 seq, usize size, bool last, const Piece* payload) {
+  const IpOut out{.from = key_.remote.address, .to = key_.guest.address, .protocol = kTcp};
+  const usize start = context_.link.write_headers(at, mac, out, kTcpHeader + size);
+  u8* header = at + start;
+  store_be<u16>(header, key_.remote.port);
+  store_be<u16>(header + 2, key_.guest.port);
+  store_be<u32>(header + 4, seq);
+  store_be<u32>(header + 8, receive_next_);
+  header[12] = 0x50;
+  header[13] = last ? kPsh | kAck : kAck;
+  store_be<u16>(header + 14, static_cast<u16>(window() >> receive_scale_));
+  store_be<u32>(header + 16, 0);
+  ChecksumSum sum;
+  sum.add_pseudo_header(out.from, out.to, kTcp, kTcpHeader + size);
+  if (payload) {
+    sum.add(header, kTcpHeader);
+    sum.add(payload->data, payload->size);
+    store_be<u16>(header + 16, sum.checksum());
+  } else {
+    store_be<u16>(header + 16, sum.folded());
+  }
+  return start + kTcpHeader;
+}
+
+Offload TcpFlow::offload_for(usize size, bool summed) const {
+  Offload offload;
+  offload.checksum_valid = true;
+  if (summed) return offload;
+  offload.needs_checksum = true;
+  offload.checksum_start = static_cast<u16>(kEthernetHeader + (v6_ ? kIpv6Header : kIpv4Header));
+  offload.checksum_offset = 16;
+  if (size > mss_) {
+    offload.gso = v6_ ? Offload::tcp6 : Offload::tcp4;
+    offload.gso_size = mss_;
+    offload.header_length = static_cast<u16>(offload.checksum_start + kTcpHeader);
+  }
+  return offload;
+}
+
+usize TcpFlow::send_in_place(const Mac& mac, u32 seq, usize size) {
+  const usize headers = kEthernetHeader + (v6_ ? kIpv6Header : kIpv4Header) + kTcpHeader;
+  Reservation reservation;
+  if (!context_.link.reserve(headers + size, reservation)) return 0;
+  std::array<Piece, kMaxSegments> pieces;
+  const usize count = part_of(Frame{reservation.pieces, {}}, headers, size, pieces);
+  const usize got = take_peek(socket_->peek(peek_offset(seq), std::span(pieces).first(count)), seq);
+  if (got == 0) {
+    context_.link.abort(reservation);
+    return 0;
+  }
+  std::array<u8, kHeadRoom> head;
+  write_headers(head.data(), mac, seq, got, got < size, nullptr);
+  usize written = 0;
+  for (const Piece& piece : reservation.pieces) {
+    const usize part = std::min(piece.size, headers - written);
+    std::memcpy(piece.data, head.data() + written, part);
+    written += part;
+    if (written == headers) break;
+  }
+  context_.link.commit(reservation, headers + got, offload_for(got, false));
+  return got;
+}
+
+usize TcpFlow::send_whole(const Mac& mac, u32 seq, usize size) {
+  const usize headers = kEthernetHeader + (v6_ ? kIpv6Header : kIpv4Header) + kTcpHeader;
+  u8* data = tcp_.scratch_.data();
+  const Piece into{data + headers, size};
+  const usize got = take_peek(socket_->peek(peek_offset(seq), std::span(&into, 1)), seq);
+  if (got == 0) return 0;
+  write_headers(data, mac, seq, got, got < size, nullptr);
+  const Piece piece{data, headers + got};
+  const Sent sent = context_.link.send_frame(Frame{std::span(&piece, 1), offload_for(got, false)});
+  return sent == Sent::busy ? 0 : got;
+}
+
+// Frames of the MTU. How many are made at once follows what the NIC took lately: what it refuses was made in vain.
+usize TcpFlow::send_cut(const Mac& mac, u32 seq, usize size) {
+  const usize headers = kEthernetHeader + (v6_ ? kIpv6Header : kIpv4Header) + kTcpHeader;
+  const usize stride = headers + mss_;
+  const usize frames = std::min({(size + mss_ - 1) / mss_, tcp_.burst_, tcp_.scratch_.size() / stride, kMaxBurst});
+  size = std::min(size, frames * mss_);
+  std::array<Piece, kMaxBurst> pieces;
+  for (usize i = 0; i < frames; ++i)
+    pieces[i] = {tcp_.scratch_.data() + i * stride + headers, std::min<usize>(mss_, size - i * mss_)};
+  const usize got = take_peek(socket_->peek(peek_offset(seq), std::span(pieces).first(frames)), seq);
+  const bool partial = context_.link.caps().checksum;
+  usize sent = 0;
+  for (usize i = 0; sent < got; ++i) {
+    const Piece payload{pieces[i].data, std::min(pieces[i].size, got - sent)};
+    u8* start = payload.data - headers;
+    write_headers(start, mac, seq + static_cast<u32>(sent), payload.size, sent + payload.size == got && got < size,
+                  partial ? nullptr : &payload);
+    usize length = headers + payload.size;
+    std::array<u8, kMinFrame> padded{};
+    if (length < kMinFrame) {
+      std::memcpy(padded.data(), start, length);
+      start = padded.data();
+      length = kMinFrame;
+    }
+    const Piece piece{start, length};
+    if (context_.link.send_frame(Frame{std::span(&piece, 1), offload_for(payload.size, !partial)}) == Sent::busy) {
+      tcp_.burst_ = std::max<usize>(i, 1);
+      return sent;
+    }
+    sent += payload.size;
+  }
+  if (got == size) tcp_.burst_ = std::min(tcp_.burst_ * 2, kMaxBurst);
+  return sent;
+}
+
+}  // namespace rhea::net::user
