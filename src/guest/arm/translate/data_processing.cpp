@@ -88,7 +88,7 @@ struct Result {
 
 Result compute(Translator& t, Dp op, bool set_flags, Ref first, Ref second) {
   ir::Builder& b = t.b;
-  const bool fold = !set_flags && b.is_const(first) && b.is_const(second);
+  const bool fold = !set_flags && first != ir::kNoRef && b.is_const(first) && b.is_const(second);
   switch (op) {
     case Dp::AND: case Dp::TST: return {b.and_(first, second), false};
     case Dp::EOR: case Dp::TEQ: return {b.xor_(first, second), false};
