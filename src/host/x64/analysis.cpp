@@ -81,7 +81,7 @@ void Emitter::analyze_flags() {
     const Inst& inst = insts[i];
     switch (inst.op) {
       case Op::SetFlags: live &= static_cast<u8>(~inst.aux); break;
-      case Op::SetFlagsImage: live = 0; break;
+      case Op::SetFlagsImage: live &= static_cast<u8>(~inst.aux); break;
       case Op::SetCarry: live &= static_cast<u8>(~kFlagC); break;
       case Op::GetFlags: live |= inst.aux ? inst.aux : u8{kFlagNZCV}; break;
       case Op::GetCarry: live |= kFlagC; break;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "host/x64/emitter.h"
+#include "ir/eval.h"
 
 namespace rhea::x64 {
 
@@ -20,11 +21,6 @@ namespace {
 constexpr u32 kFlagsOffset = offsetof(StateHeader, flags);
 constexpr u8 kFlagsHigh = ir::kFlagN | ir::kFlagZ | ir::kFlagC;  // those in LAHF's byte
 
-// FlagBits as bits of LAHF's byte.
-constexpr u8 high_bits(u8 mask) {
-  return static_cast<u8>((mask & ir::kFlagN ? 0x80 : 0) | (mask & ir::kFlagZ ? 0x40 : 0) | (mask & kFlagC ? 1 : 0));
-}
-
 }  // namespace
 
 bool Emitter::emit_flags(const Inst& inst) {
@@ -32,16 +28,7 @@ bool Emitter::emit_flags(const Inst& inst) {
   switch (inst.op) {
     case Op::SetFlags: set_flags(inst); return true;
     case Op::SetCarry: set_carry(inst); return true;
-    case Op::SetFlagsImage: {
-      materialize_conditions();
-      forget_host_flags();
-      const u8 from = use(inst.args[0]);
-      const u8 image = take();
-      a_.mov(r32(image), r32(from));
-      a_.and_(r32(image), ir::kImageMask);
-      a_.mov(dword_state(kFlagsOffset), r32(image));
-      return true;
-    }
+    case Op::SetFlagsImage: set_image(inst); return true;
     case Op::GetFlags: {
       save_flags(kFlagNZCV);
       clobber_flags();
@@ -109,35 +96,37 @@ void Emitter::materialize(Ref ref) {
   value.reg = reg;
 }
 
+void Emitter::complement_carry() {
+  a_.cmc();
+  carry_inverted_ = !carry_inverted_;
+  flags_producer_ = flags_producer_ == Producer::sub ? Producer::add : Producer::sub;
+}
+
 void Emitter::write_image(u8 mask, u8 live) {
   // rax is needed for LAHF; whoever is there steps aside.
   const bool busy = owner_[kRax] != kNoRef || locked_ >> kRax & 1;
   if (busy) a_.mov(a_.qword[a_.rsp + kSaveOffset], a_.rax);
   if (carry_inverted_ && mask & kFlagC) {
-    a_.cmc();
-    carry_inverted_ = false;
+    complement_carry();
   }
   const u8 high = mask & kFlagsHigh;
   const u8 kept = static_cast<u8>(live & kFlagsHigh & ~high);  // must stay as the image has them
-  if (mask == kFlagNZCV) {
-    a_.seto(a_.al);
+  if (mask & kFlagV) a_.seto(a_.al);
+  if (!kept) {
+    if (!(mask & kFlagV)) a_.movzx(a_.eax, byte_state(kFlagsOffset));
     a_.lahf();
     a_.mov(dword_state(kFlagsOffset), a_.eax);
   } else {
-    if (mask & kFlagV) a_.seto(byte_state(kFlagsOffset));
-    if (high && !kept) {
-      a_.lahf();
-      a_.mov(byte_state(kFlagsOffset + 1), a_.ah);
-    } else if (high) {
-      a_.lahf();
-      a_.mov(a_.al, byte_state(kFlagsOffset + 1));
-      a_.and_(a_.al, static_cast<u8>(~high_bits(high)));
-      a_.and_(a_.ah, high_bits(high));
-      a_.or_(a_.ah, a_.al);
-      a_.mov(byte_state(kFlagsOffset + 1), a_.ah);
-      a_.sahf();
-      host_flags_ = static_cast<u8>(host_flags_ & ~kFlagV);
-    }
+    // Merged with the image; EFLAGS are made again from all of it.
+    a_.lahf();
+    a_.and_(a_.eax, ir::image_mask(mask));
+    a_.and_(dword_state(kFlagsOffset), ir::kImageMask & ~ir::image_mask(mask));
+    a_.or_(dword_state(kFlagsOffset), a_.eax);
+    a_.mov(a_.eax, dword_state(kFlagsOffset));
+    a_.add(a_.al, 0x7f);
+    a_.sahf();
+    host_flags_ = kFlagNZCV;
+    carry_inverted_ = false;
   }
   if (busy) a_.mov(a_.rax, a_.qword[a_.rsp + kSaveOffset]);
 }
@@ -159,12 +148,12 @@ void Emitter::set_flags(const Inst& inst) {
   const Ref of = inst.args[0];
   const Inst& made = this->inst(of);
   const Type type = made.type;
-  if (flags_of_ != of) {
-    materialize_conditions();
+  const bool add = made.op == Op::Add || made.op == Op::Adc, sub = made.op == Op::Sub || made.op == Op::Sbc;
+  const bool carry_and_overflow = inst.aux & (kFlagC | kFlagV);
+  if (lazy_count_) materialize_conditions();
+  if (flags_of_ != of || ((add || sub) && carry_and_overflow && flags_producer_ == Producer::logic)) {
     clobber_flags();
     Producer producer = Producer::logic;
-    const bool add = made.op == Op::Add || made.op == Op::Adc, sub = made.op == Op::Sub || made.op == Op::Sbc;
-    const bool carry_and_overflow = inst.aux & (kFlagC | kFlagV);
     if ((add || sub) && carry_and_overflow) {
       // Once more, for the flags.
       const bool with_carry = made.op == Op::Adc || made.op == Op::Sbc;
@@ -187,8 +176,30 @@ void Emitter::set_flags(const Inst& inst) {
     }
     made_flags(of, producer);
   }
-  host_flags_ = stale_ = inst.aux;
+  // More of the same value's flags may have been taken before.
+  host_flags_ |= inst.aux;
+  stale_ |= inst.aux;
   carry_inverted_ = flags_producer_ == Producer::sub;
+}
+
+void Emitter::set_image(const Inst& inst) {
+  materialize_conditions();
+  clobber_flags();
+  const u8 live_after = index_ + 1u < live_before_.size() ? live_before_[index_ + 1] : u8{kFlagNZCV};
+  const u32 mask = ir::image_mask(inst.aux);
+  const u8 from = use(inst.args[0]);
+  const u8 image = take();
+  a_.mov(r32(image), r32(from));
+  if (live_after & ~inst.aux) {
+    const u8 old = take();
+    a_.mov(r32(old), dword_state(kFlagsOffset));
+    a_.and_(r32(old), ir::kImageMask & ~mask);
+    a_.and_(r32(image), mask);
+    a_.or_(r32(image), r32(old));
+  } else {
+    a_.and_(r32(image), ir::kImageMask);
+  }
+  a_.mov(dword_state(kFlagsOffset), r32(image));
 }
 
 void Emitter::set_carry(const Inst& inst) {
@@ -258,8 +269,7 @@ Cc Emitter::test_condition(Cond cond) {
   const u8 need = ir::flags_read(cond);
   if ((host_flags_ & need) == need) {
     if ((cond == Cond::HI || cond == Cond::LS) && !carry_inverted_) {
-      a_.cmc();
-      carry_inverted_ = true;
+      complement_carry();
     }
     return host_condition(cond, carry_inverted_);
   }

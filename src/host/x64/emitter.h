@@ -225,11 +225,13 @@ class Emitter {
   u8 lazy_flags() const;        // those that conditions not yet evaluated will read
   void save_flags(u8 needed);   // into the image, if one of these is not there yet
   void clobber_flags();
+  void complement_carry();
   void write_image(u8 mask, u8 live);
   void forget_host_flags() { host_flags_ = 0; stale_ = 0; flags_of_ = kNoRef; }
   void made_flags(Ref of, Producer producer) { flags_of_ = of; flags_producer_ = producer; }
   void set_flags(const Inst& inst);
   void set_carry(const Inst& inst);
+  void set_image(const Inst& inst);
   void materialize_conditions();  // those that outlive this instruction
   void materialize(Ref ref);
   void carry_to_host(Ref ref, bool inverted);
