@@ -5,11 +5,13 @@ The program under test is RHEA_SYSTEM_ARM. It may be the peer (QEMU): most cases
 what Rhea does differently on purpose carries @rhea_only. RHEA_TEST_TIMEOUT_SCALE stretches every
 wait. Nothing here measures time: a wait only bounds how long a broken run may take.
 """
+import ctypes
 import fcntl
 import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,6 +73,16 @@ def plain(text):
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r|\x07", "", text)
 
 
+def _die_with_us():
+    """In the child before exec: a test that is killed takes its emulator along."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _take_terminal():
+    _die_with_us()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Emulator:
     """One run of the program, its standard streams on pipes or on a terminal of its own."""
 
@@ -86,12 +98,12 @@ class Emulator:
             self.terminal, slave = pty.openpty()
             self.process = subprocess.Popen(
                 self.command, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True,
-                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+                preexec_fn=_take_terminal)
             os.close(slave)
             self.output = self.input = self.terminal
         else:
             self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                            stderr=self.errors, env=env)
+                                            stderr=self.errors, env=env, preexec_fn=_die_with_us)
             self.output, self.input = self.process.stdout.fileno(), self.process.stdin.fileno()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()

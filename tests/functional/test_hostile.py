@@ -14,6 +14,7 @@ import guest
 from guest import DTB, INITRD, KERNEL, GuestTest
 
 MOMENT = 1.0
+PEER_CRASHES = ("structure far away", "strings far away")  # QEMU 7.2 ends by SIGSEGV on these
 BASE = ("-M", "vexpress-a9", "-m", "128M", "-display", "none", "-serial", "null", "-monitor", "none", "-net", "none")
 
 
@@ -61,6 +62,8 @@ class Hostile(GuestTest):
     def each(self, option, cases, *others):
         directory = self.directory()
         for number, (name, contents) in enumerate(cases):
+            if guest.PEER and name in PEER_CRASHES:
+                continue
             with self.subTest(name):
                 path = os.path.join(directory, f"case{number}")
                 with open(path, "wb") as f:

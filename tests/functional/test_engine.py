@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""The engine: each switch off, the interpreter, -icount runs that are equal, and engines compared in lockstep."""
+import os
+import threading
+
+import guest
+from guest import DTB, INITRD, KERNEL, GuestTest, rhea_only
+
+SWITCHES = ("chain", "ibtc", "pin", "lazy-flags", "group", "inline-fp", "tables", "passes")
+QUIET = "console=ttyAMA0 rhea.net=off rhea.off"
+
+
+class Computes(GuestTest):
+    """The guest boots, has network, and computes what it should, with the options given."""
+
+    def check(self, *options):
+        emulator = self.boot(*options, "-nic", "user", timeout=600)
+        self.guest_runs(emulator, "dd if=/dev/zero bs=1024 count=1024 2>/dev/null | md5sum | grep -q "
+                                  "b6d81b360a5672d80c27430f39153e2c", 300)
+        text = self.guest_runs(emulator, "awk 'BEGIN{for(i=1;i<500;i++)s+=i*i/7+1/i; printf \"%.9f\\n\", s}'", 300)
+        self.assertEqual(text.strip(), "%.9f" % sum(i * i / 7 + 1 / i for i in range(1, 500)))
+        emulator.send("poweroff -f\n")
+        self.assertEqual(emulator.wait(120), 0)
+
+    def test_defaults(self):
+        self.check()
+
+
+@rhea_only("these are Rhea's switches")
+class Switches(Computes):
+    """Every optimization off, one by one and all together."""
+
+    test_defaults = None
+
+    def test_all_off(self):
+        self.check("-accel", "tcg," + ",".join(f"{name}=off" for name in SWITCHES))
+
+
+def one_switch(name):
+    return lambda self: self.check("-accel", f"tcg,{name}=off", "-smp", "2")
+
+
+for _name in SWITCHES:
+    setattr(Switches, f"test_{_name.replace('-', '_')}_off", one_switch(_name))
+
+
+@rhea_only("QEMU's interpreter is another build")
+class Interpreter(Computes):
+    """The same on the interpreter, one CPU and four."""
+
+    test_defaults = None
+
+    def test_one_cpu(self):
+        self.check("-accel", "interp")
+
+    def test_four_cpus(self):
+        self.check("-accel", "interp", "-smp", "4")
+
+
+@rhea_only("QEMU's runs are equal only when recorded and replayed")
+class Icount(GuestTest):
+    """Virtual time from instructions: two runs say the same at the same time."""
+
+    def console(self, *options, timeout=300):
+        emulator = self.start("-M", "vexpress-a9", "-m", "256M", "-kernel", KERNEL, "-initrd", INITRD, "-dtb", DTB,
+                              "-append", QUIET, "-display", "none", "-serial", "stdio", "-monitor", "none",
+                              "-net", "none", "-icount", "shift=3", *options)
+        self.assertEqual(emulator.wait(timeout), 0)
+        return guest.plain(emulator.text)
+
+    def test_two_runs_print_the_same(self):
+        first, second = self.console(), self.console()
+        self.assertIn("reboot: Power down", first)
+        self.assertEqual(first, second)
+
+    def test_with_four_cpus(self):
+        first, second = self.console("-smp", "4"), self.console("-smp", "4")
+        self.assertIn("reboot: Power down", first)
+        self.assertEqual(first, second)
+
+
+class Pipe:
+    """A FIFO the emulator writes to, read in blocks."""
+
+    def __init__(self, path):
+        self.path = path
+        os.mkfifo(path)
+        self.stream = None
+        self.opener = threading.Thread(target=self._open, daemon=True)
+        self.opener.start()
+
+    def _open(self):
+        self.stream = open(self.path, "rb")
+
+    def read(self, size):
+        self.opener.join()
+        return self.stream.read(size)
+
+
+@rhea_only("compares Rhea's engines with each other")
+class Lockstep(GuestTest):
+    """A whole boot under -icount, block by block: one line a block from each, equal to the last byte."""
+
+    append = QUIET
+
+    def compare(self, first_engine, second_engine):
+        directory = self.directory()
+        pipes, emulators = [], []
+        for number, engine in enumerate((first_engine, second_engine)):
+            pipe = Pipe(os.path.join(directory, f"trace{number}"))
+            pipes.append(pipe)
+            emulators.append(self.start(
+                "-M", "vexpress-a9", "-m", "256M", "-kernel", KERNEL, "-initrd", INITRD, "-dtb", DTB,
+                "-append", self.append, "-display", "none", "-serial", "stdio", "-monitor", "none", "-net", "none",
+                "-icount", "shift=3", "-accel", f"{engine},trace-file={pipe.path}"))
+        total = self.read_both(pipes)
+        for emulator in emulators:
+            self.assertEqual(emulator.wait(120), 0)
+            self.assertIn("reboot: Power down", emulator.text)
+        self.assertGreater(total, 10_000_000, "a boot takes more blocks than that")
+
+    def read_both(self, pipes):
+        total, before = 0, b""
+        while True:
+            first, second = (pipe.read(1 << 20) for pipe in pipes)
+            if first != second:
+                self.fail(f"the engines part after {total} bytes of trace:\n{difference(before, first, second)}")
+            if not first:
+                return total
+            total, before = total + len(first), first[-2000:]
+
+    def test_interpreter_and_translator(self):
+        self.compare("interp", "tcg")
+
+    def test_plain_and_optimized_translator(self):
+        self.compare("tcg," + ",".join(f"{name}=off" for name in SWITCHES), "tcg")
+
+
+def difference(before, first, second):
+    """The last equal lines, then both continuations."""
+    same = os.path.commonprefix([first, second])
+    lines = (before + same).split(b"\n")[-10:]
+    ends = [data[len(same):].split(b"\n")[:3] for data in (first, second)]
+    rows = lines + [b"--- first"] + ends[0] + [b"--- second"] + ends[1]
+    return b"\n".join(rows).decode(errors="replace")
+
+
+if __name__ == "__main__":
+    guest.main()

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""stress-ng --verify on four CPUs, and programs that check their own results."""
+import guest
+from guest import SharedGuestTest
+
+# Bogo operations in all, over four workers. The long run does more of each.
+SHORT = {"cpu": 80, "vm": 400, "fork": 100, "switch": 2000, "futex": 2000, "atomic": 8}
+LONG = {"cpu": 4000, "vm": 20_000, "fork": 4000, "switch": 100_000, "futex": 100_000, "atomic": 200}
+ALSO_LONG = {"matrix": 400, "vecmath": 200, "malloc": 20_000, "mmap": 100, "pipe": 100_000, "sigsegv": 2000,
+             "vfork": 1000, "mutex": 5000, "memcpy": 200, "qsort": 20, "zlib": 20, "tlb-shootdown": 200}
+EXTRA = {"vm": "--vm-bytes 16M", "mmap": "--mmap-bytes 16M"}
+
+
+class FourCpus(SharedGuestTest):
+    arguments = ("-net", "none", "-smp", "4")
+    how = {"initrd": guest.WORK_INITRD, "memory": "1G"}
+
+    def stress(self, name, operations, timeout):
+        text = self.sh(f"stress-ng --verify --oomable --temp-path /tmp --{name} 4 --{name}-ops {operations} "
+                       f"{EXTRA.get(name, '')} 2>&1", timeout)
+        self.assertIn("successful run completed", text)
+
+
+class Short(FourCpus):
+    def test_stressors(self):
+        for name, operations in SHORT.items():
+            with self.subTest(f"{name}, {operations} operations"):
+                self.stress(name, operations, 300)
+
+
+class Long(FourCpus):
+    def test_stressors(self):
+        for name, operations in {**LONG, **ALSO_LONG}.items():
+            with self.subTest(f"{name}, {operations} operations"):
+                self.stress(name, operations, 1800)
+
+
+class Programs(SharedGuestTest):
+    """Known answers from stock programs: integer, floating point, NEON, big numbers, compression."""
+
+    arguments = ("-net", "none", "-smp", "2")
+    how = {"initrd": guest.WORK_INITRD}
+
+    def test_openssl_knows_its_vectors(self):
+        self.assertIn("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+                      self.sh("printf abc | openssl dgst -sha256"))
+        self.assertIn("ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feeb"
+                      "bd454d4423643ce80e2a9ac94fa54ca49f", self.sh("printf abc | openssl dgst -sha512"))
+        self.sh("head -c 300000 /dev/urandom > /tmp/d; openssl enc -aes-256-ctr -pbkdf2 -k x -in /tmp/d | "
+                "openssl enc -d -aes-256-ctr -pbkdf2 -k x | cmp - /tmp/d", 120)
+        self.sh("openssl ecparam -name prime256v1 -genkey -noout -out /tmp/k; openssl dgst -sha256 -sign /tmp/k "
+                "-out /tmp/s /tmp/d; openssl ec -in /tmp/k -pubout -out /tmp/p 2>/dev/null; "
+                "openssl dgst -sha256 -verify /tmp/p -signature /tmp/s /tmp/d", 120)
+
+    def test_xz_gives_back_what_it_took(self):
+        self.sh("/bin/xz -1 -k -c /bin/busybox > /tmp/b.xz; /bin/xz -d -c /tmp/b.xz | cmp - /bin/busybox", 120)
+
+    def test_lua_computes_in_doubles(self):
+        script = "local s=0; for i=1,20000 do s=s+math.sin(i)*math.sqrt(i)/math.exp(1/i) end; print(string.format(\"%.9f\",s))"
+        want = self.reference()
+        self.assertAlmostEqual(float(self.sh(f"lua5.4 -e '{script}'", 120)), want, places=6)
+
+    @staticmethod
+    def reference():
+        import math
+        total = 0.0
+        for i in range(1, 20001):
+            total += math.sin(i) * math.sqrt(i) / math.exp(1 / i)
+        return total
+
+    def test_perl_counts_words(self):
+        text = self.sh("perl -e '%h=(); $h{$_ % 97}++ for 1..50000; print join(q(,), map {$h{$_}} sort {$a<=>$b} keys %h)'")
+        self.assertEqual(text, ",".join(str(sum(1 for i in range(1, 50001) if i % 97 == k)) for k in range(97)))
+
+    def test_same_digest_as_the_host(self):
+        import host
+        data = host.pattern(1 << 20)
+        text = self.sh("lua5.4 -e 'local t={} for n=0,262143 do t[#t+1]=string.pack(\"<I4\",(n%65521)*2654435761 & 0xffffffff)"
+                       " end io.write(table.concat(t))' | sha256sum", 120)
+        self.assertEqual(text.split()[0], host.sha256(data))
+
+
+if __name__ == "__main__":
+    guest.main()

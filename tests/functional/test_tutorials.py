@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""The command lines people paste from tutorials, one case each, run through a link named qemu-system-arm.
+
+Only the lines that what is built so far covers; the others join with their features.
+"""
+import os
+import subprocess
+import tempfile
+
+import guest
+import host
+from guest import APPEND, DTB, INITRD, KERNEL, GuestTest, rhea_only
+
+PROPERTIES = ("append boot confidential-guest-support dt-compatible dtb dump-guest-core dumpdtb firmware graphics "
+              "initrd kernel mem-merge memory memory-backend memory-encryption phandle-start smp suppress-vmdesc "
+              "usb").split()
+IMAGES = ["-kernel", KERNEL, "-initrd", INITRD]
+CONSOLE = ["-append", APPEND, "-nographic"]
+
+
+class Tutorial(GuestTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        directory = tempfile.TemporaryDirectory(prefix="rhea-link-")
+        cls.addClassCleanup(directory.cleanup)
+        cls.link = os.path.join(directory.name, "qemu-system-arm")
+        os.symlink(os.path.realpath(guest.PROGRAM), cls.link)
+
+    def says(self, *arguments, status=0):
+        done, text, errors = guest.call(*arguments, program=self.link)
+        self.assertEqual(done, status, text + errors)
+        return text + errors
+
+    def shell(self, *arguments, **how):
+        """The line as pasted, to the guest's prompt."""
+        emulator = self.start(*arguments, program=self.link, **how)
+        emulator.expect(guest.PROMPT, guest.BOOT_TIMEOUT)
+        return emulator
+
+    def monitor(self, *arguments):
+        emulator = self.start("-M", "vexpress-a9", "-display", "none", "-S", "-serial", "null", "-monitor", "stdio",
+                              *arguments, program=self.link)
+        emulator.expect(guest.MONITOR_PROMPT)
+        return emulator
+
+
+class Help(Tutorial):
+    needs_guest = False
+
+    def test_machine_properties(self):
+        text = self.says("-M", "vexpress-a9,help")
+        for name in PROPERTIES:
+            self.assertRegex(text, rf"(?m)^  {name}=<")
+
+    def test_memory_is_no_machine(self):
+        text = self.says("-m", "raspi2b,help", status=1)
+        self.assertEqual(text.split("\n")[:3], [
+            "qemu-system-arm: -m raspi2b,help: Parameter 'size' expects a non-negative number below 2^64",
+            "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-",
+            "and exabytes, respectively."])
+
+    def test_smp_options(self):
+        self.assertEqual(self.says("-smp", "raspi2b,help"), "smp-opts options:\n" + "".join(
+            f"  {word}=<num>\n" for word in ("clusters", "cores", "cpus", "dies", "maxcpus", "sockets", "threads")))
+
+    def test_nic_models(self):
+        text = self.says("-M", "vexpress-a9", "-nic", "model=help")
+        self.assertEqual(text[text.index("Supported NIC models:"):].split("\n")[1], "lan9118")
+
+    def test_devices(self):
+        for line in (["-M", "vexpress-a9", "-device", "help"], ["-device", "help"], ["-device", "?"]):
+            self.assertIn('name "virtio-net-device", bus virtio-bus', self.says(*line))
+
+    @rhea_only("QEMU suggests nothing")
+    def test_misspelt_options(self):
+        for line, word in ((["-devide", "?"], "-device"), (["-nodefaultss"], "-nodefaults"),
+                           (["-M", "vexpress-a9", "-display", "none", "-device", "rtl8129"], "rtl8139")):
+            text = self.says(*line, status=1)
+            self.assertIn(word, text.replace(" ".join(line), ""))
+            self.assertTrue(text.startswith("qemu-system-arm: "), text)
+
+    @rhea_only("QEMU suggests nothing")
+    def test_misspelt_command(self):
+        self.assertIn("info network", self.monitor().monitor("info netword"))
+
+    def test_log_items(self):
+        self.assertIn("guest_errors", self.says("-d", "help", status=1))
+
+    def test_stopped_at_start(self):
+        self.assertEqual(self.monitor().monitor("info status"), "VM status: paused (prelaunch)")
+
+
+class Booting(Tutorial):
+    @rhea_only("QEMU's kernel hangs without -dtb")
+    def test_without_a_device_tree(self):
+        emulator = self.shell("-M", "vexpress-a9", *IMAGES, "-append", f"{APPEND} root=/dev/mmcblk0p2",
+                              "-net", "nic,macaddr=22:33:44:55:66:78", "-net", "user", "-nographic")
+        text = self.guest_runs(emulator, "ip addr")
+        self.assertIn("22:33:44:55:66:78", text)
+        self.assertIn("inet 10.0.2.15/24", text)
+
+    def test_everything_as_machine_properties(self):
+        emulator = self.shell("-M", f"vexpress-a9,kernel={KERNEL},initrd={INITRD},dtb={DTB},append={APPEND},smp.cpus=2,"
+                                    "memory.size=256M", "-nographic")
+        self.assertEqual(self.guest_runs(emulator, "nproc").strip(), "2")
+        total = int(self.guest_runs(emulator, "awk '/MemTotal/{print int($2/1024)}' /proc/meminfo"))
+        self.assertTrue(200 < total <= 256, total)
+
+    def test_serial_stdio(self):
+        emulator = self.shell("-M", "vexpress-a9", *IMAGES, "-dtb", DTB, "-append", APPEND, "--serial", "stdio",
+                              "-display", "none")
+        self.guest_runs(emulator, "true")
+
+
+class Network(Tutorial):
+    def vexpress(self, *arguments):
+        return self.shell("-M", "vexpress-a9", *IMAGES, "-dtb", DTB, *CONSOLE, *arguments)
+
+    def test_nothing_given(self):
+        emulator = self.vexpress()
+        text = self.guest_runs(emulator, "ip -4 addr; ip route; cat /etc/resolv.conf")
+        for word in ("inet 10.0.2.15/24", "default via 10.0.2.2", "nameserver 10.0.2.3"):
+            self.assertIn(word, text)
+        for address in ("10.0.2.2", "10.0.2.3"):
+            self.assertIn("ttl=255", self.guest_runs(emulator, f"ping -c 1 {address}"))
+        with host.TcpServer(lambda c: c.sendall(b"SSH-2.0-host\r\n")) as server:
+            self.assertEqual(self.guest_runs(emulator, f"nc 10.0.2.2 {server.port} < /dev/null"), "SSH-2.0-host\n")
+        network, usernet = emulator.in_monitor("info network", "info usernet")
+        self.assertIn(r" \ hub0port0: lan9118.0: index=0,type=nic,model=lan9118,macaddr=52:54:00:12:34:56", network)
+        self.assertIn("Hub 0 (", usernet)
+
+    def test_device_before_its_netdev_then_ssh(self):
+        if not guest.have("ssh"):
+            self.skipTest("no ssh client on this host")
+        port = host.free_port()
+        self.vexpress("-device", "virtio-net-device,netdev=net0", "-netdev", f"user,id=net0,hostfwd=tcp::{port}-:22")
+        key = os.path.join(self.directory(), "key")
+        with open(guest.guest_file("ssh-key"), "rb") as source, open(key, "wb") as copy:
+            copy.write(source.read())
+        os.chmod(key, 0o600)
+        text = subprocess.run(
+            ["ssh", "-F", "none", "-i", key, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+             "-o", "BatchMode=yes", "root@localhost", "-p", str(port), "uname", "-m"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=120 * guest.SCALE, check=True).stdout
+        self.assertEqual(text, b"armv7l\n")
+
+    def test_own_network(self):
+        emulator = self.vexpress("-netdev", "user,id=mynet0,net=192.168.76.0/24,dhcpstart=192.168.76.9",
+                                 "-net", "nic,netdev=mynet0")
+        text = self.guest_runs(emulator, "ip -4 addr; ip route; cat /etc/resolv.conf")
+        for word in ("inet 192.168.76.9/24", "default via 192.168.76.2", "nameserver 192.168.76.3"):
+            self.assertIn(word, text)
+
+    def test_nic_and_netdev_spellings(self):
+        for line in (("-nic", "user,model=lan9118,mac=52:54:98:76:54:32"),
+                     ("-netdev", "user,id=mynic0", "-net", "nic,netdev=mynic0,macaddr=52:54:98:76:54:32"),
+                     ("-net", "nic,model=lan9118,macaddr=52:54:98:76:54:32", "-net", "user")):
+            with self.subTest(" ".join(line)):
+                text = self.monitor(*line).monitor("info network")
+                self.assertIn("model=lan9118,macaddr=52:54:98:76:54:32", text)
+                self.assertIn("type=user,net=10.0.2.0,restrict=off", text)
+
+    def test_virtio_takes_the_mac(self):
+        text = self.monitor("-netdev", "user,id=mynic0", "-device",
+                            "virtio-net-device,netdev=mynic0,mac=52:54:98:76:54:32").monitor("info network")
+        self.assertRegex(text, r"type=nic,model=virtio-net-device,macaddr=52:54:98:76:54:32\n \\ mynic0: ")
+
+    def test_no_network(self):
+        for line in (("-net", "none"), ("-nic", "none"), ("-nodefaults",)):
+            with self.subTest(line[0]):
+                self.assertEqual(self.monitor(*line).monitor("info network"), "")
+
+    @rhea_only("QEMU refuses a forward without a protocol")
+    def test_forward_without_protocol(self):
+        port = host.free_port()
+        text = self.monitor("-netdev", f"user,id=n0,hostfwd=127.0.0.1:{port}-10.0.2.15:22",
+                            "-net", "nic,netdev=n0").monitor("info usernet")
+        self.assertRegex(text, rf"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+{port}\s+10\.0\.2\.15\s+22 ")
+
+    def test_names_for_host_and_guest(self):
+        text = self.monitor("-netdev", "user,id=n0,host=10.0.2.9,hostname=name,dns=10.0.2.10",
+                            "-net", "nic,netdev=n0").monitor("info network")
+        self.assertIn("n0: index=0,type=user,net=10.0.2.0,restrict=off", text)
+
+    def test_capture(self):
+        path = os.path.join(self.directory(), "dump.dat")
+        text = self.monitor("-netdev", "user,id=u1", "-net", "nic,netdev=u1", "-object",
+                            f"filter-dump,id=f1,netdev=u1,file={path}").monitor("info network")
+        self.assertIn("  - f1: type=filter-dump", text)
+        with open(path, "rb") as f:
+            self.assertEqual(f.read(24)[:4], (0xA1B2C3D4).to_bytes(4, "little"))
+
+
+if __name__ == "__main__":
+    guest.main()
