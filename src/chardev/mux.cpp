@@ -65,6 +65,10 @@ Backend* Mux::add_port() {
   return ports_.back().get();
 }
 
+bool Mux::owns(const Backend* port) const {
+  return std::any_of(ports_.begin(), ports_.end(), [port](const auto& own) { return own.get() == port; });
+}
+
 void Mux::focus(usize port) {
   if (port >= ports_.size() || port == focused_) return;
   ports_[focused_]->tell(Event::mux_out);

@@ -33,6 +33,8 @@ class Mux final : private Frontend {
   // A port for one more frontend, owned by the mux. The first one made has the focus at the start.
   // nullptr: there are kMaxPorts already.
   Backend* add_port();
+  // Whether a backend is one of the ports.
+  bool owns(const Backend* port) const;
   Backend& backend() { return *backend_; }
   void focus(usize port);
   usize focused() const { return focused_; }

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+// Options are read in order; each row of options.inc has a handler that checks its argument and notes it. What
+// depends on several options (the board's properties, the engine) is settled at the end. Backends and the machine
+// itself are made later, by run.cpp, since they need the machine's loops.
+#include <algorithm>
+
+#include "cli/known.h"
+#include "cli/settings.h"
+#include "config/log_items.h"
+#include "util/text.h"
+
+namespace rhea::cli {
+
+namespace {
+
+Result<void> show_help(Settings& settings, const Typed&) {
+  settings.exit = Exit{0, help_text(settings.program)};
+  return {};
+}
+
+Result<void> show_version(Settings& settings, const Typed&) {
+  settings.exit = Exit{0, version_text()};
+  return {};
+}
+
+Result<void> accept(Settings&, const Typed&) { return {}; }
+
+// -kernel FILE is -machine kernel=FILE.
+Result<void> set_machine_property(Settings& settings, const Typed& typed) {
+  std::string name = typed.option;
+  name.erase(0, name.find_first_not_of('-'));
+  settings.machine_properties.push_back({typed, name, typed.argument});
+  return {};
+}
+
+Result<void> read_name(Settings& settings, const Typed& typed) {
+  constexpr config::Parameter kTable[] = {{"guest", config::Kind::text},
+                                          {"process", config::Kind::text},
+                                          {"debug-threads", config::Kind::boolean}};
+  const auto values = RHEA_TRY(config::read_options(typed.argument, "guest", kTable));
+  if (values.has("process")) return Error("'process' is known to QEMU, but Rhea does not have it yet");
+  // debug-threads: threads always have names.
+  settings.machine.name = values.text("guest");
+  return {};
+}
+
+Result<void> set_nographic(Settings& settings, const Typed&) {
+  settings.nographic = true;
+  settings.display = Display::none;
+  return {};
+}
+
+Result<void> read_display(Settings& settings, const Typed& typed) {
+  const std::string type = split(typed.argument, ',')[0];
+  if (type == "none") {
+    settings.display = Display::none;
+    return {};
+  }
+  if (type == "help" || type == "?") {
+    settings.exit = Exit{0, "Available display backend types:\nnone\n"};
+    return {};
+  }
+  constexpr std::string_view kQemu[] = {"gtk", "sdl", "egl-headless", "curses", "spice-app", "dbus", "vnc", "cocoa", "default"};
+  const std::string word = split(type, '=')[0];
+  if (std::find(std::begin(kQemu), std::end(kQemu), word) != std::end(kQemu))
+    return Error("display '{}' is known to QEMU, but Rhea has no display yet: use -nographic or -display none", word);
+  std::vector<std::string> names(std::begin(kQemu), std::end(kQemu));
+  names.emplace_back("none");
+  return Error("Parameter 'type' does not accept value '{}'{}", type, did_you_mean(type, names));
+}
+
+Result<void> read_vga(Settings&, const Typed& typed) {
+  if (typed.argument == "none") return {};
+  const std::vector<std::string> names = {"std", "cirrus", "vmware", "qxl", "xenfb", "tcx", "cg3", "virtio", "none"};
+  if (std::find(names.begin(), names.end(), typed.argument) == names.end())
+    return Error("unknown vga type: {}{}", typed.argument, did_you_mean(typed.argument, names));
+  return Error("'{}' is known to QEMU, but Rhea has no display yet", typed.argument);
+}
+
+Result<void> add_serial(Settings& settings, const Typed& typed) {
+  settings.serials.push_back(typed);
+  return {};
+}
+
+Result<void> add_monitor(Settings& settings, const Typed& typed) {
+  settings.monitors.push_back(typed);
+  return {};
+}
+
+Result<void> add_parallel(Settings&, const Typed& typed) {
+  const chardev::Spec spec = RHEA_TRY(chardev::parse_spec(typed.argument));
+  if (spec.kind == chardev::BackendKind::none || spec.kind == chardev::BackendKind::null) return {};
+  return Error("no board of Rhea's has a parallel port: only none and null are taken");
+}
+
+Result<void> read_escape(Settings& settings, const Typed& typed) {
+  const auto key = parse_number(typed.argument);
+  if (!key || *key > 255) return Error("Bad argument to echr: a key's code, 0 to 255 (1 is Ctrl-a)");
+  settings.escape_key = static_cast<u8>(*key);
+  return {};
+}
+
+Result<void> set_paused(Settings& settings, const Typed&) {
+  settings.machine.start_paused = true;
+  return {};
+}
+
+Result<void> set_no_reboot(Settings& settings, const Typed&) {
+  settings.machine.no_reboot = true;
+  return {};
+}
+
+Result<void> set_no_defaults(Settings& settings, const Typed&) {
+  settings.no_defaults = true;
+  return {};
+}
+
+Result<void> read_log_items(Settings& settings, const Typed& typed) {
+  if (typed.argument == "help" || typed.argument == "?") {
+    settings.exit = Exit{1, config::log_items_help(false)};  // status 1: so it is in QEMU
+    return {};
+  }
+  const auto mask = config::parse_log_items(typed.argument);
+  if (!mask.ok()) return Error(mask.error()).with_hint(config::log_items_help(false));
+  settings.log_mask = *mask;
+  return {};
+}
+
+Result<void> set_log_file(Settings& settings, const Typed& typed) {
+  settings.log_file = typed.argument;
+  return {};
+}
+
+constexpr OptionRow kRows[] = {
+#define SECTION(title) OptionRow{{}, {}, {}, title, nullptr},
+#define OPTION(name, alias, argument, help, handler) OptionRow{name, alias, argument, help, handler},
+#include "cli/options.inc"
+#undef OPTION
+#undef SECTION
+};
+
+const OptionRow* find_option(std::string_view name) {
+  for (const OptionRow& row : kRows)
+    if (row.apply && (row.name == name || (!row.alias.empty() && row.alias == name))) return &row;
+  return nullptr;
+}
+
+Error unknown_option(const std::string& typed, const std::string& name) {
+  if (const QemuOption* known = find_qemu_option(name)) {
+    const std::string advice = known->advice.empty() ? std::string() : fmt::format(" ({})", known->advice);
+    return Error("{}: known to QEMU, but Rhea does not have it yet{}", typed, advice);
+  }
+  std::vector<std::string> names;
+  for (const OptionRow& row : kRows)
+    if (row.apply) names.emplace_back(row.name);
+  for (std::string& other : qemu_options()) names.push_back(std::move(other));
+  const auto meant = nearest(name, names);
+  return Error("{}: invalid option{}", typed, meant ? " (did you mean '-" + *meant + "'?)" : "");
+}
+
+}  // namespace
+
+std::span<const OptionRow> option_rows() { return kRows; }
+
+std::string version_text() {
+  return fmt::format("Rhea emulator version {}\nA full-system machine emulator with QEMU's command line\n", RHEA_VERSION);
+}
+
+std::string help_text(const std::string& program) {
+  constexpr usize kColumn = 16;
+  std::string text = version_text() + fmt::format("usage: {} [options]\n", program);
+  for (const OptionRow& row : kRows) {
+    if (!row.apply) {
+      text += fmt::format("\n{}\n", row.help);
+      continue;
+    }
+    std::string head = row.alias.empty() ? fmt::format("-{}", row.name)
+                       : row.alias == "h" ? fmt::format("-{} or -{}", row.alias, row.name)
+                                          : fmt::format("-{} or -{}", row.name, row.alias);
+    if (!row.argument.empty()) head += fmt::format(" {}", row.argument);
+    const std::vector<std::string> lines = split(row.help, '\n');
+    const bool own_line = head.size() >= kColumn;
+    text += own_line ? head + "\n" : fmt::format("{:<{}}{}\n", head, kColumn, lines[0]);
+    for (usize i = own_line ? 0 : 1; i < lines.size(); ++i) text += fmt::format("{:{}}{}\n", "", kColumn, lines[i]);
+  }
+  return text + "\nDuring emulation with -nographic, Ctrl-a h shows the keys of the terminal.\n";
+}
+
+Result<Settings> parse_command_line(const std::string& program, const std::vector<std::string>& arguments) {
+  Settings settings;
+  settings.program = program;
+  for (usize i = 0; i < arguments.size() && !settings.exit; ++i) {
+    Typed typed{.option = arguments[i], .argument = {}};
+    if (typed.option.size() < 2 || typed.option[0] != '-')
+      return Error("'{}': a disk image is known to QEMU, but Rhea has no disks yet; a kernel is given by -kernel", typed.option);
+    const std::string name = typed.option.substr(typed.option.starts_with("--") ? 2 : 1);
+    const OptionRow* row = find_option(name);
+    if (!row) return unknown_option(typed.option, name);
+    if (!row->argument.empty()) {
+      if (i + 1 == arguments.size()) return Error("{}: requires an argument", typed.option);
+      typed.argument = arguments[++i];
+    }
+    Result<void> applied = row->apply(settings, typed);
+    if (!applied.ok()) return at(typed, std::move(applied.error()));
+  }
+  if (settings.exit) return settings;
+  RHEA_TRY(apply_machine(settings));
+  if (settings.exit) return settings;
+  RHEA_TRY(apply_accelerators(settings));
+  return settings;
+}
+
+}  // namespace rhea::cli

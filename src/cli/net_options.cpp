@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+// The three spellings of a network: -netdev (a backend for a device to name), -nic (backend and NIC in one), -net
+// (NICs and backends on a shared hub); and what there is when none of them is given: a NIC and user mode on hub 0.
+#include "cli/net_options.h"
+
+#include <algorithm>
+
+#include "cli/device_options.h"
+#include "util/text.h"
+
+namespace rhea::cli {
+
+namespace {
+
+constexpr usize kMostNics = 8;
+constexpr unsigned kHub = 0;
+
+std::vector<net::OptionText> options_without(const config::ParsedText& parsed, std::initializer_list<std::string_view> names) {
+  std::vector<net::OptionText> options;
+  for (const config::Part& part : parsed.parts)
+    if (std::find(names.begin(), names.end(), part.key) == names.end()) options.emplace_back(part.key, part.value);
+  return options;
+}
+
+std::string netdev_list() {
+  std::string text = "Available netdev backend types:\n";
+  for (const net::BackendType* type : net::backend_types())
+    if (type->create) text += fmt::format("{}\n", type->name);
+  return text;
+}
+
+std::string netdev_help(const net::BackendType& type) {
+  std::string text = fmt::format("{} options:\n", type.name);
+  std::vector<std::string> lines;
+  for (const net::OptionRow& row : type.options) {
+    if (row.later) continue;
+    const char* kind = row.kind == net::OptionRow::boolean ? "bool (on/off)" : row.kind == net::OptionRow::number ? "num" : "str";
+    lines.push_back(fmt::format("{:<24} - {}\n", fmt::format("  {}=<{}>", row.name, kind), row.summary));
+  }
+  std::sort(lines.begin(), lines.end());
+  return text + join(lines, "");
+}
+
+Error json_refused() { return Error("JSON is known to QEMU, but Rhea takes type,key=value,... only"); }
+
+// "type,help" or "help".
+bool answer_help(Settings& settings, const config::ParsedText& parsed) {
+  if (!parsed.help) return false;
+  const std::string* type = parsed.find("type");
+  const net::BackendType* row = type ? net::find_backend_type(*type) : nullptr;
+  settings.exit = Exit{0, row && row->create ? netdev_help(*row) : netdev_list()};
+  return true;
+}
+
+}  // namespace
+
+Result<void> read_netdev_option(Settings& settings, const Typed& typed) {
+  if (typed.argument.starts_with('{')) return json_refused();
+  const auto parsed = RHEA_TRY(config::parse_options(typed.argument, "type"));
+  if (!answer_help(settings, parsed)) settings.netdevs.push_back(typed);
+  return {};
+}
+
+Result<void> read_nic_option(Settings& settings, const Typed& typed) {
+  const auto parsed = RHEA_TRY(config::parse_options(typed.argument, "type"));
+  const std::string* model = parsed.find("model");
+  if (model && (*model == "help" || *model == "?")) {
+    settings.wants_nic_models = true;
+    return {};
+  }
+  if (!answer_help(settings, parsed)) settings.nics.push_back(typed);
+  return {};
+}
+
+Result<void> read_net_option(Settings& settings, const Typed& typed) {
+  const auto parsed = RHEA_TRY(config::parse_options(typed.argument, "type"));
+  const std::string* model = parsed.find("model");
+  if (model && (*model == "help" || *model == "?")) {
+    settings.wants_nic_models = true;
+    return {};
+  }
+  if (!answer_help(settings, parsed)) settings.nets.push_back(typed);
+  return {};
+}
+
+Result<void> NetworkPlan::make() {
+  const bool defaults = settings_.nets.empty() && settings_.nics.empty() && settings_.netdevs.empty() && !settings_.no_defaults;
+  std::vector<Typed> nets = settings_.nets;
+  if (defaults && !settings_.machine.board->nic_models.empty()) nets = {{"-net", "nic"}, {"-net", "user"}};
+  const auto each = [this](const std::vector<Typed>& list, Result<void> (NetworkPlan::*make)(const Typed&)) -> Result<void> {
+    for (const Typed& typed : list) {
+      Result<void> made = (this->*make)(typed);
+      if (!made.ok()) return std::move(made.error());
+    }
+    return {};
+  };
+  RHEA_TRY(each(settings_.netdevs, &NetworkPlan::make_netdev));
+  RHEA_TRY(each(settings_.nics, &NetworkPlan::make_nic));
+  RHEA_TRY(each(nets, &NetworkPlan::make_net));
+  RHEA_TRY(each(settings_.devices, &NetworkPlan::make_device));
+  RHEA_TRY(each(settings_.objects, &NetworkPlan::make_filter));
+  // Filters stand between a backend and its NIC: so NICs are joined last.
+  for (machine::NicConfig& nic : settings_.machine.nics)
+    if (nic.netdev) nic.netdev = network_.attach_point(nic.netdev);
+  for (machine::DeviceConfig& device : settings_.machine.devices)
+    if (device.netdev) device.netdev = network_.attach_point(device.netdev);
+  return {};
+}
+
+Result<void> NetworkPlan::make_netdev(const Typed& typed) {
+  const auto parsed = config::parse_options(typed.argument, "type");
+  if (!parsed.ok()) return at(typed, Error(parsed.error()));
+  const std::string* type = parsed->find("type");
+  const std::string* id = parsed->find("id");
+  if (!type) return at(typed, Error("Parameter 'type' is missing"));
+  if (!net::find_backend_type(*type)) {
+    auto refused = network_.add(*type, id ? *id : "", {});
+    if (!refused.ok()) return at(typed, std::move(refused.error()));
+  }
+  if (!id) return at(typed, Error("Parameter 'id' is missing"));
+  if (Result<void> good = config::check_identifier("id", *id); !good.ok()) return at(typed, std::move(good.error()));
+  auto made = network_.add(*type, *id, options_without(*parsed, {"type", "id"}));
+  if (!made.ok()) return at(typed, std::move(made.error()));
+  return {};
+}
+
+Result<void> NetworkPlan::check_model(const std::string& model) const {
+  const auto& models = settings_.machine.board->nic_models;
+  if (model.empty() || std::find(models.begin(), models.end(), model) != models.end()) return {};
+  const devices::DeviceType* type = devices::find_device_type(model);
+  if (type && type->category == Category::network && type->bus == Bus::virtio) return {};
+  std::vector<std::string> names(models.begin(), models.end());
+  return Error("Unsupported NIC model: {}{}", model, did_you_mean(model, names));
+}
+
+Result<void> NetworkPlan::add_nic(const Typed& typed, machine::NicConfig nic) {
+  if (settings_.machine.nics.size() == kMostNics) return at(typed, Error("no more on-board/default NIC slots available"));
+  RHEA_TRY(check_model(nic.model));
+  if (const devices::DeviceType* type = devices::find_device_type(nic.model)) nic.model = std::string(type->name);
+  settings_.machine.nics.push_back(std::move(nic));
+  return {};
+}
+
+Result<void> NetworkPlan::make_nic(const Typed& typed) {
+  const auto parsed = config::parse_options(typed.argument, "type");
+  if (!parsed.ok()) return at(typed, Error(parsed.error()));
+  const std::string* type = parsed->find("type");
+  if (type && *type == "none") return {};
+  const std::string* id = parsed->find("id");
+  const std::string* model = parsed->find("model");
+  const std::string* mac = parsed->find("mac");
+  machine::NicConfig nic{.model = model ? *model : "", .id = {}};
+  if (mac) {
+    const auto number = check_mac(*mac);
+    if (!number.ok()) return at(typed, Error(number.error()));
+    nic.mac = *number;
+  }
+  if (id)
+    if (Result<void> good = config::check_identifier("id", *id); !good.ok()) return at(typed, std::move(good.error()));
+  auto made = network_.add(type ? *type : "user", id ? *id : "", options_without(*parsed, {"type", "id", "model", "mac"}));
+  if (!made.ok()) return at(typed, std::move(made.error()));
+  nic.netdev = *made;
+  return add_nic(typed, std::move(nic));
+}
+
+Result<void> NetworkPlan::make_net_nic(const Typed& typed, const config::ParsedText& parsed) {
+  constexpr config::Parameter kTable[] = {
+      {"type", config::Kind::text},  {"netdev", config::Kind::text}, {"name", config::Kind::text},
+      {"model", config::Kind::text}, {"macaddr", config::Kind::text}, {"addr", config::Kind::text},
+      {"vectors", config::Kind::number}, {"id", config::Kind::identifier}};
+  const auto values = config::read_values(parsed, kTable);
+  if (!values.ok()) return at(typed, Error(values.error()));
+  for (const char* name : {"addr", "vectors"})
+    if (values->has(name)) return at(typed, Error("Parameter '{}' is for PCI, which this board does not have", name));
+  machine::NicConfig nic{.model = values->text("model"), .id = values->text("name", values->text("id"))};
+  if (values->has("macaddr")) {
+    const auto number = check_mac(values->text("macaddr"));
+    if (!number.ok()) return at(typed, Error(number.error()));
+    nic.mac = *number;
+  }
+  if (values->has("netdev")) {
+    const std::string id = values->text("netdev");
+    if (!network_.find(id)) return at(typed, Error("netdev '{}' not found", id));
+    if (!taken_.insert(id).second) return at(typed, Error("netdev '{}' is already in use", id));
+    nic.netdev = network_.find(id);
+  } else {
+    nic.netdev = network_.add_hub_port(kHub);
+  }
+  return add_nic(typed, std::move(nic));
+}
+
+Result<void> NetworkPlan::make_net(const Typed& typed) {
+  const auto parsed = config::parse_options(typed.argument, "type");
+  if (!parsed.ok()) return at(typed, Error(parsed.error()));
+  const std::string* type = parsed->find("type");
+  if (!type) return at(typed, Error("Parameter 'type' is missing"));
+  if (*type == "none") return {};
+  if (*type == "nic") return make_net_nic(typed, *parsed);
+  if (*type == "hubport") return at(typed, Error("network backend 'hubport' is only supported with -netdev/-nic"));
+  const std::string* id = parsed->find("id");
+  auto made = network_.add_on_hub(kHub, *type, id ? *id : "", options_without(*parsed, {"type", "id"}));
+  if (!made.ok()) return at(typed, std::move(made.error()));
+  return {};
+}
+
+Result<void> NetworkPlan::make_device(const Typed& typed) {
+  auto planned = plan_device(typed);
+  if (!planned.ok()) return at(typed, std::move(planned.error()));
+  DevicePlan plan = planned.take();
+  if (!plan.device.id.empty() && !device_ids_.insert(plan.device.id).second)
+    return at(typed, Error("Duplicate ID '{}' for device", plan.device.id));
+  if (!plan.netdev.empty()) {
+    net::Port* port = network_.find(plan.netdev);
+    if (!port) return at(typed, Error("Property '{}.netdev' can't find value '{}'", plan.type->name, plan.netdev));
+    if (!taken_.insert(plan.netdev).second)
+      return at(typed, Error("Property '{}.netdev' can't take value '{}', it's in use", plan.type->name, plan.netdev));
+    plan.device.netdev = port;
+  }
+  settings_.machine.devices.push_back(std::move(plan.device));
+  return {};
+}
+
+Result<void> NetworkPlan::make_filter(const Typed& typed) {
+  const auto parsed = config::parse_options(typed.argument, "qom-type", config::Style::strict);
+  if (!parsed.ok()) return at(typed, Error(parsed.error()));
+  net::FilterConfig filter{.id = *parsed->find("id"), .type = *parsed->find("qom-type"),
+                           .options = options_without(*parsed, {"qom-type", "id"})};
+  Result<void> added = network_.add_filter(filter);
+  if (!added.ok()) return at(typed, std::move(added.error()));
+  return {};
+}
+
+}  // namespace rhea::cli

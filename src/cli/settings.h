@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+// What a command line says, before anything is made of it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "chardev/spec.h"
+#include "config/options.h"
+#include "machine/machine.h"
+#include "util/result.h"
+
+namespace rhea::cli {
+
+// An option as it was typed, for messages: "-netdev user,id=n0".
+struct Typed {
+  std::string option;
+  std::string argument;
+  std::string text() const { return argument.empty() ? option : option + " " + argument; }
+};
+
+// "PROGRAM: <option as typed>: message" is what an error becomes; this puts the middle part in.
+inline Error at(const Typed& typed, Error&& error) { return std::move(error).in(typed.text()); }
+
+// A machine property: from -M X,p=v, and from the options that are short for one (-kernel, -m, -smp).
+struct MachineProperty {
+  Typed from;
+  std::string name;
+  std::string value;
+};
+
+enum class Display : u8 { unspecified, none };
+
+// The program ends with this instead of running a machine.
+struct Exit {
+  int status = 0;
+  std::string text;  // to standard output
+};
+
+struct Settings {
+  std::string program;             // argv[0] without its folder
+  machine::MachineConfig machine;  // all but what holds pointers to backends
+  std::optional<Typed> board;      // -M, with the name as argument
+  std::optional<Typed> cpu;
+  std::vector<MachineProperty> machine_properties;
+  std::vector<Typed> accelerators;
+  std::vector<Typed> serials, parallels, monitors;
+  std::vector<Typed> netdevs, nics, nets, devices, globals, objects;
+  Display display = Display::unspecified;
+  bool nographic = false;
+  bool no_defaults = false;
+  u8 escape_key = 1;               // -echr
+  u32 log_mask = 0;
+  std::string log_file;
+  std::vector<std::string> warnings;  // without "warning: "
+  std::vector<std::string> notes;     // lines as they are
+  std::optional<Exit> exit;
+  bool wants_nic_models = false;  // -nic model=help: needs the board
+
+  // "QEMU" when it was started by a qemu-system-* name, else "Rhea".
+  std::string title() const { return program.starts_with("qemu") ? "QEMU" : "Rhea"; }
+};
+
+// Reads the options in order, then what depends on several: board, machine properties, accelerator.
+Result<Settings> parse_command_line(const std::string& program, const std::vector<std::string>& arguments);
+
+// A row of options.inc.
+struct OptionRow {
+  std::string_view name;
+  std::string_view alias;     // another name, or empty
+  std::string_view argument;  // as the help shows it; empty: the option has none
+  std::string_view help;      // lines, separated by \n
+  Result<void> (*apply)(Settings& settings, const Typed& typed);
+};
+std::span<const OptionRow> option_rows();
+std::string help_text(const std::string& program);
+std::string version_text();
+
+// machine_options.cpp
+Result<void> apply_machine(Settings& settings);
+std::string machine_list();
+std::string machine_help(const machine::Board& board);
+Result<void> read_machine_option(Settings& settings, const Typed& typed);
+Result<void> read_memory_option(Settings& settings, const Typed& typed);
+Result<void> read_smp_option(Settings& settings, const Typed& typed);
+Result<void> read_cpu_option(Settings& settings, const Typed& typed);
+
+// accel_options.cpp
+Result<void> apply_accelerators(Settings& settings);
+Result<void> read_accel_option(Settings& settings, const Typed& typed);
+Result<void> read_icount_option(Settings& settings, const Typed& typed);
+
+// device_options.cpp
+Result<void> read_device_option(Settings& settings, const Typed& typed);
+Result<void> read_global_option(Settings& settings, const Typed& typed);
+Result<void> read_object_option(Settings& settings, const Typed& typed);
+std::string device_list();
+
+// net_options.cpp
+Result<void> read_netdev_option(Settings& settings, const Typed& typed);
+Result<void> read_nic_option(Settings& settings, const Typed& typed);
+Result<void> read_net_option(Settings& settings, const Typed& typed);
+
+}  // namespace rhea::cli

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#include "monitor/monitor.h"
+
+#include "monitor/commands.h"
+
+namespace rhea::monitor {
+
+// Scripts wait for QEMU's prompt.
+constexpr const char* kPrompt = "(qemu) ";
+
+Monitor::Monitor(chardev::Backend& backend, Context& context, bool shared)
+    : backend_(backend),
+      context_(context),
+      readline_(kPrompt,
+                {.output = [this](std::string_view text) { backend_.write({reinterpret_cast<const u8*>(text.data()), text.size()}); },
+                 .complete = [this](std::string_view text) { return complete_line(*this, text); },
+                 .accept = [this](const std::string& line) {
+                   execute(line);
+                   if (!quit_) show_prompt();
+                 }}),
+      shared_(shared) {
+  backend_.set_frontend(this);
+}
+
+Monitor::~Monitor() { backend_.set_frontend(nullptr); }
+
+void Monitor::start() {
+  if (shared_ && !focused_) return;
+  show_banner();
+  show_prompt();
+}
+
+void Monitor::show_banner() {
+  if (banner_shown_) return;
+  banner_shown_ = true;
+  print(fmt::format("{} {} monitor - type 'help' for more information\n", context_.title, context_.version));
+}
+
+void Monitor::show_prompt() { readline_.show_prompt(); }
+
+void Monitor::print(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '\n') out += '\r';
+    out += c;
+  }
+  backend_.write({reinterpret_cast<const u8*>(out.data()), out.size()});
+}
+
+usize Monitor::can_receive() { return Readline::kMaxLine; }
+
+void Monitor::receive(std::span<const u8> data) {
+  for (const u8 key : data) readline_.key(key);
+}
+
+void Monitor::event(chardev::Event event) {
+  if (event == chardev::Event::mux_in) {
+    focused_ = true;
+    show_banner();
+    show_prompt();
+  } else if (event == chardev::Event::mux_out) {
+    focused_ = false;
+    print("\n");
+  }
+}
+
+}  // namespace rhea::monitor

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// The human monitor on a character device: a line editor, a table of commands (commands.inc), and what they print.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chardev/backend.h"
+#include "machine/machine.h"
+#include "monitor/readline.h"
+#include "net/backend.h"
+#include "util/log.h"
+
+namespace rhea::monitor {
+
+// A line of `info chardev`.
+struct ChardevRow {
+  std::string label;
+  std::string description;
+};
+
+// What the commands act on; one for all monitors of a machine.
+struct Context {
+  machine::Machine& machine;
+  net::Network& network;
+  Log& log;
+  std::string title;    // in the banner: "Rhea"
+  std::string version;
+  std::function<std::vector<ChardevRow>()> chardevs;
+};
+
+class Monitor final : public chardev::Frontend {
+ public:
+  // `shared`: on a multiplexer, which shows the monitor when it gets the focus.
+  Monitor(chardev::Backend& backend, Context& context, bool shared);
+  ~Monitor() override;
+  Monitor(const Monitor&) = delete;
+
+  // Shows banner and prompt, unless it is shared and has not had the focus yet.
+  void start();
+  // Runs one command line, as if it had been typed.
+  void execute(std::string_view line);
+  // No more prompts.
+  void set_quit() { quit_ = true; }
+  // Text of a command; \n starts a line.
+  void print(std::string_view text);
+
+  Context& context() { return context_; }
+  const Readline& readline() const { return readline_; }
+
+  // The CPU that commands act on (`cpu N`), and the last format of x, xp and p.
+  unsigned cpu = 0;
+  char format = 'x';
+  unsigned unit = 4;
+
+  usize can_receive() override;
+  void receive(std::span<const u8> data) override;
+  void event(chardev::Event event) override;
+
+ private:
+  void show_banner();
+  void show_prompt();
+
+  chardev::Backend& backend_;
+  Context& context_;
+  Readline readline_;
+  bool shared_;
+  bool focused_ = false;
+  bool banner_shown_ = false;
+  bool quit_ = false;
+};
+
+}  // namespace rhea::monitor
