@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+#include "net/user/config.h"
+
+#include <gtest/gtest.h>
+
+namespace rhea::net::user {
+namespace {
+
+std::string message(const std::vector<OptionText>& options) {
+  std::vector<std::string> warnings;
+  const auto config = parse_user_options(options, warnings);
+  return config ? "" : config.error().message();
+}
+
+UserConfig parsed(const std::vector<OptionText>& options) {
+  std::vector<std::string> warnings;
+  auto config = parse_user_options(options, warnings);
+  EXPECT_TRUE(config.ok()) << config.error().message();
+  return config ? config.take() : UserConfig();
+}
+
+TEST(UserOptions, MessagesAreQemus) {
+  struct Case { std::vector<OptionText> options; const char* message; };
+  const Case cases[] = {
+      {{{"bogus", "1"}}, "Invalid parameter 'bogus'"},
+      {{{"hostfw", "1"}}, "Invalid parameter 'hostfw' (did you mean 'hostfwd'?)"},
+      {{{"restrict", "maybe"}}, "Parameter 'restrict' expects 'on' or 'off'"},
+      {{{"net", "300.1.1.0/24"}}, "Failed to parse netmask"},
+      {{{"net", "10.0.2.0/33"}}, "Invalid netmask provided (must be in range 4-32)"},
+      {{{"net", "10.0.2.0/24x"}}, "Failed to parse netmask (trailing chars)"},
+      {{{"host", "1.2.3.4"}}, "Host doesn't belong to network"},
+      {{{"host", "zz"}}, "Failed to parse host"},
+      {{{"dns", "10.0.2.2"}}, "DNS must be different from host"},
+      {{{"dns", "zz"}}, "Failed to parse DNS"},
+      {{{"dns", "1.1.1.1"}, {"restrict", "on"}}, "DNS doesn't belong to network"},
+      {{{"dhcpstart", "1.1.1.1"}}, "DHCP doesn't belong to network"},
+      {{{"dhcpstart", "10.0.2.3"}}, "DHCP must be different from host and DNS"},
+      {{{"dhcpstart", "zz"}}, "Failed to parse DHCP start address"},
+      {{{"ipv4", "off"}, {"ipv6", "off"}}, "IPv4 and IPv6 disabled"},
+      {{{"ipv4", "off"}, {"net", "10.0.0.0/24"}}, "IPv4 disabled but netmask/host/dns provided"},
+      {{{"ipv6", "off"}, {"ipv6-host", "fec0::5"}}, "IPv6 disabled but prefix/host6/dns6 provided"},
+      {{{"ipv6-prefix", "zz"}}, "Failed to parse IPv6 prefix"},
+      {{{"ipv6-prefixlen", "129"}}, "Invalid IPv6 prefix provided (IPv6 prefix length must be between 0 and 126)"},
+      {{{"ipv6-host", "fe80::1"}}, "IPv6 Host doesn't belong to network"},
+      {{{"ipv6-dns", "zz"}}, "Failed to parse IPv6 DNS"},
+      {{{"hostname", std::string(256, 'x')}}, "'vhostname' parameter cannot exceed 255 bytes"},
+      {{{"domainname", ""}}, "'domainname' parameter cannot be empty"},
+      {{{"hostfwd", "foo"}}, "Invalid host forwarding rule 'foo' (No : separators)"},
+  };
+  for (const Case& item : cases) EXPECT_EQ(message(item.options), item.message);
+  EXPECT_NE(message({{"tftp", "/x"}}).find("not supported yet"), std::string::npos);
+}
+
+TEST(UserOptions, AddressesFollowTheNetwork) {
+  UserConfig config = parsed({});
+  EXPECT_EQ(config.dhcp_start.text(), "10.0.2.15");
+  config = parsed({{"net", "192.168.76.0/24"}, {"dhcpstart", "192.168.76.9"}});
+  EXPECT_EQ(config.host.text(), "192.168.76.2");
+  EXPECT_EQ(config.dns.text(), "192.168.76.3");
+  EXPECT_EQ(config.dhcp_start.text(), "192.168.76.9");
+  config = parsed({{"net", "10.1.2.0"}});
+  EXPECT_EQ(config.prefix_length, 8u);
+  EXPECT_EQ(config.network.text(), "10.0.0.0");
+  EXPECT_EQ(config.host.text(), "10.0.2.2");
+  EXPECT_EQ(parsed({{"net", "172.16.5.0"}}).prefix_length, 12u);
+  EXPECT_EQ(parsed({{"net", "192.168.7.0"}}).network.text(), "192.168.0.0");
+  EXPECT_EQ(parsed({{"ip", "10.0.5.0"}}).network.text(), "10.0.5.0");
+  EXPECT_EQ(parsed({{"net", "10.9.0.0/255.255.0.0"}}).prefix_length, 16u);
+  config = parsed({{"ipv6-net", "fd00:1::/48"}});
+  EXPECT_EQ(config.host6.text(), "fd00:1::2");
+  EXPECT_EQ(config.prefix6_length, 48u);
+  EXPECT_FALSE(parsed({{"ipv4", "on"}}).ipv6);
+  EXPECT_TRUE(parsed({{"ipv6", "off"}}).ipv4);
+}
+
+TEST(Hostfwd, Grammar) {
+  struct Case { const char* text; const char* why; };
+  const Case wrong[] = {
+      {"foo", "No : separators"}, {"xyz::1-:2", "Bad protocol name"}, {"tcp:1", "Missing : separator"},
+      {"tcp:1.2.3:1-:2", "Bad host address"}, {"tcp::x-:2", "Bad host port"}, {"tcp::22", "Bad host port separator"},
+      {"tcp::70000-:2", "Bad host port"}, {"tcp::1-2", "Missing guest address"}, {"tcp::1-a:2", "Bad guest address"},
+      {"tcp::1-:x", "Bad guest port"}, {"tcp::1-:0", "Bad guest port"}, {"tcp::1-:65536", "Bad guest port"},
+  };
+  for (const Case& item : wrong) {
+    const auto rule = parse_forward(item.text);
+    ASSERT_FALSE(rule.ok()) << item.text;
+    EXPECT_EQ(rule.error().message(), fmt::format("Invalid host forwarding rule '{}' ({})", item.text, item.why));
+  }
+  struct Right { const char* text; bool udp; const char* host; u16 host_port; const char* guest; u16 guest_port; };
+  const Right right[] = {
+      {"tcp::5555-:22", false, "0.0.0.0", 5555, "0.0.0.0", 22},
+      {"udp:127.0.0.1:53-10.0.2.16:5353", true, "127.0.0.1", 53, "10.0.2.16", 5353},
+      {"::5555-:22", false, "0.0.0.0", 5555, "0.0.0.0", 22},
+      {":127.0.0.1:5555-:22", false, "127.0.0.1", 5555, "0.0.0.0", 22},
+      {"127.0.0.1:5555-10.0.2.15:22", false, "127.0.0.1", 5555, "10.0.2.15", 22},
+      {":5555-:22", false, "0.0.0.0", 5555, "0.0.0.0", 22},
+      {"tcp::0-:0x16", false, "0.0.0.0", 0, "0.0.0.0", 22},
+  };
+  for (const Right& item : right) {
+    const auto rule = parse_forward(item.text);
+    ASSERT_TRUE(rule.ok()) << item.text << rule.error().message();
+    EXPECT_EQ(rule->udp, item.udp);
+    EXPECT_EQ(rule->host_address.text(), item.host);
+    EXPECT_EQ(rule->host_port, item.host_port);
+    EXPECT_EQ(rule->guest_address.text(), item.guest);
+    EXPECT_EQ(rule->guest_port, item.guest_port);
+  }
+}
+
+TEST(Hostfwd, WarnsOfAllInterfaces) {
+  std::vector<std::string> warnings;
+  ASSERT_TRUE(parse_user_options(std::vector<OptionText>{{"hostfwd", "tcp::5022-:22"}}, warnings).ok());
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("hostfwd=tcp:127.0.0.1:5022-10.0.2.15:22"), std::string::npos);
+  warnings.clear();
+  ASSERT_TRUE(parse_user_options(std::vector<OptionText>{{"hostfwd", "tcp:127.0.0.1:5022-:22"}}, warnings).ok());
+  EXPECT_TRUE(warnings.empty());
+}
+
+}  // namespace
+}  // namespace rhea::net::user
