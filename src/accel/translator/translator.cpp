@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "util/bits.h"
 #include "accel/translator/translator.h"
 
 #include <chrono>

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: MIT
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "accel/engine_parts.h"
+#include "accel/mini_guest.h"
+#include "core/loop.h"
+#include "util/bits.h"
+
+namespace rhea::accel {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr u64 kRam = 1u << 16;
+
+bool eventually(const std::function<bool()>& condition) {
+  for (int i = 0; i < 2000; i++) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(5ms);
+  }
+  return condition();
+}
+
+class EngineTest : public testing::Test {
+ protected:
+  EngineTest() {
+    memory_.begin();
+    memory_.add_ram(0, *ram_, 0, kRam, false, "ram");
+    memory_.commit();
+  }
+  void create(unsigned cpus) {
+    EngineParts parts;
+    parts.cpus = cpus;
+    parts.make_cpu = [this](unsigned) -> Result<std::unique_ptr<GuestCpu>> {
+      auto cpu = std::make_unique<MiniCpu>();
+      guests_.push_back(&cpu->mini());
+      return std::unique_ptr<GuestCpu>(std::move(cpu));
+    };
+    parts.make_runner = [](const RunnerContext& context) -> Result<std::unique_ptr<BlockRunner>> { return make_interpreter(context); };
+    Result<std::unique_ptr<Engine>> engine = create_engine(options_, parts, memory_, loop_.loop(), log_);
+    ASSERT_TRUE(engine.ok());
+    engine_ = engine.take();
+  }
+  void program(u32 address, std::initializer_list<u16> code) {
+    for (u16 insn : code) { store_raw(ram_->data() + address, insn); address += 2; }
+  }
+  u32 word(u32 address) { return __atomic_load_n(reinterpret_cast<u32*>(ram_->data() + address), __ATOMIC_ACQUIRE); }
+
+  Log log_;
+  core::LoopThread loop_{"test"};
+  std::unique_ptr<memory::RamBlock> ram_ = memory::RamBlock::create("ram", kRam).take();
+  memory::AddressSpace memory_{"system", log_};
+  Options options_ = [] { Options o; o.engine = "interp"; return o; }();
+  std::vector<MiniGuest*> guests_;
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_F(EngineTest, RunsPausesAndResumes) {
+  create(1);
+  program(0, {mini(0, 0, 1), mini(4, 0, 64), mini(1, 0, 3)});  // count into 0x100
+  EXPECT_FALSE(engine_->running());
+  std::this_thread::sleep_for(20ms);
+  EXPECT_EQ(word(0x100), 0u);
+  engine_->resume();
+  EXPECT_TRUE(eventually([&] { return word(0x100) > 1000; }));
+  engine_->pause();
+  const u32 at = word(0x100);
+  const s64 time = engine_->virtual_clock().now();
+  std::this_thread::sleep_for(20ms);
+  EXPECT_EQ(word(0x100), at);
+  EXPECT_EQ(engine_->virtual_clock().now(), time);
+  engine_->resume();
+  EXPECT_TRUE(eventually([&] { return word(0x100) != at; }));
+  for (int i = 0; i < 200; i++) {
+    u32 seen = 0;
+    engine_->at_safe_point([&] {
+      seen = word(0x100);
+      EXPECT_EQ(guests_[0]->s.r[0] - seen <= 1, true);
+      EXPECT_EQ(word(0x100), seen);
+    });
+  }
+}
+
+TEST_F(EngineTest, SleepsUntilAnInterrupt) {
+  create(1);
+  program(0, {mini(2), mini(0, 1, 1), mini(4, 1, 65), mini(1, 0, 4)});
+  program(MiniGuest::kVector, {mini(0, 2, 1), mini(4, 2, 66), mini(13)});
+  engine_->resume();
+  EXPECT_TRUE(eventually([&] { return engine_->cpu(0).halted(); }));
+  for (u32 i = 1; i <= 50; i++) {
+    engine_->cpu(0).pins().set_irq(0, true);
+    ASSERT_TRUE(eventually([&] { return word(0x108) >= i; })) << i;
+    engine_->cpu(0).pins().set_irq(0, false);
+    ASSERT_TRUE(eventually([&] { return engine_->cpu(0).halted(); })) << i;
+  }
+  engine_->pause();
+  engine_->resume();
+  EXPECT_TRUE(eventually([&] { return engine_->cpu(0).halted(); }));
+}
+
+TEST_F(EngineTest, ModifiedCodeRunsAnew) {
+  create(1);
+  // r3 = 0x40; loop: the instruction at 0x40 is called by a jump and overwritten by r4 in between.
+  program(0, {mini(3, 3, 0x40), mini(3, 5, 8), mini(12, 4, 3), mini(6, 3)});
+  program(0x40, {mini(15)});
+  program(0x42, {mini(4, 1, 65), mini(0, 4, 1), mini(6, 5)});
+  program(8, {mini(12, 4, 3), mini(6, 3)});
+  // r4 starts as "r1 = 1", and counts up its constant.
+  guests_[0]->s.r[4] = mini(3, 1, 1);
+  engine_->resume();
+  EXPECT_TRUE(eventually([&] { return word(0x104) >= 100; }));
+}
+
+TEST_F(EngineTest, EventsWakeOtherCpus) {
+  create(2);
+  // CPU 1 starts at 0x200: waits for an event, counts at 0x108. CPU 0 sends events and counts at 0x104.
+  program(0, {mini(8), mini(0, 1, 1), mini(4, 1, 65), mini(1, 0, 4)});
+  program(0x200, {mini(7), mini(0, 1, 1), mini(4, 1, 66), mini(1, 0, 4)});
+  guests_[1]->s.header.pc = 0x200;
+  engine_->resume();
+  EXPECT_TRUE(eventually([&] { return word(0x108) > 50 && word(0x104) > 50; }));
+}
+
+TEST_F(EngineTest, BroadcastMaintenanceDoesNotBlock) {
+  create(4);
+  program(0, {mini(0, 1, 1), mini(4, 1, 64), mini(11), mini(1, 0, 4)});
+  program(0x200, {mini(0, 1, 1), mini(4, 1, 65), mini(11), mini(1, 0, 4)});
+  program(0x300, {mini(2), mini(1, 0, 2)});
+  program(0x400, {mini(0, 1, 1), mini(4, 1, 66), mini(1, 0, 3)});
+  for (unsigned i = 1; i < 4; i++) guests_[i]->s.header.pc = 0x100 * (i + 1);
+  engine_->resume();
+  EXPECT_TRUE(eventually([&] { return word(0x100) > 500 && word(0x104) > 500 && word(0x108) > 500; }));
+  for (int i = 0; i < 20; i++) {
+    engine_->pause();
+    engine_->resume();
+  }
+}
+
+TEST_F(EngineTest, APauserMayHoldTheLockThatACpuWaitsFor) {
+  struct Slow final : memory::MmioHandler {
+    std::atomic<u32> accesses{0};
+    memory::ReadResult read(u64, unsigned, const memory::Attributes&) override { return {++accesses}; }
+    bool write(u64, u64, unsigned, const memory::Attributes&) override { return ++accesses, true; }
+  } device;
+  memory_.begin();
+  memory_.add_device(0x3c0, 0x40, device, &loop_.loop().lock(), "slow");
+  memory_.commit();
+  create(1);
+  program(0x1000, {mini(5, 1, 0xf0), mini(1, 0, 2)});
+  guests_[0]->s.header.pc = 0x1000;  // the device shares the page at 0
+  engine_->resume();
+  EXPECT_TRUE(eventually([&] { return device.accesses > 10; }));
+  for (int i = 0; i < 100; i++) {
+    std::lock_guard lock(loop_.loop().lock());
+    std::this_thread::sleep_for(1ms);  // the CPU is waiting by now
+    const u32 before = device.accesses;
+    engine_->pause();
+    std::this_thread::sleep_for(1ms);
+    EXPECT_EQ(device.accesses, before);
+    engine_->resume();
+  }
+}
+
+TEST_F(EngineTest, RealTimersStandWhilePaused) {
+  create(1);
+  program(0, {mini(2), mini(1, 0, 2)});
+  std::atomic<int> fired{0};
+  std::unique_ptr<Timer> timer = engine_->virtual_clock().timer([&] { fired++; });
+  {
+    std::lock_guard lock(loop_.loop().lock());
+    timer->arm(engine_->virtual_clock().now() + 20 * kMillisecond);
+  }
+  std::this_thread::sleep_for(60ms);
+  EXPECT_EQ(fired, 0);
+  engine_->resume();
+  EXPECT_TRUE(eventually([&] { return fired == 1; }));
+  std::lock_guard lock(loop_.loop().lock());
+  EXPECT_EQ(timer->deadline(), kNever);
+  timer.reset();
+}
+
+// A periodic timer that raises the pin; the trace of two runs is the same, and so is that of one without passes.
+class CountedTest : public EngineTest {
+ protected:
+  std::string run(bool passes, unsigned cpus) {
+    std::memset(ram_->data(), 0, kRam);
+    guests_.clear();
+    options_.icount = true;
+    options_.passes = passes;
+    options_.trace_file = testing::TempDir() + "rhea_trace:100";
+    create(cpus);
+    program(0, {mini(0, 0, 1), mini(0, 1, 3), mini(4, 0, 64), mini(9, 1), mini(2), mini(1, 0, 6)});
+    program(MiniGuest::kVector, {mini(0, 2, 1), mini(4, 2, 66), mini(13)});
+    Clock& clock = engine_->virtual_clock();
+    int count = 0;
+    std::unique_ptr<Timer> timer;
+    timer = clock.timer([&] {
+      count++;
+      engine_->cpu(0).pins().set_irq(0, count & 1);
+      if (count < 40) timer->arm(clock.now() + 7777);
+    });
+    {
+      std::lock_guard lock(loop_.loop().lock());
+      timer->arm(5000);
+    }
+    engine_->resume();
+    EXPECT_TRUE(eventually([&] {
+      std::lock_guard lock(loop_.loop().lock());
+      return count == 40;
+    }));
+    engine_->pause();
+    engine_.reset();
+    std::ifstream file(testing::TempDir() + "rhea_trace");
+    std::string text, line;
+    for (int i = 0; i < 300 && std::getline(file, line); i++) text += line + "\n";
+    return text;
+  }
+};
+
+TEST_F(CountedTest, TwoRunsAreTheSame) {
+  for (unsigned cpus : {1u, 2u}) {
+    const std::string first = run(true, cpus);
+    EXPECT_GT(first.size(), 1000u);
+    EXPECT_EQ(first, run(true, cpus));
+    EXPECT_EQ(first, run(false, cpus));
+  }
+}
+
+TEST_F(EngineTest, IdleTimeIsSkipped) {
+  options_.icount = true;
+  create(1);
+  program(0, {mini(2), mini(1, 0, 2)});
+  std::atomic<int> fired{0};
+  std::unique_ptr<Timer> timer = engine_->virtual_clock().timer([&] { fired++; });
+  {
+    std::lock_guard lock(loop_.loop().lock());
+    timer->arm(3600 * kSecond);
+  }
+  engine_->resume();
+  EXPECT_TRUE(eventually([&] { return fired == 1; }));
+  EXPECT_GE(engine_->virtual_clock().now(), 3600 * kSecond);
+  // Armed from outside while all sleep.
+  std::this_thread::sleep_for(10ms);
+  {
+    std::lock_guard lock(loop_.loop().lock());
+    timer->arm(7200 * kSecond);
+  }
+  EXPECT_TRUE(eventually([&] { return fired == 2; }));
+  engine_->pause();
+  timer.reset();
+}
+
+TEST_F(EngineTest, ReadsAndWritesVirtualMemory) {
+  create(1);
+  const u8 data[] = {1, 2, 3, 4};
+  EXPECT_TRUE(engine_->cpu(0).write_virtual(0x1ffe, data));
+  u8 back[4] = {};
+  EXPECT_TRUE(engine_->cpu(0).read_virtual(0x1ffe, back));
+  EXPECT_EQ(std::memcmp(data, back, 4), 0);
+  EXPECT_FALSE(engine_->cpu(0).read_virtual(0x70000000, back));
+  u64 value = 0;
+  EXPECT_TRUE(engine_->cpu(0).register_value("r0", value));
+  EXPECT_NE(engine_->statistics().find("CPU 0"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace rhea::accel
