@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Turns samples into ratios and the table of docs/benchmarks.md."""
+import datetime
+import math
+import re
+import statistics
+
+# What the project asks of itself: (class, figure) -> (comparison, number).
+TARGETS = {
+    "boot": ("at least", 1.0), "integer": ("at least", 1.5), "control": ("at least", 1.5),
+    "floating point": ("at least", 3.0), "host to guest, LAN9118": ("at least", 20.0),
+    "guest to host, LAN9118": ("at least", 2.0), "resident after boot": ("at least", 1.0),
+    "idle guest": ("below", 1.0),
+}
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+
+
+class Figures:
+    """Samples by (class, name, unit): one pair (Rhea, QEMU) a round; `better` says which way is good."""
+
+    def __init__(self):
+        self.samples = {}
+
+    def add(self, who, kind, name, unit, value, more_is_better=False):
+        row = self.samples.setdefault((kind, name, unit), {"rhea": [], "qemu": [], "more": more_is_better})
+        row[who].append(value)
+
+    def ratio(self, key):
+        """How many times better Rhea is: the median of the rounds' own ratios."""
+        row = self.samples[key]
+        pairs = [(r, q) for r, q in zip(row["rhea"], row["qemu"]) if r > 0 and q > 0]
+        if not pairs:
+            return None
+        return statistics.median(r / q if row["more"] else q / r for r, q in pairs)
+
+    def medians(self, key):
+        return tuple(statistics.median(self.samples[key][who]) if self.samples[key][who] else float("nan")
+                     for who in ("rhea", "qemu"))
+
+    def classes(self, wanted_unit):
+        """Geometric mean of the ratios, by that unit, of each class of workloads."""
+        by_class = {}
+        for key in self.samples:
+            kind, _, unit = key
+            if unit == wanted_unit and (ratio := self.ratio(key)):
+                by_class.setdefault(kind, []).append(ratio)
+        return {kind: math.exp(statistics.fmean(map(math.log, ratios))) for kind, ratios in by_class.items()}
+
+
+def _number(value):
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def _verdict(name, ratio, value=None):
+    if name not in TARGETS:
+        return ""
+    word, number = TARGETS[name]
+    if word == "below":
+        return f"below {number:g} %: {'yes' if value < number else 'no'}"
+    return f"{number:g}x: {'yes' if ratio is not None and ratio >= number else 'no'}"
+
+
+def table(figures):
+    """Markdown: classes first, then every figure."""
+    lines = ["| class | ratio | by CPU time | asked |", "|---|---|---|---|"]
+    by_cpu = figures.classes("s CPU")
+    for kind, ratio in figures.classes("s").items():
+        lines.append(f"| {kind} | {ratio:.2f}x | {by_cpu.get(kind, float('nan')):.2f}x | {_verdict(kind, ratio)} |")
+    lines += ["", "| class | figure | Rhea | QEMU | ratio | asked |", "|---|---|---|---|---|---|"]
+    for key in figures.samples:
+        kind, name, unit = key
+        rhea, qemu = figures.medians(key)
+        ratio = figures.ratio(key)
+        shown = f"{ratio:.2f}x" if ratio is not None else "-"
+        lines.append(f"| {kind} | {name} | {_number(rhea)} {unit} | {_number(qemu)} {unit} | {shown} "
+                     f"| {_verdict(name, ratio, rhea)} |")
+    return "\n".join(lines)
+
+
+def processor():
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        found = re.search(r"^model name\s*:\s*(.*)$", f.read(), re.M)
+    return found[1] if found else "an unknown processor"
+
+
+def write(path, figures, command, rounds, versions):
+    """Put the table between the marks of the page."""
+    with open(path, encoding="utf-8") as f:
+        page = f.read()
+    head = (f"Measured {datetime.date.today()} on {processor()}, {rounds} rounds, "
+            f"{versions['rhea']} against {versions['qemu']}. Again: `{command}`.")
+    before, rest = page.split(BEGIN)
+    after = rest.split(END)[1]
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f"{before}{BEGIN}\n{head}\n\n{table(figures)}\n{END}{after}")

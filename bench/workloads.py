@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""What is measured: one row a workload, with its class and how its figures are compared."""
+import threading
+import time
+from dataclasses import dataclass
+
+NBODY = r"""
+local sqrt=math.sqrt
+local b={{0,0,0,0,0,0,39.47},{4.84,-1.16,-0.10,0.60,2.81,-0.02,0.037},{8.34,4.12,-0.4,-1.01,1.82,0.008,0.011},
+{12.89,-15.11,-0.22,1.08,0.86,-0.01,0.0017},{15.37,-25.91,0.17,0.97,0.59,-0.03,0.002}}
+for step=1,STEPS do for i=1,5 do local p=b[i] for j=i+1,5 do local q=b[j]
+local x,y,z=p[1]-q[1],p[2]-q[2],p[3]-q[3] local d=x*x+y*y+z*z local m=0.001/(d*sqrt(d))
+p[4]=p[4]-x*q[7]*m p[5]=p[5]-y*q[7]*m p[6]=p[6]-z*q[7]*m
+q[4]=q[4]+x*p[7]*m q[5]=q[5]+y*p[7]*m q[6]=q[6]+z*p[7]*m end end
+for i=1,5 do local p=b[i] p[1]=p[1]+0.001*p[4] p[2]=p[2]+0.001*p[5] p[3]=p[3]+0.001*p[6] end end
+print(b[1][1])
+"""
+MANDELBROT = r"""
+local n,c=SIZE,0
+for y=0,n-1 do for x=0,n-1 do local a,b,i,j=2*x/n-1.5,2*y/n-1,0,0
+for k=1,50 do local t=i*i-j*j+a j=2*i*j+b i=t if i*i+j*j>4 then c=c+1 break end end end end
+print(c)
+"""
+
+
+@dataclass(frozen=True)
+class Workload:
+    kind: str      # the class it counts for
+    name: str
+    command: str   # in the guest's shell
+
+
+def _lua(script, **numbers):
+    for name, value in numbers.items():
+        script = script.replace(name, str(value))
+    return f"lua5.4 -e '{' '.join(script.split())}'"
+
+
+def _stress(method, operations):
+    return f"stress-ng --temp-path /tmp --cpu 1 --cpu-method {method} --cpu-ops {operations}"
+
+
+def _zeros(mebibytes, program):
+    return f"dd if=/dev/zero bs=1048576 count={mebibytes} 2>/dev/null | {program}"
+
+
+# Sized for two to five seconds each on QEMU.
+COMPUTE = [
+    Workload("integer", "xz -1", "/bin/xz -1 -c /bin/perl > /dev/null"),
+    Workload("integer", "gzip", "/bin/busybox gzip -c /bin/perl /bin/perl > /dev/null"),
+    Workload("integer", "sha256sum", _zeros(24, "busybox sha256sum")),
+    Workload("integer", "md5sum", _zeros(64, "busybox md5sum")),
+    Workload("control", "lua fib", "lua5.4 -e 'local function f(n) if n<2 then return n end "
+                                   "return f(n-1)+f(n-2) end print(f(32))'"),
+    Workload("control", "lua tables", "lua5.4 -e 'local t={} for i=1,150000 do t[i]=tostring(i*7919%100003) end "
+                                      "table.sort(t) print(t[1])'"),
+    Workload("control", "perl regex", "perl -e '$s=join(q( ),map{$_*7919%10007}1..30000);$n=0;"
+                                      "for(1..5){$n++ while $s=~/\\b(\\d)\\d*\\1\\b/g}print $n'"),
+    Workload("control", "awk", "awk 'BEGIN{for(i=0;i<150000;i++)a[i%997]+=length(i \"x\"); print a[5]}'"),
+    Workload("control", "shell loop", "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done"),
+    Workload("floating point", "lua n-body", _lua(NBODY, STEPS=40000)),
+    Workload("floating point", "lua mandelbrot", _lua(MANDELBROT, SIZE=360)),
+    Workload("floating point", "stress-ng fft", _stress("fft", 50)),
+    Workload("floating point", "stress-ng matrixprod", _stress("matrixprod", 15)),
+    Workload("floating point", "stress-ng double", _stress("double", 120)),
+]
+
+
+class HostToGuest:
+    """Sends for some seconds; the guest counts. Throughput counts until the guest has it all."""
+
+    kind, name = "network", "host to guest, LAN9118"
+
+    def __init__(self, host, seconds):
+        self.seconds = seconds
+        self.server = host.TcpServer(self._send)
+
+    def _send(self, connection):
+        import socket
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        block, end = bytes(1 << 16), time.monotonic() + self.seconds
+        while time.monotonic() < end:
+            connection.sendall(block)
+
+    @property
+    def command(self):
+        return f"nc 10.0.2.2 {self.server.port} < /dev/null | wc -c"
+
+    def megabits(self, text, wall):
+        return int(text.split()[0]) * 8 / wall / 1e6
+
+
+class GuestToHost:
+    """The guest sends for some seconds; the host counts."""
+
+    kind, name = "network", "guest to host, LAN9118"
+
+    def __init__(self, host, seconds):
+        self.seconds = seconds
+        self.server = host.TcpServer(self._count)
+        self.got = 0
+        self.done = threading.Event()
+
+    def _count(self, connection):
+        self.got = 0
+        while data := connection.recv(1 << 18):
+            self.got += len(data)
+        self.done.set()
+
+    @property
+    def command(self):
+        return f"timeout {self.seconds} cat /dev/zero | nc 10.0.2.2 {self.server.port}"
+
+    def megabits(self, _, wall):
+        self.done.wait(30)
+        self.done.clear()
+        return self.got * 8 / wall / 1e6
