@@ -163,10 +163,11 @@ IoResult Socket::send(std::span<const IoPiece> pieces) {
   return result_of(sendmsg(fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT));
 }
 
-// Once for each process would do; once for each socket that needs it costs as little.
-bool Socket::offsets_work() {
+bool Socket::set_peek_offset() {
+  if (!offsets_allowed_) return false;
   const int offset = static_cast<int>(peek_offset_);
-  return setsockopt(fd(), SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) == 0;
+  offsets_allowed_ = setsockopt(fd(), SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) == 0;
+  return offsets_allowed_;
 }
 
 IoResult Socket::peek(usize offset, std::span<const IoPiece> into) {
@@ -178,7 +179,7 @@ IoResult Socket::peek(usize offset, std::span<const IoPiece> into) {
   }
   if (!peek_offset_known_ || peek_offset_ != offset) {
     peek_offset_ = offset;
-    peek_offset_known_ = offsets_work();
+    peek_offset_known_ = set_peek_offset();
   }
   if (peek_offset_known_) {
     message.msg_iov = vector_of(into);

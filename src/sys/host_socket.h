@@ -64,6 +64,8 @@ class Socket {
   // Reads without taking: bytes from `offset` on in the receive queue. count 0: end of stream.
   IoResult peek(usize offset, std::span<const IoPiece> into);
   IoResult discard(usize bytes);
+  // Peeks as on kernels without SO_PEEK_OFF for TCP.
+  void forgo_peek_offsets() { offsets_allowed_ = false; }
   void shutdown_write();
   // Closing it then resets the connection.
   void reset_on_close();
@@ -80,10 +82,11 @@ class Socket {
   bool next_error(SocketError& error);
 
  private:
-  bool offsets_work();
+  bool set_peek_offset();
   Fd fd_;
   SocketKind kind_;
   bool v6_;
+  bool offsets_allowed_ = true;
   bool peek_offset_known_ = false;
   usize peek_offset_ = 0;  // where the kernel's next peek begins
   unsigned ttl_ = 0, tos_ = 0;
