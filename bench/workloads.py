@@ -61,7 +61,7 @@ COMPUTE = [
     Workload("floating point", "lua n-body", _lua(NBODY, STEPS=40000)),
     Workload("floating point", "lua mandelbrot", _lua(MANDELBROT, SIZE=360)),
     Workload("floating point", "stress-ng fft", _stress("fft", 50)),
-    Workload("floating point", "stress-ng matrixprod", _stress("matrixprod", 15)),
+    Workload("floating point", "stress-ng matrixprod", _stress("matrixprod", 150)),
     Workload("floating point", "stress-ng double", _stress("double", 120)),
 ]
 
