@@ -47,6 +47,8 @@ bool is_plain_branch(const Row& row) {
   return row.name == "B" || row.name == "BL" || row.name == "B (conditional)" || row.name == "CBZ" || row.name == "CBNZ";
 }
 
+bool is_fused(const Row& row) { return starts_with(row.name, "VFM") || starts_with(row.name, "VFN"); }
+
 bool is_testable(const Row& row) {
   if (!(row.flags & arm::kUser) || (row.flags & arm::kSystem)) return false;
   if ((row.flags & arm::kBranches) && !is_plain_branch(row) && row.name != "POP") return false;
@@ -79,6 +81,7 @@ Generator::Generator(u64 seed, Scope scope) : random_(seed), scope_(std::move(sc
       const std::string name = std::string(table_name(table)) + ":" + std::string(row.name);
       if (!is_testable(row) || name.find(scope_.rows) == std::string::npos) continue;
       testable_.push_back(&row);
+      if (row.name == "IT") continue;  // see add_it_block
       const bool branch = is_plain_branch(row);
       if (table == Table::a32 || is_vector(row)) (branch ? a32_branches_ : a32_).push_back(&row);
       if (table != Table::a32) (branch ? thumb_branches_ : thumb_).push_back(&row);
@@ -143,7 +146,7 @@ void Generator::inputs(Test& test) {
   for (u32 index : kIndexes) test.r[index] = chance(50) ? below(16) * 4 : below(65);
   test.cpsr = static_cast<u32>(random_()) & 0xf80f0000;
   test.fpscr = static_cast<u32>(random_()) & 0xffc0009f & (chance(30) ? 0xf800009f : ~0u);
-  if (chance(3)) test.fpscr |= static_cast<u32>(random_()) & 0x00370000;
+  if (chance(3)) test.fpscr |= chance(70) ? below(4) << 16 : 0x00310000;
   const u32 kind = below(4);
   for (u64& d : test.d) {
     switch (kind == 3 ? below(3) : kind) {
@@ -170,7 +173,8 @@ u32 Generator::integer_field(const Row& row, char letter, unsigned width, std::s
   const auto fresh = [&](u32 count, u32 exclude_odd) {
     for (;;) {
       const u32 reg = kFree[below(count)];
-      if ((exclude_odd && (reg & 1)) || (exclude_odd && reg > 3) || used.contains(reg)) continue;
+      if (used.contains(reg)) continue;
+      if (exclude_odd && ((reg & 1) || reg > 3 || used.contains(reg + 1))) continue;
       used.insert(reg);
       if (exclude_odd) used.insert(reg + 1);
       return reg;
@@ -183,6 +187,9 @@ u32 Generator::integer_field(const Row& row, char letter, unsigned width, std::s
       if (width < 3 || (letter == 'r' && row.table != Table::t32) || (letter == 'u' && width != 4)) break;
       if (letter == 'a' && !memory && row.flags & arm::kPlain) return below(13);
       return fresh(narrow ? 4 : 6, letter == 't' && pairs && row.table == Table::a32);
+    case 'h':  // the high and low half of a long product; condition bits of hints
+      if (width != 4 || row.flags & arm::kSystem) break;
+      return fresh(6, false);
     case 'n':
       if (width < 3) break;
       if (memory) return narrow ? 6 + below(2) : chance(10) ? 13 : kBases[below(4)];
@@ -192,6 +199,7 @@ u32 Generator::integer_field(const Row& row, char letter, unsigned width, std::s
       if (memory) return narrow ? 4 + below(2) : kIndexes[below(4)];
       return narrow ? below(8) : below(13);
     case 'l': {
+      if (width == 4) return fresh(6, false);
       u32 list = static_cast<u32>(random_()) & (width == 8 ? 0x0f : kFreeList);
       while (std::popcount(list) < 2) list |= 1u << below(4);
       return list;
@@ -222,14 +230,14 @@ u32 Generator::vector_field(const Row& row, char letter, unsigned width, std::se
   if (memory && letter == 'i') return memory_immediate(row, letter, width);
   u32 value = static_cast<u32>(random_()) & ((1u << width) - 1);
   // Quadword registers are even.
-  if (width == 4 && (letter == 'v' || letter == 'n' || letter == 'm') && row.table == Table::neon && chance(75)) value &= ~1u;
+  if (width == 4 && (letter == 'v' || letter == 'n' || letter == 'm') && row.table == Table::neon && chance(92)) value &= ~1u;
   return value;
 }
 
 u32 Generator::field(const Row& row, char letter, unsigned width, std::set<u32>& used) {
   if (letter == 'z' && !is_vector(row)) return 0;
   if (letter == 'o' && !is_vector(row)) return (1u << width) - 1;
-  if (letter == 'c' && width == 4) return chance(70) ? 14 : below(14);
+  if (letter == 'c' && width == 4) return row.table == Table::a32 && chance(70) ? 14 : is_vector(row) && chance(70) ? 14 : below(14);
   return is_vector(row) ? vector_field(row, letter, width, used) : integer_field(row, letter, width, used);
 }
 
@@ -299,7 +307,10 @@ Instruction Generator::make(const Row& row, bool thumb, bool in_it) {
 
 const Row& Generator::pick(bool thumb) {
   const auto& rows = thumb ? thumb_ : a32_;
-  return *rows[below(static_cast<u32>(rows.size()))];
+  const Row* row = rows[below(static_cast<u32>(rows.size()))];
+  // Undefined ones end a stream: not too often.
+  if (!scope_.fused && is_fused(*row) && chance(90)) row = rows[below(static_cast<u32>(rows.size()))];
+  return *row;
 }
 
 // IT and the instructions under it.
@@ -308,15 +319,15 @@ void Generator::add_it_block(Stream& stream) {
   u32 mask = 1 + below(15);
   const unsigned count = 4 - static_cast<unsigned>(std::countr_zero(mask));
   if (condition == 14) mask = 1u << std::countr_zero(mask);  // no "else" of AL
-  stream.instructions.push_back({arm::decode_t16(static_cast<u16>(0xbf00)), 0xbf00 | condition << 4 | mask, 2});
-  if (const Row* row = arm::decode_t16(static_cast<u16>(0xbf00 | condition << 4 | mask))) {
-    stream.instructions.back().row = row;
-    hits_[row]++;
-  }
+  const u32 it = 0xbf00 | condition << 4 | mask;
+  stream.instructions.push_back({arm::decode_t16(static_cast<u16>(it)), it, 2});
+  hits_[stream.instructions.back().row]++;
+  stream.instructions.back().may_end = false;
   for (unsigned i = 0; i < count; i++) {
     const Row* row = &pick(true);
     while (row->flags & arm::kBranches) row = &pick(true);
     stream.instructions.push_back(make(*row, true, true));
+    stream.instructions.back().may_end = i + 1 == count;
   }
 }
 
@@ -327,6 +338,7 @@ void Generator::add_branch(Stream& stream) {
   const Instruction over = make(pick(stream.thumb), stream.thumb, false);
   Instruction branch = make(row, stream.thumb, false);
   const u32 skipped = stream.thumb ? over.size / 2u : 0;
+  const auto usable = [](u32 condition) { return condition < 14 ? condition : condition - 2; };
   if (!stream.thumb) {
     branch.bits &= 0xff000000;
   } else if (branch.size == 2) {
@@ -336,11 +348,12 @@ void Generator::add_branch(Stream& stream) {
     else branch.bits = (branch.bits & (row.name == "B" ? 0xf800u : 0xff00u)) | distance;
   } else if (row.name == "B (conditional)") {
     branch.bits = (branch.bits & 0xfbc00000) | 0x8000 | skipped;
-    branch.bits &= ~0x003f0000u;
-    branch.bits &= ~0x04000000u;
+    branch.bits &= 0xf03fffff & ~0x003f0000u;
+    branch.bits |= usable(below(16)) << 22;
   } else {
     branch.bits = 0xf0000000 | (row.name == "BL" ? 0xf800u : 0xb800u) | skipped;
   }
+  branch.may_end = false;
   stream.instructions.push_back(branch);
   stream.instructions.push_back(over);
 }

@@ -16,7 +16,7 @@
         .equ    RESULT_SIZE, 592
         .equ    BATCH_BYTES, 0x01000000
 
-        .text
+        .section .code, "awx"
         .global _start
 _start: b       user_start
         b       bare_start              @ at _start + 4
@@ -231,6 +231,8 @@ batch_done:
         mov     r7, #248
         svc     0
 
+        .ltorg
+        .balign 4096                    @ a page without code, but near enough to be addressed from it
 entry:     .word 0
 remaining: .word 0
 test:      .word 0
@@ -242,7 +244,6 @@ bare:      .word 0
 signals:   .byte 4, 7, 11, 0
 action:    .word signal_handler, 0x0c000004 | 0x40000000, signal_return, 0, 0   @ SA_ONSTACK, SA_RESTORER, SA_SIGINFO, SA_NODEFER
 altstack_info: .word altstack, 0, 16384
-        .ltorg
 
         .bss
         .balign 16384

@@ -56,6 +56,7 @@ struct Instruction {
   const arm::Row* row = nullptr;
   u32 bits = 0;   // as encoded in its instruction set (T32: first half-word high)
   u8 size = 4;
+  bool may_end = true;  // a stream may be cut behind it
 };
 
 struct Stream {
@@ -68,6 +69,7 @@ struct Stream {
 struct Scope {
   std::string rows;                // substring of "table:NAME", empty: all
   unsigned max_instructions = 6;
+  bool fused = false;              // the model has VFPv4's fused operations
 };
 
 class Generator {

@@ -22,6 +22,7 @@ namespace rhea::streams {
 namespace {
 
 constexpr u64 kRamSize = 0x06000000;
+constexpr unsigned kPeerSeconds = 60;
 constexpr auto kTimeout = std::chrono::seconds(120);
 
 Result<std::vector<u8>> read_file(const std::string& path) {
@@ -65,10 +66,12 @@ Result<std::vector<Outcome>> run_peer(const std::string& peer, const std::string
   std::fwrite(batch.data(), 1, batch.size(), input);
   std::fflush(input);
   std::rewind(input);
+  if (const char* file = std::getenv("STREAMS_BATCH")) std::ofstream(file, std::ios::binary).write(reinterpret_cast<const char*>(batch.data()), static_cast<std::streamsize>(batch.size()));
   const pid_t child = fork();
   if (child == 0) {
     dup2(fileno(input), 0);
     dup2(fileno(output), 1);
+    alarm(kPeerSeconds);
     execl(peer.c_str(), peer.c_str(), "-cpu", model.c_str(), harness.c_str(), nullptr);
     _exit(127);
   }

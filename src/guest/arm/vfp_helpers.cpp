@@ -38,7 +38,6 @@ u64 from_fixed(Cpu& cpu, u64 value, u64 format) {
 
 constexpr u32 kFpscrCumulative = 0x9f;
 constexpr u32 kFpscrQc = 1u << 27;
-constexpr u32 kFpexcEnable = 1u << 30;
 
 }  // namespace
 
@@ -64,7 +63,7 @@ u64 helper_vfp_write_fpscr(Cpu& cpu, u64 a, u64 b, u64 c) {
 
 u64 helper_vfp_write_fpexc(Cpu& cpu, u64 a, u64 b, u64 c) {
   State& s = cpu.s();
-  s.fpexc = static_cast<u32>(a) & kFpexcEnable;
+  s.fpexc = static_cast<u32>(a) & (kFpexcEnable | kFpexcDex);
   s.header.pc = c;
   s.header.mode = b;
   cpu.update_mode();

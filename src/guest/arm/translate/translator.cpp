@@ -9,6 +9,8 @@
 //    writes flags or leaves the block.
 #include "guest/arm/translator.h"
 
+#include <bit>
+
 #include "guest/arm/cpu.h"
 
 namespace rhea::arm {
@@ -269,6 +271,19 @@ void Translator::branch_if_zero(Ref value, bool zero, u32 target) {
 
 // Which flags may be read at a key before they are written: looks at a few instructions on from it, as long as they
 // lie in the block's own page (which is known to be readable).
+namespace {
+
+// Whether an instruction whose row is no branch writes r15 all the same.
+bool writes_pc(const Row& row, u32 insn) {
+  if (row.table == Table::t16 || row.table == Table::a32) {
+    if (row.d_mask && std::popcount(row.d_mask) == 4 && extract(insn, row.d_mask) == 15) return true;
+  }
+  if (!(row.flags & kMemory) || (row.table != Table::a32 && row.table != Table::t32) || !bit(insn, 20)) return false;
+  return row.pattern[31 - 15] == 'l' ? bit(insn, 15) : bits(insn, 12, 4) == 15;
+}
+
+}  // namespace
+
 u8 Translator::live_flags(u32 target, u32 target_mode) {
   u8 live = 0;
   u8 written = 0;
@@ -281,7 +296,7 @@ u8 Translator::live_flags(u32 target, u32 target_mode) {
     const Row* row = kind == Fetched::arm       ? decode_a32(insn)
                      : kind == Fetched::thumb16 ? decode_t16(static_cast<u16>(insn))
                                                 : decode_t32(insn);
-    if (!row || (row->flags & (kBranches | kSystem | kReadsFlags))) break;
+    if (!row || (row->flags & (kBranches | kSystem | kReadsFlags)) || writes_pc(*row, insn)) break;
     const u8 it = static_cast<u8>(at_mode >> kModeItShift);
     const u32 condition = kind == Fetched::arm ? insn >> 28 : (it & 15) ? it >> 4 : 14u;
     const FlagUse use = flag_use(*row, insn, it & 15);

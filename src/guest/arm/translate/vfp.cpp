@@ -70,14 +70,20 @@ unsigned advance(unsigned reg, unsigned delta, bool is_double) {
 }
 bool in_scalar_bank(unsigned reg, bool is_double) { return is_double ? !(reg & 0xc) : !(reg & 0x18); }
 
-// Calls body(precision, d, n, m) for each element: once, unless FPSCR.LEN makes it a vector. A model without short
-// vectors has all these instructions undefined then.
+// A model without short vectors leaves them to software: FPEXC.DEX says why the instruction is undefined.
+void without_vectors(Translator& t) {
+  const Ref fpexc = t.b.get(Type::I32, offsetof(State, fpexc));
+  t.b.set(Type::I32, offsetof(State, fpexc), t.b.or_(fpexc, t.b.const32(kFpexcDex)));
+  t.undefined();
+}
+
+// Calls body(precision, d, n, m) for each element: once, unless FPSCR.LEN makes it a vector.
 template <typename Body>
 void for_elements(Translator& t, u32 insn, bool reads_m, Body body) {
   if (!fp_enabled(t)) return;
   const unsigned length = bits(t.mode, 16, 3) + 1, stride_field = bits(t.mode, 20, 2);
   const bool has_vectors = bits(t.cpu.model().mvfr0, 24, 4) != 0;
-  if (!has_vectors && (length > 1 || stride_field)) return t.undefined();
+  if (!has_vectors && length > 1) return without_vectors(t);
   const Precision p{t, is_double(insn)};
   unsigned d = number_d(insn), n = number_n(insn), m = number_m(insn);
   const bool scalar = length == 1 || in_scalar_bank(d, p.is_double);
@@ -107,10 +113,10 @@ void accumulate(Translator& t, u32 insn, bool negate_d, bool negate_product) {
   });
 }
 
-// Rounded once. VFPv4, which has no short vectors: undefined for any LEN or STRIDE.
+// Rounded once. VFPv4, which has no short vectors: undefined for any LEN.
 void fused(Translator& t, u32 insn, bool negate_d, bool negate_n) {
   if (!fp_enabled(t)) return;
-  if (!t.cpu.model().fused_mac || bits(t.mode, 16, 3) || bits(t.mode, 20, 2)) return t.undefined();
+  if (!t.cpu.model().fused_mac || bits(t.mode, 16, 3)) return t.undefined();
   const Precision p{t, is_double(insn)};
   const Ref n = p.get(number_n(insn)), d = p.get(number_d(insn));
   p.set(number_d(insn),

@@ -7,6 +7,10 @@
 
 namespace rhea::arm {
 
+// FPEXC
+constexpr u32 kFpexcEnable = 1u << 30;
+constexpr u32 kFpexcDex = 1u << 29;
+
 // Whether floating-point instructions may execute (CPACR, NSACR, FPEXC.EN); if not, the exception is in the block.
 bool fp_enabled(Translator& t);
 // The same for Advanced SIMD (CPACR.ASEDIS too).
