@@ -129,7 +129,7 @@ const void* Translator::find(VirtualCpu& cpu, Data& data, u32 from) {
   ir::StateHeader& state = cpu.state();
   const u32* exec = reinterpret_cast<const u32*>(state.exec_table);
   const x64::JumpEntry& entry = data.jumps[state.pc >> 1 & (x64::kJumpEntries - 1)];
-  if (!from && entry.pc == state.pc && entry.mode == state.mode && entry.page == exec[(state.pc & 0xffffffff) >> 12]) {
+  if (!from && !entry.second_page && entry.pc == state.pc && entry.mode == state.mode && entry.page == exec[(state.pc & 0xffffffff) >> 12]) {
     return entry.code;
   }
   data.lookups++;
@@ -304,6 +304,7 @@ void Translator::enter_jump(Data& data, u32 index) {
   entry.pc = static_cast<u32>(translation.key.pc);
   entry.mode = static_cast<u32>(translation.key.mode);
   entry.page = translation.pages[0];
+  entry.second_page = translation.pages[1];
   std::atomic_ref<const void*>(entry.code).store(compiler_->address(translation.entry), std::memory_order_release);
 }
 

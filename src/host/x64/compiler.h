@@ -56,9 +56,9 @@ struct JumpEntry {
   u32 pc = 0;
   u32 mode = ~0u;
   u32 page = 0;          // entry of the execution table that it is valid with
-  u32 reserved = 0;
+  u32 second_page = 0;   // of code that reaches into another page, which it checks itself
   const void* code = nullptr;
-  u64 reserved2 = 0;
+  u64 reserved = 0;
 };
 static_assert(sizeof(JumpEntry) == 32);
 constexpr u32 kJumpEntries = 4096;
