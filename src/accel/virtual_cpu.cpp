@@ -76,9 +76,10 @@ void VirtualCpu::run_exclusive(const std::function<void()>& work) {
 
 Leave VirtualCpu::run_blocks() {
   state_.poll.exchange(0, std::memory_order_seq_cst);
+  // Who asked for a stop before that has had his poll bit cleared.
+  if (control_.must_wait(true) || control_.ending()) return Leave::poll;
   if (flush_pending()) take_flushes();
   guest_.take_interrupt();
-  // What entering an exception itself asked for is answered above: only what came in since counts.
   return runner_.run(*this);
 }
 
