@@ -11,6 +11,7 @@
 
 #include "devices/device_type.h"
 #include "memory/ram.h"
+#include "util/bits.h"
 
 namespace rhea::devices::testing {
 

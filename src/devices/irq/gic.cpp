@@ -328,6 +328,7 @@ void Gic::write_bitmap(unsigned cpu, bool secure, u32 offset, u32 value, u32 mas
     case kGicdIcenabler: to.enabled &= ~(change & no_sgi); break;
     case kGicdIspendr: to.latched |= change & no_sgi; break;
     case kGicdIcpendr: to.latched &= ~(change & no_sgi); break;
+    case kGicdIcactiver: return;  // comes with version 2; drivers of both write it
     default: log_.guest_error("gic: write to the read-only active register at {:#x}", offset); return;
   }
   update();
