@@ -80,6 +80,9 @@ class Engine {
   virtual void reset() = 0;
   // Runs `work` with all CPUs at a safe point (paused or between blocks), from any thread but a CPU's, then goes on.
   virtual void at_safe_point(const std::function<void()>& work) = 0;
+  // Ends the CPUs' threads for good, those within a device's access too: after it no device is touched any more.
+  // Without the loop's lock held (such an access may need it).
+  virtual void end() = 0;
   // `info jit` and the like: lines of text.
   virtual std::string statistics() const = 0;
 };

@@ -98,8 +98,7 @@ class EngineImpl final : public Engine, private memory::Listener {
 
   ~EngineImpl() override {
     memory_.remove_listener(*this);
-    control_.end();
-    for (std::thread& thread : threads_) thread.join();
+    end();
   }
 
   unsigned cpus() const override { return static_cast<unsigned>(cpus_.size()); }
@@ -116,6 +115,12 @@ class EngineImpl final : public Engine, private memory::Listener {
     if (!running_.exchange(false)) return;
     control_.stop();
     clock_->stop();
+  }
+  void end() override {
+    if (running_.exchange(false)) clock_->stop();
+    control_.end();
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
   }
   void reset() override {
     for (auto& cpu : cpus_) cpu->reset();

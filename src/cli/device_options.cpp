@@ -34,7 +34,7 @@ std::string property_line(const Property& row, const void* defaults) {
   std::string head = fmt::format("  {}=<{}>", row.name, row.type_name);
   std::string text(row.summary);
   const bool has_default = row.kind == PropertyKind::boolean || row.kind == PropertyKind::number || row.kind == PropertyKind::size;
-  if (row.kind == PropertyKind::boolean && text.empty()) text = "on/off";
+  if (row.kind == PropertyKind::boolean) text = "on/off";
   if (row.kind == PropertyKind::mac) text = "Ethernet 6-byte MAC Address, example: 52:54:00:12:34:56";
   if (has_default && defaults) {
     std::string value = row.get(defaults, row.kind);

@@ -36,7 +36,7 @@ Result<void> Builder::build() {
   machine_.memory_->begin();
   Result<void> added = [&]() -> Result<void> {
     RHEA_TRY(add_board_rows());
-    return add_ram(board_.ram_base, ram_size_, std::string(board_.name) + ".highmem");
+    return add_ram(board_.ram_base, ram_size_, std::string(board_.name.substr(0, board_.name.find('-'))) + ".highmem");
   }();
   machine_.memory_->commit();
   RHEA_TRY(std::move(added));

@@ -29,7 +29,7 @@ Machine::Machine(Log& log)
 Machine::~Machine() { close(); }
 
 void Machine::close() {
-  if (engine_) engine_->pause();
+  if (engine_) engine_->end();
   {
     std::lock_guard lock(net_loop_->lock());
     for (net::Port* port : nic_ports()) net::Port::disconnect(*port);
@@ -79,7 +79,7 @@ int Machine::run() {
     loop_->post([this] { cont(); });
   }
   loop_->run();
-  engine_->pause();
+  engine_->end();
   set_state(RunState::shutdown);
   return status_;
 }

@@ -23,6 +23,7 @@ class Memory {
     memory::AddressSpace& space = monitor_.context().machine.memory();
     const memory::Range* range = space.find(address);
     if (!range || data.size() > range->end() - address) return read_bytewise(address, data);
+    if (range->name == "unassigned") return false;  // the floor below everything, which answers zeros to the guest
     if (range->ram) return space.read_bytes(address, data);
     return read_device(address, data);
   }
