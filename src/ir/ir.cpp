@@ -63,6 +63,16 @@ const OpInfo& info(Op op) { return kInfo[static_cast<usize>(op)]; }
 
 // The type field is the result's, or the operands' where the result is of a fixed type. Where a row has both I and F
 // (or I and V), the other kind follows from the field's width (or is free).
+Type result_type(const Inst& inst) {
+  switch (kinds(inst.op).result) {
+    case Kind::I32: return Type::I32;
+    case Kind::I64: return Type::I64;
+    case Kind::F32: return Type::F32;
+    case Kind::F64: return Type::F64;
+    default: return inst.type;
+  }
+}
+
 bool matches(Kind kind, Type own, Type actual) {
   const bool wide = own == Type::I64 || own == Type::F64;
   const bool narrow = own == Type::I32 || own == Type::F32;

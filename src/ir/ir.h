@@ -131,6 +131,10 @@ struct OpInfo {
 };
 const OpInfo& info(Op op);
 
+// The type of an instruction's value. It is not the type field where that is the operands' (comparisons and
+// conversions of floats to integers).
+Type result_type(const Inst& inst);
+
 // Every instruction for which it returns true may leave the block with a guest fault.
 bool may_fault(const Inst& inst);
 // Has an effect besides its value (is never removed).

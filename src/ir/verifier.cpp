@@ -83,16 +83,6 @@ class Verifier {
     // Comparisons have I32 results of operands that are of one type: that of the type field.
     return inst.type;
   }
-  // The type field is the operands' for comparisons and conversions; the result is what the table says.
-  static Type result_type(const Inst& inst) {
-    switch (kinds(inst.op).result) {
-      case Kind::I32: return Type::I32;
-      case Kind::I64: return Type::I64;
-      case Kind::F32: return Type::F32;
-      case Kind::F64: return Type::F64;
-      default: return inst.type;
-    }
-  }
 
   std::string check_control(const Inst& inst) {
     switch (inst.op) {

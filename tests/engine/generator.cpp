@@ -9,6 +9,7 @@
 
 #include "random_streams.h"
 #include "util/bits.h"
+#include "util/text.h"
 
 namespace rhea::streams {
 
@@ -397,6 +398,23 @@ Stream Generator::next(usize index) {
     if (branches && chance(5)) add_branch(stream);
     else if (stream.thumb && count > 1 && chance(8)) add_it_block(stream);
     else stream.instructions.push_back(make(pick(stream.thumb), stream.thumb, false));
+  }
+  encode(stream, index);
+  return stream;
+}
+
+Stream Generator::given(const std::string& code, usize index) {
+  Stream stream;
+  inputs(stream.test);
+  const std::vector<std::string> parts = split(code, ',');
+  stream.thumb = parts[0] == "T32";
+  for (const std::string& part : std::span(parts).subspan(1)) {
+    Instruction insn{.bits = static_cast<u32>(parse_number("0x" + part).value_or(0)), .size = static_cast<u8>(part.size() / 2)};
+    u32 copy = insn.bits;
+    insn.row = !stream.thumb     ? arm::decode_a32(copy)
+               : insn.size == 2 ? arm::decode_t16(static_cast<u16>(copy))
+                                : arm::decode_t32(copy);
+    stream.instructions.push_back(insn);
   }
   encode(stream, index);
   return stream;

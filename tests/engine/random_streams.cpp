@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // random_streams [--engine E] [--model M] [--tests N] [--seed S] [--rows TEXT] [--max N] [--long] --harness FILE
+//   [--code T32|A32,HEX,...]   this code instead, with random inputs     [--log MASK]   log items of Rhea's engine
 // Exit status: 0 no unexplained difference, 1 differences, 77 cannot be run here.
 #include "random_streams.h"
 
@@ -23,6 +24,8 @@ struct Arguments {
   Scope scope;
   unsigned shown = 12;
   bool coverage = false;
+  std::string code;
+  u32 log_mask = 0;
 };
 
 bool is_abort(u32 marker) { return marker == 7 || marker == 11; }
@@ -70,7 +73,7 @@ class Run {
     for (u64 done = 0; done < a_.tests;) {
       const usize count = std::min<u64>(kBatchTests, a_.tests - done);
       std::vector<Stream> streams;
-      for (usize i = 0; i < count; i++) streams.push_back(generator_.next(i));
+      for (usize i = 0; i < count; i++) streams.push_back(a_.code.empty() ? generator_.next(i) : generator_.given(a_.code, i));
       if (Result<void> result = batch(streams); !result) {
         fmt::print("error: {}\n", result.error().message());
         return 1;
@@ -85,7 +88,7 @@ class Run {
  private:
   Result<void> batch(std::span<const Stream> streams) {
     const auto peer = RHEA_TRY(run_peer(a_.peer, a_.harness, a_.model, streams));
-    const auto rhea = RHEA_TRY(run_rhea(a_.harness, a_.engine, a_.model, streams));
+    const auto rhea = RHEA_TRY(run_rhea(a_.harness, a_.engine, a_.model, a_.log_mask, streams));
     std::vector<Stream> shorter;
     for (usize i = 0; i < streams.size(); i++) {
       if (peer[i].marker == 4) undefined_++;
@@ -109,7 +112,7 @@ class Run {
   // Shows each difference at the shortest prefix that has it.
   Result<void> explain(std::span<const Stream> streams) {
     const auto peer = RHEA_TRY(run_peer(a_.peer, a_.harness, a_.model, streams));
-    const auto rhea = RHEA_TRY(run_rhea(a_.harness, a_.engine, a_.model, streams));
+    const auto rhea = RHEA_TRY(run_rhea(a_.harness, a_.engine, a_.model, a_.log_mask, streams));
     for (usize i = 0; i < streams.size(); i++) {
       const std::string text = difference(streams[i], peer[i], rhea[i]);
       if (text.empty() || !known_deviation(streams[i], peer[i], rhea[i]).empty()) continue;
@@ -169,6 +172,8 @@ int main_function(int argc, char** argv) {
     else if (option == "--rows") a.scope.rows = value();
     else if (option == "--max") a.scope.max_instructions = static_cast<unsigned>(number());
     else if (option == "--shown") a.shown = static_cast<unsigned>(number());
+    else if (option == "--code") a.code = value();
+    else if (option == "--log") a.log_mask = static_cast<u32>(number());
     else if (option == "--coverage") a.coverage = true;
     else if (option == "--long") a.tests = 1'000'000;
     else {

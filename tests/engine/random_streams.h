@@ -77,6 +77,8 @@ class Generator {
   Generator(u64 seed, Scope scope);
   // `index`: of the test in its batch, which decides its address.
   Stream next(usize index);
+  // Given code, "T32" or "A32" and hexadecimal encodings with commas between, and random inputs.
+  Stream given(const std::string& code, usize index);
   // The same inputs with the first `count` instructions alone.
   static Stream prefix(const Stream& stream, usize count, usize index);
   usize testable_rows() const { return testable_.size(); }
@@ -116,7 +118,7 @@ Result<std::vector<Outcome>> run_peer(const std::string& peer, const std::string
                                       std::span<const Stream> streams);
 // Runs it on an engine of Rhea ("interp", "tcg"). Outcomes are brought to the peer's form.
 Result<std::vector<Outcome>> run_rhea(const std::string& harness, const std::string& engine, const std::string& model,
-                                      std::span<const Stream> streams);
+                                      u32 log_mask, std::span<const Stream> streams);
 
 // What differs, in words; empty: nothing, or only what is known (deviations.cpp).
 std::string difference(const Stream& stream, const Outcome& peer, const Outcome& rhea);

@@ -89,8 +89,9 @@ Result<std::vector<Outcome>> run_peer(const std::string& peer, const std::string
 }
 
 Result<std::vector<Outcome>> run_rhea(const std::string& harness, const std::string& engine_name, const std::string& model,
-                                      std::span<const Stream> streams) {
+                                      u32 log_mask, std::span<const Stream> streams) {
   Log log;
+  log.set_mask(log_mask);
   core::LoopThread loop("streams");
   auto ram = RHEA_TRY(memory::RamBlock::create("ram", kRamSize));
   memory::AddressSpace space("system", log);

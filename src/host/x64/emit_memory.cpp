@@ -374,13 +374,13 @@ void Emitter::pointer_store(const Inst& inst) {
   const u8 pointer = use(inst.args[0]);
   const Ref data = inst.args[1];
   const Xbyak::RegExp where = r64(pointer) + static_cast<s32>(inst.imm);
-  if (!in_xmm(this->inst(data).type) && this->where(data) == kNone && is_imm32(data)) {
+  if (!in_xmm(type_of(data)) && this->where(data) == kNone && is_imm32(data)) {
     if (inst.lane == 32) a_.mov(a_.dword[where], static_cast<u32>(imm32(data)));
     else a_.mov(a_.qword[where], static_cast<u32>(imm32(data)));
     return;
   }
   const u8 from = use(data);
-  if (!in_xmm(this->inst(data).type)) {
+  if (!in_xmm(type_of(data))) {
     if (inst.lane == 32) a_.mov(a_.dword[where], r32(from));
     else a_.mov(a_.qword[where], r64(from));
   } else if (inst.lane == 32) {

@@ -120,7 +120,7 @@ void Emitter::set_state(const Inst& inst) {
     }
     store_value(offset, inst.type, ref);
     if (pinned) load_pins(offset, size);
-    else if (value.home == Home::none && !value.crosses && value.reg != kNone && inst.type == this->inst(ref).type &&
+    else if (value.home == Home::none && !value.crosses && value.reg != kNone && inst.type == type_of(ref) &&
              value.last_use > index_) {
       value.home = Home::slot;
       value.data = offset;
@@ -162,10 +162,10 @@ void Emitter::call_helper(const Inst& inst) {
   for (unsigned i = 0; i < 3; i++) {
     const Ref arg = inst.args[i];
     if (arg == kNoRef) continue;
-    if (in_xmm(this->inst(arg).type)) {
+    if (in_xmm(type_of(arg))) {
       const u8 from = use(arg);
       take(kRegs[i]);
-      if (this->inst(arg).type == Type::F32) a_.movd(r32(kRegs[i]), xmm(from));
+      if (type_of(arg) == Type::F32) a_.movd(r32(kRegs[i]), xmm(from));
       else a_.movq(r64(kRegs[i]), xmm(from));
     } else {
       take(kRegs[i]);
@@ -210,7 +210,7 @@ void Emitter::emit_eval(const Inst& inst) {
     const Ref arg = inst.args[i];
     if (arg == kNoRef) continue;
     const Xbyak::RegExp slot = a_.rsp + (kArgsOffset + 16 * static_cast<s32>(i));
-    const Type type = this->inst(arg).type;
+    const Type type = type_of(arg);
     if (in_xmm(type)) {
       const u8 from = use(arg);
       if (type == Type::V128 || type == Type::V64) {
@@ -249,15 +249,16 @@ void Emitter::emit_eval(const Inst& inst) {
     a_.db(bytes, sizeof pure);
   });
   if (!values_[index_].uses) return;
-  if (!in_xmm(inst.type)) {
-    if (values_[index_].target != kNone) move(define(index_), kRax, inst.type);
+  const Type type = type_of(index_);
+  if (!in_xmm(type)) {
+    if (values_[index_].target != kNone) move(define(index_), kRax, type);
     else define_in(index_, kRax);
     return;
   }
   const u8 to = define(index_);
-  if (inst.type == Type::F32) a_.movd(xmm(to), a_.eax);
+  if (type == Type::F32) a_.movd(xmm(to), a_.eax);
   else a_.movq(xmm(to), a_.rax);
-  if (inst.type == Type::V128) a_.pinsrq(xmm(to), a_.rdx, 1);
+  if (type == Type::V128) a_.pinsrq(xmm(to), a_.rdx, 1);
 }
 
 }  // namespace rhea::x64

@@ -123,7 +123,8 @@ class Emitter {
   Xbyak::RegExp spill_at(u32 slot) const { return a_.rsp + (kSpillOffset + 16 * static_cast<s32>(slot)); }
 
   const Inst& inst(Ref ref) const { return block_->insts[ref]; }
-  bool is_vector(Ref ref) const { return in_xmm(inst(ref).type); }
+  Type type_of(Ref ref) const { return ir::result_type(inst(ref)); }
+  bool is_vector(Ref ref) const { return in_xmm(type_of(ref)); }
   static bool in_xmm(Type type) { return type >= Type::F32; }
   bool is_constant(Ref ref) const { return values_[ref].home == Home::constant; }
   u64 constant(Ref ref) const { return inst(ref).imm; }
@@ -143,13 +144,13 @@ class Emitter {
   template <typename F>
   void with_operand(Ref ref, F&& f) {
     const Value& value = values_[ref];
-    const bool wide = inst(ref).type == Type::I64;
+    const bool wide = type_of(ref) == Type::I64;
     if (where(ref) == kNone && value.home == Home::slot) {
       f(wide ? qword_state(value.data) : dword_state(value.data));
     } else if (where(ref) == kNone && value.home == Home::spill) {
       f(wide ? a_.qword[spill_at(value.data)] : a_.dword[spill_at(value.data)]);
     } else {
-      f(rt(use(ref), inst(ref).type));
+      f(rt(use(ref), type_of(ref)));
     }
   }
   u8 define(Ref ref);           // where the result goes

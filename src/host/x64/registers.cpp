@@ -38,7 +38,7 @@ void Emitter::load_pins(u32 offset, u32 size) {
 
 bool Emitter::is_imm32(Ref ref) const {
   if (!is_constant(ref)) return false;
-  if (inst(ref).type == Type::I32) return true;
+  if (type_of(ref) == Type::I32) return true;
   const s64 value = static_cast<s64>(constant(ref));
   return value == static_cast<s32>(value);
 }
@@ -204,7 +204,7 @@ u8 Emitter::use(Ref ref) {
   if (is_vector(ref)) {
     const u8 reg = take_xmm();
     if (value.home == Home::spill) a_.movaps(xmm(reg), a_.xword[spill_at(value.data)]);
-    else load_value(reg, value.data, inst(ref).type);
+    else load_value(reg, value.data, type_of(ref));
     owner_xmm_[reg] = ref;
     value.reg = reg;
     return reg;
@@ -219,7 +219,7 @@ u8 Emitter::use(Ref ref) {
 void Emitter::use_in(Ref ref, u8 reg) {
   Value& value = values_[ref];
   if (value.home == Home::condition || value.home == Home::carry) materialize(ref);
-  const Type type = inst(ref).type;
+  const Type type = type_of(ref);
   if (const u8 from = where(ref); from != kNone) {
     move(reg, from, type);
     return;
@@ -267,7 +267,7 @@ u8 Emitter::define_in(Ref ref, u8 reg) {
 u8 Emitter::define_from(Ref ref, Ref from) {
   Value& source = values_[from];
   Value& value = values_[ref];
-  const Type type = inst(ref).type;
+  const Type type = type_of(ref);
   if (is_vector(ref)) {
     if (dies(from) && source.reg != kNone) {
       const u8 reg = source.reg;
@@ -377,7 +377,7 @@ void Emitter::before_slot_write(u32 offset, u32 size) {
   for (const Ref ref : aliases_) {
     Value& value = values_[ref];
     if (value.home != Home::slot || value.last_use <= index_) continue;
-    const Type type = inst(ref).type;
+    const Type type = type_of(ref);
     const u32 bytes = type == Type::V128 ? 16 : type == Type::I32 || type == Type::F32 ? 4 : 8;
     if (value.data >= offset + size || offset >= value.data + bytes) continue;
     const u32 locked = locked_, locked_xmm = locked_xmm_;
