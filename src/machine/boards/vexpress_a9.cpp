@@ -124,7 +124,7 @@ constexpr BoardNode kNodes[] = {
     {"/clocks/periphclk", "compatible=\"fixed-clock\";#clock-cells=<0>;clock-frequency=<100000000>;clock-output-names=\"periphclk\""},
     {"/regulator-3v3", "compatible=\"regulator-fixed\";regulator-name=\"3V3\";regulator-min-microvolt=<3300000>;"
                        "regulator-max-microvolt=<3300000>;regulator-always-on"},
-    {"/mcc", "compatible=\"arm,vexpress,config-bus\";arm,vexpress,config-bridge=<&" BUS "/sysreg@10000000>"},
+    {"/mcc", "compatible=\"arm,vexpress,config-bus\";arm,vexpress,site=<0>;arm,vexpress,config-bridge=<&" BUS "/sysreg@10000000>"},
     {"/mcc/reset", "compatible=\"arm,vexpress-reset\";" SYSCFG("5")},
     {"/mcc/shutdown", "compatible=\"arm,vexpress-shutdown\";" SYSCFG("8")},
     {"/mcc/reboot", "compatible=\"arm,vexpress-reboot\";" SYSCFG("9")},
