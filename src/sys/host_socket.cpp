@@ -84,7 +84,11 @@ void configure(int fd, SocketKind kind, bool v6) {
     set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
     return;
   }
-  if (kind == SocketKind::datagram) set_option(fd, SOL_SOCKET, SO_BROADCAST, 1);
+  if (kind == SocketKind::datagram) {
+    set_option(fd, SOL_SOCKET, SO_BROADCAST, 1);
+    // A guest that is slow for a moment loses no datagrams; as much as net.core.rmem_max allows.
+    set_option(fd, SOL_SOCKET, SO_RCVBUF, 1 << 20);
+  }
   if (v6) set_option(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
   else set_option(fd, IPPROTO_IP, IP_RECVERR, 1);
   if (kind == SocketKind::raw_icmp && !v6) {

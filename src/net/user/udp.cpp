@@ -68,7 +68,13 @@ class Udp::Flow final : public SocketOwner, public Timeout {
 
   const Endpoint& guest() const { return guest_; }
   const Endpoint& last_remote() const { return last_remote_; }
-  int fd() const { return sockets_[0] ? sockets_[0]->fd() : sockets_[1] ? sockets_[1]->fd() : -1; }
+  int fd() const {
+    for (const auto& socket : sockets_)
+      if (socket) return socket->fd();
+    for (const auto& [seen, route] : routes_)
+      if (const auto socket = route.socket.lock()) return socket->fd();
+    return -1;
+  }
   void set_queued(bool queued) { queued_ = queued; }
 
  private:
