@@ -93,7 +93,7 @@ Result<Kernel> load_elf(const File& file, const std::vector<u8>& head, BlobList&
       return Error("segment {} of the ELF file reaches to byte {}, but the file has {}: it is cut off", i,
                    u64{offset} + file_size, file->size());
     if (!size) continue;
-    blobs.add_file(fmt::format("kernel segment {}", i), paddr, file, offset, file_size, size);
+    blobs.add_file(fmt::format("segment {} of kernel '{}'", i, file->path()), paddr, file, offset, file_size, size);
     kernel.end = std::max<u64>(kernel.end, u64{paddr} + size);
   }
   if (!kernel.end) return Error("the ELF file has nothing to load");
@@ -140,7 +140,7 @@ Result<Kernel> load_uimage(const File& file, const std::vector<u8>& head, u64 ra
   Kernel kernel{.kind = KernelKind::uimage, .linux_boot = os == 5, .takes_device_tree = os == 5};
   kernel.entry = no_load ? address + (entry == 0xffffffff ? 0 : entry) : entry;
   kernel.end = address + data.size();
-  blobs.add_bytes("kernel", address, std::move(data));
+  blobs.add_bytes(fmt::format("kernel '{}'", file->path()), address, std::move(data));
   return kernel;
 }
 
@@ -180,7 +180,7 @@ Result<Kernel> load_zimage(const File& file, const std::vector<u8>& head, u64 ra
       kernel.appended_dtb = RHEA_TRY(slice(file, size, fdt_size));
     }
   }
-  blobs.add_file("kernel", kernel.entry, file, 0, size, size);
+  blobs.add_file(fmt::format("kernel '{}'", file->path()), kernel.entry, file, 0, size, size);
   return kernel;
 }
 
@@ -192,7 +192,7 @@ Result<Kernel> load_raw(const File& file, const std::vector<u8>& head, u64 ram_b
   kernel.end = kernel.entry + file->size();
   kernel.warnings.push_back(fmt::format("warning: '{}' is neither ELF, uImage nor zImage: it is taken as raw code "
                                         "for 0x{:x}", file->path(), kernel.entry));
-  blobs.add_file("kernel", kernel.entry, file, 0, file->size(), file->size());
+  blobs.add_file(fmt::format("kernel '{}'", file->path()), kernel.entry, file, 0, file->size(), file->size());
   return kernel;
 }
 

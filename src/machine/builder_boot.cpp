@@ -33,7 +33,7 @@ Result<void> Builder::load_initrd(TreeInputs& inputs) {
                  config_.initrd, size, base, ram_size_ >> 20);
   inputs.initrd_base = base;
   inputs.initrd_size = size;
-  blobs_->add_file("initrd", base, file.take(), 0, size, size);
+  blobs_->add_file(fmt::format("initrd '{}'", config_.initrd), base, file.take(), 0, size, size);
   return {};
 }
 
