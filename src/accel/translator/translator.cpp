@@ -300,8 +300,6 @@ void Translator::link_new(u32 index, VirtualCpu& cpu) {
 void Translator::enter_jump(Data& data, u32 index) {
   if (!options_.ibtc || !options_.tables || logging_) return;
   const Translation& translation = cache_.block(index);
-  // A jump entry tells of one page: a block of two pages is looked up, which maps its second page for execution.
-  if (translation.pages[1]) return;
   x64::JumpEntry& entry = data.jumps[translation.key.pc >> 1 & (x64::kJumpEntries - 1)];
   entry.pc = static_cast<u32>(translation.key.pc);
   entry.mode = static_cast<u32>(translation.key.mode);
