@@ -158,7 +158,7 @@ Leave Interpreter::run(VirtualCpu& cpu) {
       look = execute(cpu, *block, data.frame.data());
     }
     if (state.exception) state.exception = 0;
-    if (look && state.poll.load(std::memory_order_relaxed)) return Leave::poll;
+    if ((look || !options_.icount) && state.poll.load(std::memory_order_relaxed)) return Leave::poll;
   }
 }
 

@@ -120,6 +120,8 @@ Leave Translator::run(VirtualCpu& cpu) {
         from = exit;
         if (exit) data.left_link++;
         else data.left_dispatch++;
+        // Straight code that is seen for the first time never polls by itself. With icount the budget ends it.
+        if (!options_.icount && state.poll.load(std::memory_order_relaxed)) return Leave::poll;
         break;
     }
   }
