@@ -343,9 +343,9 @@ u32 Gic::read_bytes(unsigned cpu, bool secure, u32 offset) {
     if (id >= kIds || (!secure && !is_group1(cpu, id))) continue;
     u32 part;
     if (targets) {
-      // The only CPU there is needs no targets: the field is RAZ/WI (section 4.3.12).
-      if (cpus_ == 1) part = 0;
-      else part = id < 32 ? 1u << cpu : targets_[id - 32];
+      // With one CPU everything goes to it, whatever is written. (Version 1 lets the fields read as zero then;
+      // kernels take that for a broken controller when their device tree names more CPUs.)
+      part = id < 32 ? 1u << cpu : targets_[id - 32];
     } else {
       part = priority(cpu, id);
       if (!secure) part = part << 1 & 0xff;

@@ -190,6 +190,14 @@ TEST_F(GicTest, NonSecureViewOfPriorities) {
   EXPECT_EQ(cpu_if(0, 0x04), 0xc0u);
 }
 
+TEST(GicAlone, OneCpuIsAlwaysTheTarget) {
+  Log log;
+  Gic gic(1, {}, log);
+  gic.write_distributor(0, true, 0x820, 0, ~0u);
+  EXPECT_EQ(gic.read_distributor(0, true, 0x800), 0x01010101u);
+  EXPECT_EQ(gic.read_distributor(0, true, 0x820), 0x01010101u);
+}
+
 TEST_F(GicTest, SoftwarePending) {
   enable();
   set_dist(0x204, 1u << 7);

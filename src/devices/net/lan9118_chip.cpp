@@ -78,7 +78,7 @@ Lan9118Chip::Lan9118Chip(Clock& clock, std::string name, std::array<u8, 6> addre
                          Log& log)
     : clock_(clock), wiring_(std::move(wiring)), log_(log), bus_16bit_(bus_16bit),
       registers_(table(), this, std::move(name), log),
-      general_timer_(clock, kGptHz, 1, [this] { raise(kGpt); }), deassert_timer_(clock.timer([this] { update_irq(); })) {
+      general_timer_(clock, kGptHz, 1, [this] { return raise(kGpt), true; }), deassert_timer_(clock.timer([this] { update_irq(); })) {
   eeprom_.fill(0xff);
   eeprom_[0] = kEepromValid;
   std::copy(address.begin(), address.end(), eeprom_.begin() + 1);

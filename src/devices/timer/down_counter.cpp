@@ -11,11 +11,40 @@ constexpr s64 kShortestPeriod = 10'000;
 
 }  // namespace
 
-DownCounter::DownCounter(Clock& clock, u64 hz, unsigned extra, std::function<void()> on_zero)
-    : clock_(clock), rate_(hz), extra_(extra), on_zero_(std::move(on_zero)), timer_(clock.timer([this] {
-        sync();
-        rearm();
-      })) {}
+DownCounter::DownCounter(Clock& clock, u64 hz, unsigned extra, std::function<bool()> on_zero)
+    : clock_(clock), rate_(hz), extra_(extra), on_zero_(std::move(on_zero)),
+      timer_(clock.timer([this] { on_timer(); })) {}
+
+void DownCounter::on_timer() {
+  sync();
+  if (replay_at_ <= clock_.now()) {
+    replay_at_ = kNever;
+    if (missed_) --missed_, fire();
+  }
+  rearm();
+}
+
+void DownCounter::forget_missed() {
+  missed_ = 0;
+  replay_at_ = kNever;
+}
+
+void DownCounter::add_missed(u64 count) {
+  const s64 period = std::max(rate_.nanoseconds(reload_ + extra_), kShortestPeriod);
+  missed_ = static_cast<u32>(std::min(missed_ + count, std::max<u64>(static_cast<u64>(kSecond / period), 1)));
+}
+
+void DownCounter::fire() {
+  if (on_zero_() || !notify_ || mode_ != Mode::periodic) return;
+  add_missed(1);
+}
+
+void DownCounter::acknowledged() {
+  sync();
+  if (!missed_ || replay_at_ != kNever || !running_ || !notify_) return;
+  replay_at_ = clock_.now() + std::max(rate_.nanoseconds(reload_ + extra_) / 2, kShortestPeriod);
+  rearm();
+}
 
 void DownCounter::reset() {
   timer_->cancel();
@@ -23,6 +52,7 @@ void DownCounter::reset() {
   value_ = reload_ = 0;
   mode_ = Mode::one_shot;
   running_ = notify_ = zero_passed_ = false;
+  forget_missed();
   rate_.set_divisor(1);
 }
 
@@ -38,6 +68,8 @@ void DownCounter::fields(Visitor& visitor, std::string_view name) {
   visitor.field("running", running_);
   visitor.field("notify", notify_);
   visitor.field("zero_passed", zero_passed_);
+  visitor.field("missed", missed_);
+  visitor.field("replay_at", replay_at_);
   visitor.end();
   if (visitor.restoring()) {
     rate_.set_divisor(divisor);
@@ -50,30 +82,33 @@ void DownCounter::sync() {
   if (!running_ || zero_passed_) return;
   const s64 now = clock_.now();
   if (rate_.ticks(now - base_) < value_) return;
-  pass_zeros(now);
-  on_zero_();
+  const u64 zeros = pass_zeros(now);
+  fire();
+  if (notify_ && mode_ == Mode::periodic) add_missed(zeros - 1);
 }
 
-// At least one zero has passed: moves the base to the last start of a period.
-void DownCounter::pass_zeros(s64 now) {
+// At least one zero has passed: moves the base to the last start of a period. Returns how many there were.
+u64 DownCounter::pass_zeros(s64 now) {
   const u64 elapsed = rate_.ticks(now - base_);
   if (mode_ == Mode::one_shot) {
     zero_passed_ = true;
     value_ = 0;
     base_ = now;
-    return;
+    return 1;
   }
   const u64 period = reload_ + extra_;
   if (period == 0) {  // nothing to count: it stands at zero
     zero_passed_ = true;
     value_ = 0;
     base_ = now;
-    return;
+    return 1;
   }
   // The period starts `extra` ticks after zero, with the reload value; zero is its end.
   const u64 beyond = (elapsed - value_) % period;
+  const u64 zeros = (elapsed - value_) / period + 1;
   base_ = rate_.after(base_, elapsed - beyond);
   value_ = period;
+  return zeros;
 }
 
 u64 DownCounter::value() {
@@ -89,6 +124,7 @@ void DownCounter::set_value(u64 value) {
   value_ = value;
   base_ = clock_.now();
   zero_passed_ = false;
+  forget_missed();
   rearm();
 }
 
@@ -119,6 +155,7 @@ void DownCounter::set_running(bool running) {
   if (running == running_) return;
   const u64 now = value();
   running_ = running;
+  forget_missed();
   value_ = now;
   base_ = clock_.now();
   // A one-shot that is started at zero has nothing to count.
@@ -130,6 +167,7 @@ void DownCounter::set_notify(bool notify) {
   if (notify == notify_) return;
   sync();
   notify_ = notify;
+  if (!notify) forget_missed();
   rearm();
 }
 
@@ -143,7 +181,7 @@ void DownCounter::rearm() {
     const s64 now = clock_.now();
     if (rate_.nanoseconds(reload_ + extra_) < kShortestPeriod) deadline = std::max(deadline, now + kShortestPeriod);
   }
-  timer_->arm(deadline);
+  timer_->arm(std::min(deadline, replay_at_));
 }
 
 }  // namespace rhea::devices

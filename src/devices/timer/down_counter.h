@@ -5,6 +5,10 @@
 // Nothing runs while it counts: its value is computed from the clock when it is asked for. A host timer is armed
 // only while `notify` is on, that is, while somebody waits for zero (an interrupt is enabled); otherwise a zero
 // that has passed is noticed at the next access.
+//
+// Lost ticks: a busy host notices several zeros of a periodic counter as one, or before the guest has handled the
+// last. A guest that counts interrupts to know the time (and to measure its other timers by it) would be misled;
+// so the missing ones are made up for, at most at twice the rate, a second's worth at most.
 #pragma once
 
 #include <functional>
@@ -22,8 +26,9 @@ class DownCounter {
   // for one tick has a period of reload + 1: extra is 1).
   enum class Mode : u8 { one_shot, periodic };
 
-  // `on_zero` is called once for each zero, or once for several that passed unnoticed.
-  DownCounter(Clock& clock, u64 hz, unsigned extra, std::function<void()> on_zero);
+  // `on_zero` is called once for each zero, or once for several that passed unnoticed. It returns false when the
+  // guest has not handled the one before.
+  DownCounter(Clock& clock, u64 hz, unsigned extra, std::function<bool()> on_zero);
 
   void reset();
   void fields(Visitor& visitor, std::string_view name);
@@ -39,15 +44,21 @@ class DownCounter {
   void set_notify(bool notify);
   // Notices zeros that have passed.
   void sync();
+  // The guest has handled a zero.
+  void acknowledged();
 
  private:
   void rearm();
-  void pass_zeros(s64 now);
+  u64 pass_zeros(s64 now);
+  void fire();
+  void add_missed(u64 count);
+  void forget_missed();
+  void on_timer();
 
   Clock& clock_;
   TickRate rate_;
   unsigned extra_;
-  std::function<void()> on_zero_;
+  std::function<bool()> on_zero_;
   std::unique_ptr<Timer> timer_;
   // While it runs: `value_` was the value at `base_`. While it stands: `value_` is the value.
   s64 base_ = 0;
@@ -57,6 +68,8 @@ class DownCounter {
   bool running_ = false;
   bool notify_ = false;
   bool zero_passed_ = false;  // a one-shot has been to zero, or stands there
+  u32 missed_ = 0;            // zeros that the guest has not seen
+  s64 replay_at_ = kNever;    // when one of them is made up for
 };
 
 }  // namespace rhea::devices

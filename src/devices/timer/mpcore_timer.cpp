@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "devices/timer/mpcore_timer.h"
 
+#include <utility>
+
 #include "util/bits.h"
 
 namespace rhea::devices {
@@ -22,7 +24,7 @@ constexpr u32 kDisableSecond = 0x87654321;
 
 // The counter shows zero for one tick: the period is load + 1 (section 4.1.1).
 MpcoreTimer::MpcoreTimer(Clock& clock, u64 hz, Wiring wiring, Log& log)
-    : counter_(clock, hz, 1, [this] { on_zero(); }), wiring_(std::move(wiring)), log_(log) {}
+    : counter_(clock, hz, 1, [this] { return on_zero(); }), wiring_(std::move(wiring)), log_(log) {}
 
 void MpcoreTimer::reset(bool power_on) {
   counter_.reset();
@@ -44,14 +46,15 @@ void MpcoreTimer::fields(Visitor& visitor, std::string_view name) {
   if (visitor.restoring()) update();
 }
 
-void MpcoreTimer::on_zero() {
+bool MpcoreTimer::on_zero() {
   if (control_ & kWatchdogMode) {
     reset_status_ = true;
     wiring_.request_reset();
-    return;
+    return true;
   }
-  event_ = true;
+  const bool handled = !std::exchange(event_, true);
   update();
+  return handled;
 }
 
 void MpcoreTimer::update() { wiring_.set_interrupt(event_ && (control_ & kIrqEnable)); }
@@ -95,8 +98,10 @@ void MpcoreTimer::write(u32 offset, u32 value) {
       apply_control();
       break;
     case kInterruptStatus:
-      if (value & 1) event_ = false;
+      if (!(value & 1)) break;
+      event_ = false;
       update();
+      counter_.acknowledged();
       break;
     case kResetStatus:
       if (value & 1) reset_status_ = false;

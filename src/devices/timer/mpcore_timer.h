@@ -24,7 +24,7 @@ class MpcoreTimer {
   void write(u32 offset, u32 value);
 
  private:
-  void on_zero();
+  bool on_zero();
   void apply_control();
   void update();
   bool is_watchdog() const { return static_cast<bool>(wiring_.request_reset); }

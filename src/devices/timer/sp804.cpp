@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // ARM dual timer SP804 (DDI 0271D). Outputs: 0 TIMINTC (either), 1 TIMINT1, 2 TIMINT2.
 #include <array>
+#include <utility>
 
 #include "devices/device_type.h"
 #include "devices/mmio.h"
@@ -28,7 +29,7 @@ constexpr u32 kControlMask = 0xef;
 class Counter {
  public:
   Counter(Clock& clock, u64 hz, std::function<void()> changed)
-      : counter_(clock, hz, 0, [this] { on_zero(); }), changed_(std::move(changed)) {
+      : counter_(clock, hz, 0, [this] { return on_zero(); }), changed_(std::move(changed)) {
     reset();
   }
 
@@ -76,13 +77,15 @@ class Counter {
     counter_.sync();
     event_ = false;
     changed_();
+    counter_.acknowledged();
   }
 
  private:
   u32 limit() const { return control_ & k32Bit ? 0xffffffff : 0xffff; }
-  void on_zero() {
-    event_ = true;
+  bool on_zero() {
+    const bool handled = !std::exchange(event_, true);
     changed_();
+    return handled;
   }
   void apply() {
     static constexpr std::array<u32, 4> kPrescale = {1, 16, 256, 256};  // 3 is undefined

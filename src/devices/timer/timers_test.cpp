@@ -124,6 +124,31 @@ TEST_F(Sp804Test, PeriodicAndMasked) {
   EXPECT_EQ(bench.irqs.rises[0], 2u);
 }
 
+TEST_F(Sp804Test, LostTicksAreMadeUpFor) {
+  Bench::write(*chip, 0, 0x08, 0xe2);
+  Bench::write(*chip, 0, 0x00, 1000);
+  unsigned ticks = 0;
+  const auto handle = [&] {
+    if (!bench.irqs.levels[0]) return;
+    ++ticks;
+    Bench::write(*chip, 0, 0x0c, 0);
+  };
+  bench.clock.advance(10'500'000);  // ten periods in which the guest does not run
+  handle();
+  EXPECT_EQ(ticks, 1u);
+  handle();
+  EXPECT_EQ(ticks, 1u) << "not at once";
+  for (int i = 0; i < 300; ++i) {
+    bench.clock.advance(100'000);
+    handle();
+  }
+  EXPECT_EQ(ticks, 40u) << "40 ms have passed";
+  bench.clock.advance(1000 * kSecond);
+  handle();
+  Bench::write(*chip, 0, 0x08, 0xe2 & ~0x20u);
+  EXPECT_EQ(bench.clock.armed(), 0u);
+}
+
 TEST_F(Sp804Test, FreeRunningWraps) {
   Bench::write(*chip, 0, 0x20, 5);
   Bench::write(*chip, 0, 0x28, 0x82);
