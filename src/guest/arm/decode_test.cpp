@@ -128,7 +128,7 @@ u32 random_mode(std::mt19937& random, bool thumb) {
   if (random() % 4 == 0) mode |= kModeBigEndian;
   if (random() % 4 == 0) mode |= kModeAlign;
   if (random() % 2) mode |= kModeSecure;
-  return mode | (thumb ? kModeThumb : 0);
+  return mode | (thumb ? u32{kModeThumb} : 0u);
 }
 
 TEST_F(Translation, EveryRowVerifies) {

@@ -217,6 +217,14 @@ u64 helper_undefined(Cpu& cpu, u64 key, u64, u64) {
   return 0;
 }
 
+u64 helper_no_register(Cpu& cpu, u64 key, u64 encoding, u64) {
+  const u32 insn = static_cast<u32>(encoding);
+  cpu.log().unimplemented("cpu {}: coprocessor {} has no register c{}, {}, c{}, {} ({} at pc {:#010x})", cpu.index(),
+                          bits(insn, 8, 4), bits(insn, 16, 4), bits(insn, 21, 3), bits(insn, 0, 4), bits(insn, 5, 3),
+                          bit(insn, 20) ? "read" : "written", static_cast<u32>(key));
+  return helper_undefined(cpu, key, 0, 0);
+}
+
 u64 helper_svc(Cpu& cpu, u64 key, u64, u64) {
   cpu.resume_at(key);
   cpu.enter(ExceptionKind::svc, static_cast<u32>(key));

@@ -64,7 +64,6 @@ struct State {
   u32 fpexc = 0;
   u32 tlb_pending = 0;     // TLB maintenance since the last DSB
   u32 cpsr_j = 0;
-  u32 debug_mode = 0;      // not used by the architecture; keeps what follows aligned
 
   alignas(64) u8 v[32 * 8] = {};  // D0..D31, little endian; Qn is D2n, D2n+1
 

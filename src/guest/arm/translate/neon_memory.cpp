@@ -3,7 +3,8 @@
 //
 // "Multiple" forms move whole registers: one group of consecutive bytes, which is taken apart or put together with
 // permutations of lanes (structures of three: with table lookups). A group is a copy of memory; in big-endian mode
-// the bytes of each element are reversed. "Single" forms move one element of each register, or load it into all
+// the bytes of each element are reversed. With SCTLR.A set, elements of less than a word are accessed one by one: a
+// fault in their middle leaves registers that the repeated instruction loads again. "Single" forms move one element of each register, or load it into all
 // lanes. Addresses are checked for the alignment that the encoding states, or that of an element when every access
 // is to be aligned.
 #include <array>
@@ -32,6 +33,8 @@ struct Transfer {
 
   unsigned last() const { return s.d + (structure - 1) * step + repeat - 1; }
   bool big_endian() const { return t.mode & kModeBigEndian; }
+  // Every access is to be aligned (SCTLR.A), and elements are smaller than the words that groups are checked for.
+  bool element_wise() const { return (t.mode & kModeAlign) && bytes < 4; }
   void check() {
     const unsigned needed = t.mode & kModeAlign ? std::max(alignment, bytes) : alignment;
     check_alignment(t, address, needed, !load);
@@ -49,11 +52,27 @@ Ref turn_round(const Transfer& x, Ref value) {
   if (!x.big_endian() || x.bytes == 1) return value;
   return x.s.op(x.bytes == 2 ? Op::VRev16 : x.bytes == 4 ? Op::VRev32 : Op::VRev64, 8, value);
 }
+// Where a group is not possible `group` is the address.
 Ref read(const Transfer& x, Ref group, unsigned offset, bool wide) {
+  if (x.element_wise()) {
+    Ref value = x.s.zero();
+    for (unsigned i = 0; i < (wide ? 16 : 8) / x.bytes; i++) {
+      const Ref element = x.t.b.load(8 * x.bytes, x.t.b.add(group, offset + i * x.bytes), x.t.mem_flags());
+      value = x.s.op(Op::VSetLane, 8 * x.bytes, value, element, kNone, i);
+    }
+    return value;
+  }
   const Ref value = x.t.b.emit(Op::PtrLoad, wide ? Type::V128 : Type::V64, group, kNone, kNone, offset, wide ? 128 : 64);
   return turn_round(x, value);
 }
 void write(const Transfer& x, Ref group, unsigned offset, bool wide, Ref value) {
+  if (x.element_wise()) {
+    for (unsigned i = 0; i < (wide ? 16 : 8) / x.bytes; i++) {
+      const Ref element = x.t.b.emit(Op::VGetLane, Type::I32, value, kNone, kNone, i, static_cast<u8>(8 * x.bytes));
+      x.t.b.store(8 * x.bytes, x.t.b.add(group, offset + i * x.bytes), element, x.t.mem_flags());
+    }
+    return;
+  }
   x.t.b.emit(Op::PtrStore, wide ? Type::V128 : Type::V64, group, turn_round(x, value), kNone, offset, wide ? 128 : 64);
 }
 
@@ -183,14 +202,16 @@ void multiple(Translator& t, u32 insn, bool load) {
   if (x.base == 15 || x.last() > 31) return t.undefined();  // UNPREDICTABLE
   x.check();
   const unsigned total = 8 * x.structure * x.repeat;
-  const Ref group = t.b.emit(load ? Op::GroupRead : Op::GroupWrite, Type::I64, x.address, kNone, kNone, total);
+  const bool grouped = !x.element_wise();
+  const Ref group = !grouped ? x.address
+                             : t.b.emit(load ? Op::GroupRead : Op::GroupWrite, Type::I64, x.address, kNone, kNone, total);
   switch (x.structure) {
     case 1: one_register_each(x, group); break;
     case 2: structures_of_two(x, group); break;
     case 3: structures_of_three(x, group); break;
     case 4: structures_of_four(x, group); break;
   }
-  if (!load) t.b.emit(Op::GroupCommit, Type::Void, group);
+  if (!load && grouped) t.b.emit(Op::GroupCommit, Type::Void, group);
   x.write_back(total);
 }
 

@@ -196,9 +196,8 @@ void coprocessor_move(Translator& t, u32 insn) {
                       .op2 = static_cast<u8>(field(insn, 5, 3))};
   const SysReg* reg = find_sysreg(key);
   if (!reg) {
-    t.cpu.log().unimplemented("cp{} register c{}, {}, c{}, {} ({}): not there, at pc {:#x}", key.cp, key.crn, key.op1,
-                              key.crm, key.op2, read ? "read" : "write", t.pc);
-    return t.undefined();
+    t.call(HelperId::no_register, t.this_key(), t.b.const32(insn));
+    return t.exit_dispatch();
   }
   if (!accessible(t, *reg, read) || (!read && rt == 15)) return t.undefined();
   if ((reg->flags & kUserEnabled) && !t.privileged()) {  // PMUSERENR.EN opens these to User mode
