@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Commands that run and stop the machine, and those of the log.
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 
 #include "config/log_items.h"
@@ -42,7 +41,7 @@ void run_log(Monitor& monitor, const Arguments& arguments) {
 }
 
 void run_logfile(Monitor& monitor, const Arguments& arguments) {
-  std::FILE* file = std::fopen(arguments.texts[0].c_str(), "w");
+  std::FILE* file = monitor.context().open_log(arguments.texts[0]);
   if (!file) {
     monitor.print(fmt::format("Error opening logfile {}: {}\n", arguments.texts[0], std::strerror(errno)));
     return;

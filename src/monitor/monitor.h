@@ -2,6 +2,7 @@
 // The human monitor on a character device: a line editor, a table of commands (commands.inc), and what they print.
 #pragma once
 
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <string>
@@ -30,6 +31,10 @@ struct Context {
   std::string title;    // in the banner: "Rhea"
   std::string version;
   std::function<std::vector<ChardevRow>()> chardevs;
+  // Opens the file of `logfile`; nullptr with errno.
+  std::function<std::FILE*(const std::string& path)> open_log = [](const std::string& path) {
+    return std::fopen(path.c_str(), "w");
+  };
 };
 
 class Monitor final : public chardev::Frontend {
