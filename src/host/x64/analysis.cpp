@@ -154,7 +154,7 @@ void Emitter::find_targets() {
     const int pin = pin_at(static_cast<u32>(inst.imm));
     const Ref of = inst.args[0];
     if (pin < 0 || i - of > 24 || values_[of].target != kNone) continue;
-    if (insts[of].type != Type::I32) continue;
+    if (type_of(of) != Type::I32) continue;
     bool blocked = false;
     for (usize k = of + 1u; k < i && !blocked; k++) blocked = blocks_target(insts[k], static_cast<u8>(pin), k, of);
     if (!blocked) values_[of].target = static_cast<u8>(pin);

@@ -147,7 +147,7 @@ void Emitter::clobber_flags() {
 void Emitter::set_flags(const Inst& inst) {
   const Ref of = inst.args[0];
   const Inst& made = this->inst(of);
-  const Type type = made.type;
+  const Type type = type_of(of);
   const bool add = made.op == Op::Add || made.op == Op::Adc, sub = made.op == Op::Sub || made.op == Op::Sbc;
   const bool carry_and_overflow = inst.aux & (kFlagC | kFlagV);
   if (lazy_count_) materialize_conditions();

@@ -467,7 +467,7 @@ void Emitter::extend(const Inst& inst) {
 
 Cc Emitter::emit_compare(const Inst& inst) {
   Ref a = inst.args[0], b = inst.args[1];
-  const Type type = this->inst(a).type;
+  const Type type = type_of(a);
   clobber_flags();
   made_flags(kNoRef, Producer::none);
   const u8 left = use(a);
