@@ -48,12 +48,30 @@ bool is_plain_branch(const Row& row) {
   return row.name == "B" || row.name == "BL" || row.name == "B (conditional)" || row.name == "CBZ" || row.name == "CBNZ";
 }
 
+// Those that are tested with a prepared register or memory (add_indirect).
+bool is_indirect_branch(const Row& row) {
+  return row.name == "BX" || row.name == "BLX (register)" || row.name == "TBB" || row.name == "TBH";
+}
+
+// A32 data processing and T16 operations on high registers may read r15.
+bool may_read_pc(const Row& row) {
+  static constexpr std::string_view names[] = {"AND", "EOR", "SUB", "RSB", "ADD", "ADC", "SBC", "RSC",
+                                               "TST", "TEQ", "CMP", "CMN", "ORR", "MOV", "BIC", "MVN"};
+  if (row.name.find("(high registers)") != std::string_view::npos) return true;
+  if (row.table != Table::a32 || row.name.find("shifted") != std::string_view::npos) return false;
+  return row.name.size() > 4 && row.name[3] == ' ' && std::find(std::begin(names), std::end(names), row.name.substr(0, 3)) != std::end(names);
+}
+
 bool is_fused(const Row& row) { return starts_with(row.name, "VFM") || starts_with(row.name, "VFN"); }
 
 bool is_testable(const Row& row) {
   if (!(row.flags & arm::kUser) || (row.flags & arm::kSystem)) return false;
-  if ((row.flags & arm::kBranches) && !is_plain_branch(row) && row.name != "POP") return false;
+  if ((row.flags & arm::kBranches) && !is_plain_branch(row) && !is_indirect_branch(row) && row.name != "POP") return false;
   return true;
+}
+
+u32 code_address(usize index) {
+  return static_cast<u32>(kBatch + kBatchHeader + index * sizeof(Test) + offsetof(Test, code));
 }
 
 const char* table_name(Table table) {
@@ -82,7 +100,7 @@ Generator::Generator(u64 seed, Scope scope) : random_(seed), scope_(std::move(sc
       const std::string name = std::string(table_name(table)) + ":" + std::string(row.name);
       if (!is_testable(row) || name.find(scope_.rows) == std::string::npos) continue;
       testable_.push_back(&row);
-      if (row.name == "IT") continue;  // see add_it_block
+      if (row.name == "IT" || is_indirect_branch(row)) continue;  // see add_it_block, add_indirect
       const bool branch = is_plain_branch(row);
       if (table == Table::a32 || is_vector(row)) (branch ? a32_branches_ : a32_).push_back(&row);
       if (table != Table::a32) (branch ? thumb_branches_ : thumb_).push_back(&row);
@@ -193,10 +211,12 @@ u32 Generator::integer_field(const Row& row, char letter, unsigned width, std::s
       return fresh(6, false);
     case 'n':
       if (width < 3) break;
+      if (may_read_pc(row) && width == 4 && chance(4)) return 15;
       if (memory) return narrow ? 6 + below(2) : chance(10) ? 13 : kBases[below(4)];
       return narrow ? below(8) : below(13);
     case 'm':
       if (width < 3) break;
+      if (may_read_pc(row) && width == 4 && chance(4)) return 15;
       if (memory) return narrow ? 4 + below(2) : kIndexes[below(4)];
       return narrow ? below(8) : below(13);
     case 'l': {
@@ -359,6 +379,33 @@ void Generator::add_branch(Stream& stream) {
   stream.instructions.push_back(over);
 }
 
+// A branch over the next instruction whose target comes from a register or from memory, as the first instruction:
+// r12, every word of the window, or every table entry leads there.
+void Generator::add_indirect(Stream& stream, usize index) {
+  static constexpr u32 a32[] = {0x012fff1c, 0x012fff3c, 0x01a0f00c, 0x0598f000, 0x0498f004, 0x08b88003, 0x08bd8004, 0x0798f00b};
+  static constexpr u32 t32[] = {0x4760, 0x47e0, 0x46e7, 0xbd04, 0x4487, 0xf8d8f000, 0xf858fb04, 0xe8b88003, 0xe8d8f004, 0xe8d8f014, 0xf858f00b};
+  const u32 which = below(stream.thumb ? std::size(t32) : std::size(a32));
+  const u32 bits = stream.thumb ? t32[which] : a32[which] | (chance(60) ? 14u : below(14)) << 28;
+  Instruction branch{.bits = bits, .size = static_cast<u8>(stream.thumb && bits < 0x10000 ? 2 : 4), .may_end = false};
+  u32 copy = bits;
+  branch.row = !stream.thumb ? arm::decode_a32(copy) : branch.size == 2 ? arm::decode_t16(static_cast<u16>(copy)) : arm::decode_t32(copy);
+  hits_[branch.row]++;
+  const Instruction over = make(pick(stream.thumb), stream.thumb, false);
+  const u32 target = code_address(index) + branch.size + over.size;
+  Test& test = stream.test;
+  stream.target = test.r[12] = target | stream.thumb;
+  test.r[0] = over.size - 2u;  // ADD pc, r0
+  for (u32 reg : {8, 13}) test.r[reg] = kWindow;
+  for (u32 reg : {4, 11}) test.r[reg] = below(8) * 4;
+  const u32 entry = over.size / 2u;
+  const u32 word = bits == 0xe8d8f004   ? entry * 0x01010101u
+                   : bits == 0xe8d8f014 ? entry * 0x00010001u
+                                        : stream.target;
+  for (usize i = 0; i < test.window.size(); i += 4) store_le<u32>(test.window.data() + i, word);
+  stream.instructions.push_back(branch);
+  stream.instructions.push_back(over);
+}
+
 void Generator::encode(Stream& stream, usize index) {
   u8* code = reinterpret_cast<u8*>(stream.test.code.data());
   usize at = 0;
@@ -385,7 +432,7 @@ void Generator::encode(Stream& stream, usize index) {
   }
   half(kFinish & 0xffff);
   half(kFinish >> 16);
-  stream.test.entry = static_cast<u32>(kBatch + kBatchHeader + index * sizeof(Test) + offsetof(Test, code)) | stream.thumb;
+  stream.test.entry = code_address(index) | stream.thumb;
 }
 
 Stream Generator::next(usize index) {
@@ -393,6 +440,7 @@ Stream Generator::next(usize index) {
   stream.thumb = thumb_.empty() ? false : a32_.empty() ? true : chance(50);
   inputs(stream.test);
   const unsigned count = 1 + below(scope_.max_instructions);
+  if (scope_.rows.empty() && chance(6)) add_indirect(stream, index);
   while (stream.instructions.size() < count) {
     const bool branches = !(stream.thumb ? thumb_branches_ : a32_branches_).empty();
     if (branches && chance(5)) add_branch(stream);
@@ -423,6 +471,13 @@ Stream Generator::given(const std::string& code, usize index) {
 Stream Generator::prefix(const Stream& stream, usize count, usize index) {
   Stream shorter = stream;
   shorter.instructions.resize(count);
+  if (stream.target) {
+    Test& test = shorter.test;
+    shorter.target = test.r[12] = stream.target + (code_address(index) | stream.thumb) - stream.test.entry;
+    for (usize i = 0; i < test.window.size(); i += 4) {
+      if (load_le<u32>(&test.window[i]) == stream.target) store_le<u32>(&test.window[i], shorter.target);
+    }
+  }
   encode(shorter, index);
   return shorter;
 }

@@ -63,6 +63,7 @@ struct Stream {
   bool thumb = false;
   std::vector<Instruction> instructions;
   Test test{};
+  u32 target = 0;  // of an indirect branch at its start: the address that r12 and memory have
 };
 
 // What is generated.
@@ -101,6 +102,7 @@ class Generator {
   const arm::Row& pick(bool thumb);
   void add_it_block(Stream& stream);
   void add_branch(Stream& stream);
+  void add_indirect(Stream& stream, usize index);
   static void encode(Stream& stream, usize index);
 
   std::mt19937_64 random_;
