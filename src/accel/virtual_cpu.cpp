@@ -151,8 +151,12 @@ void VirtualCpu::send_event() {
 
 void VirtualCpu::reset() {
   guest_.reset();
-  sleep_ = Sleep::no;
-  event_.store(false);
+  {
+    std::lock_guard lock(sleep_mutex_);  // it may be asleep right now: nothing else would wake it
+    sleep_ = Sleep::no;
+    event_.store(false);
+    sleep_condition_.notify_all();
+  }
   {
     std::lock_guard lock(flush_mutex_);
     flushes_.clear();
