@@ -75,7 +75,7 @@ class Serial(GuestTest):
     def test_mux_by_name(self):
         emulator = self.start("-M", "vexpress-a9", "-m", "128M", "-kernel", KERNEL, "-dtb", DTB, "-display", "none",
                               "-append", "console=ttyAMA0 panic=0", "-serial", "mon:stdio", "-nodefaults")
-        emulator.expect("Kernel panic - not syncing", guest.BOOT_TIMEOUT)
+        emulator.expect("end Kernel panic", guest.BOOT_TIMEOUT)
         emulator.open_monitor()
         self.assertEqual(emulator.monitor("info network"), "")
         emulator.send("quit\n")
