@@ -5,9 +5,6 @@ namespace rhea::net {
 
 namespace {
 
-// A capture that is watched while it grows should not lag; a busy link should not cost a system call a frame.
-constexpr s64 kFlushDelay = 100 * kMillisecond;
-
 std::string_view queue_name(Filter::Queue queue) {
   switch (queue) {
     case Filter::Queue::rx: return "rx";
@@ -24,9 +21,7 @@ Result<std::unique_ptr<FilterDump>> FilterDump::create(const DumpConfig& config,
 }
 
 FilterDump::FilterDump(const DumpConfig& config, PcapWriter writer, EventLoop& loop, Clock& wall_clock)
-    : Filter(config.id), config_(config), writer_(std::move(writer)), loop_(loop), wall_clock_(wall_clock) {
-  flush_ = loop_.real_clock().timer([this] { writer_.flush(); });
-}
+    : Filter(config.id), config_(config), writer_(std::move(writer)), loop_(loop), wall_clock_(wall_clock) {}
 
 void FilterDump::see(bool from_guest, const Frame& frame) {
   if (!config_.status || !writer_.ok()) return;
@@ -35,7 +30,14 @@ void FilterDump::see(bool from_guest, const Frame& frame) {
     std::fprintf(stderr, "network dump write error - stopping dump\n");
     return;
   }
-  if (flush_->deadline() == kNever) flush_->arm(loop_.real_clock().now() + kFlushDelay);
+  // Written when the loop has done what is at hand: a burst costs one system call, and the file does not lag.
+  if (flush_posted_) return;
+  flush_posted_ = true;
+  loop_.post([this, alive = std::weak_ptr(alive_)] {
+    if (!alive.lock()) return;
+    flush_posted_ = false;
+    writer_.flush();
+  });
 }
 
 std::string FilterDump::info() const {

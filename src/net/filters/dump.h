@@ -40,7 +40,8 @@ class FilterDump final : public Filter {
   PcapWriter writer_;
   EventLoop& loop_;
   Clock& wall_clock_;
-  std::unique_ptr<Timer> flush_;  // armed while something is buffered
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  bool flush_posted_ = false;
 };
 
 }  // namespace rhea::net
