@@ -48,6 +48,44 @@ Result<void> check_known(std::span<const OptionText> options, const std::vector<
   return {};
 }
 
+Result<void> take_dump_option(DumpConfig& dump, const std::string& key, const std::string& value) {
+  if (key == "netdev") dump.netdev = value;
+  if (key == "file") dump.file = value;
+  if (key == "position") dump.position = value;
+  if (key == "insert") dump.insert = value;
+  if (key == "maxlen") {
+    const auto number = parse_number(value);
+    if (!number || *number == 0 || *number > 0xffffffff)
+      return Error("Property 'filter-dump.maxlen' doesn't take value '{}'", value);
+    dump.maxlen = static_cast<u32>(*number);
+  }
+  if (key == "status") {
+    if (value != "on" && value != "off") return Error("Invalid value for netfilter status, should be 'on' or 'off'");
+    dump.status = value == "on";
+  }
+  if (key == "queue") {
+    if (value != "all" && value != "rx" && value != "tx")
+      return Error("Parameter 'queue' does not accept value '{}'", value);
+    dump.queue = value == "rx" ? Filter::Queue::rx : value == "tx" ? Filter::Queue::tx : Filter::Queue::all;
+  }
+  return {};
+}
+
+Result<DumpConfig> parse_dump_options(const std::string& id, std::span<const OptionText> options) {
+  RHEA_TRY(check_known(options, {"netdev", "file", "maxlen", "queue", "status", "position", "insert"}));
+  DumpConfig dump;
+  dump.id = id;
+  for (const auto& [key, value] : options) RHEA_TRY(take_dump_option(dump, key, value));
+  if (dump.netdev.empty()) return Error("Parameter 'netdev' is missing");
+  if (dump.file.empty()) return Error("Parameter 'file' is missing");
+  // Places named by another filter, and insert=before, matter with several kinds of filters.
+  if (dump.position != "head" && dump.position != "tail")
+    return Error("filter-dump: position '{}' is not supported, only 'head' and 'tail' are", dump.position);
+  if (dump.insert != "behind" && dump.insert != "before")
+    return Error("Parameter 'insert' does not accept value '{}'", dump.insert);
+  return dump;
+}
+
 }  // namespace
 
 std::span<const BackendType* const> backend_types() {
@@ -182,36 +220,9 @@ Result<void> Network::add_filter(const FilterConfig& config) {
   if (config.type != "filter-dump")
     return Error("Parameter 'qom-type' does not accept value '{}'{}", config.type,
                  did_you_mean(config.type, std::vector<std::string>{"filter-dump"}));
-  RHEA_TRY(check_known(config.options, {"netdev", "file", "maxlen", "queue", "status", "position", "insert"}));
-  DumpConfig dump;
-  dump.id = config.id;
-  for (const auto& [key, value] : config.options) {
-    if (key == "netdev") dump.netdev = value;
-    if (key == "file") dump.file = value;
-    if (key == "position") dump.position = value;
-    if (key == "insert") dump.insert = value;
-    if (key == "maxlen") {
-      const auto number = parse_number(value);
-      if (!number || *number == 0 || *number > 0xffffffff)
-        return Error("Property 'filter-dump.maxlen' doesn't take value '{}'", value);
-      dump.maxlen = static_cast<u32>(*number);
-    }
-    if (key == "status") {
-      if (value != "on" && value != "off") return Error("Invalid value for netfilter status, should be 'on' or 'off'");
-      dump.status = value == "on";
-    }
-    if (key == "queue") {
-      if (value != "all" && value != "rx" && value != "tx")
-        return Error("Parameter 'queue' does not accept value '{}'", value);
-      dump.queue = value == "rx" ? Filter::Queue::rx : value == "tx" ? Filter::Queue::tx : Filter::Queue::all;
-    }
-  }
-  if (dump.netdev.empty()) return Error("Parameter 'netdev' is missing");
+  DumpConfig dump = RHEA_TRY(parse_dump_options(config.id, config.options));
   Port* backend = find(dump.netdev);
   if (!backend) return Error("Parameter 'netdev' expects a network backend id");
-  if (dump.file.empty()) return Error("Parameter 'file' is missing");
-  if (dump.position != "head" && dump.position != "tail")
-    return Error("filter-dump: position '{}' is not supported, only 'head' and 'tail' are", dump.position);
   auto filter = RHEA_TRY(FilterDump::create(dump, loop_, wall_clock_));
   filter->insert(*backend, dump.position == "tail");
   filters_.push_back(std::move(filter));
