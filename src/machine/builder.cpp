@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "core/offset_clock.h"
+
 #include "util/text.h"
 
 namespace rhea::machine {
@@ -12,6 +14,8 @@ namespace rhea::machine {
 namespace {
 
 constexpr u64 kFirstMac = 0x525400123456;
+// What real-time clocks show at the start with -icount, so that runs are alike: 2026-01-01 00:00:00 UTC.
+constexpr s64 kCountedDate = s64{1767225600} * kSecond;
 
 std::vector<PropertyText> parse_row_properties(std::string_view text) {
   std::vector<PropertyText> list;
@@ -97,6 +101,7 @@ Result<void> Builder::make_engine() {
                               .private_base = board_.private_base,
                               .count = config_.cpus};
   machine_.engine_ = RHEA_TRY(accel::create_engine(config_.accel, cpus, *machine_.memory_, machine_.loop(), machine_.log_));
+  if (config_.accel.icount) machine_.host_clock_ = core::make_offset_clock(machine_.engine_->virtual_clock(), kCountedDate);
   return {};
 }
 
