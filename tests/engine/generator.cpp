@@ -422,6 +422,12 @@ void Generator::encode(Stream& stream, usize index) {
       half(insn.bits & 0xffff);
     }
   }
+  if (stream.big_endian && stream.thumb) {
+    half(0xb650);
+  } else if (stream.big_endian) {
+    half(0x0000);
+    half(0xf101);
+  }
   if (stream.thumb) {
     if (at & 2) half(0xbf00);
     half(0xf8df);
@@ -440,7 +446,14 @@ Stream Generator::next(usize index) {
   stream.thumb = thumb_.empty() ? false : a32_.empty() ? true : chance(50);
   inputs(stream.test);
   const unsigned count = 1 + below(scope_.max_instructions);
-  if (scope_.rows.empty() && chance(6)) add_indirect(stream, index);
+  if (scope_.rows.empty() && chance(6)) {
+    add_indirect(stream, index);
+  } else if (chance(8)) {
+    stream.big_endian = true;
+    const u32 setend = stream.thumb ? 0xb658 : 0xf1010200;
+    stream.instructions.push_back({stream.thumb ? arm::decode_t16(0xb658) : arm::decode_a32(setend), setend,
+                                   static_cast<u8>(stream.thumb ? 2 : 4), false});
+  }
   while (stream.instructions.size() < count) {
     const bool branches = !(stream.thumb ? thumb_branches_ : a32_branches_).empty();
     if (branches && chance(5)) add_branch(stream);
@@ -455,7 +468,8 @@ Stream Generator::given(const std::string& code, usize index) {
   Stream stream;
   inputs(stream.test);
   const std::vector<std::string> parts = split(code, ',');
-  stream.thumb = parts[0] == "T32";
+  stream.thumb = parts[0].substr(0, 3) == "T32";
+  stream.big_endian = parts[0].substr(3) == "BE";  // the code has the SETEND at its start
   for (const std::string& part : std::span(parts).subspan(1)) {
     Instruction insn{.bits = static_cast<u32>(parse_number("0x" + part).value_or(0)), .size = static_cast<u8>(part.size() / 2)};
     u32 copy = insn.bits;

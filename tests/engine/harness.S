@@ -177,6 +177,7 @@ next:
         ldr     pc, entry
 
 finish:
+        setend  le
         str     r0, saved_r0
         ldr     r0, result
         str     r1, [r0, #4]

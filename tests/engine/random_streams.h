@@ -61,6 +61,7 @@ struct Instruction {
 
 struct Stream {
   bool thumb = false;
+  bool big_endian = false;  // data accesses: SETEND BE first, SETEND LE at the end
   std::vector<Instruction> instructions;
   Test test{};
   u32 target = 0;  // of an indirect branch at its start: the address that r12 and memory have

@@ -4,9 +4,9 @@
 // "Multiple" forms move whole registers: one group of consecutive bytes, which is taken apart or put together with
 // permutations of lanes (structures of three: with table lookups). A group is a copy of memory; in big-endian mode
 // the bytes of each element are reversed. With SCTLR.A set, elements of less than a word are accessed one by one: a
-// fault in their middle leaves registers that the repeated instruction loads again. "Single" forms move one element of each register, or load it into all
-// lanes. Addresses are checked for the alignment that the encoding states, or that of an element when every access
-// is to be aligned.
+// fault in their middle leaves registers that the repeated instruction loads again. "Single" forms move one element
+// of each register, or load it into all lanes. Addresses are checked for the alignment that the encoding states, or
+// that of an element when every access is to be aligned.
 #include <array>
 
 #include "guest/arm/translate/neon.h"
