@@ -11,7 +11,7 @@ namespace rhea::net::user {
 namespace {
 
 constexpr int kBacklog = 128;
-constexpr unsigned kReadsInTurn = 32;
+constexpr unsigned kReadsInTurn = 32, kAcceptsInTurn = 64;
 constexpr s64 kRetryAccept = 100 * kMillisecond;
 
 }  // namespace
@@ -66,7 +66,8 @@ class Forwards::Forward final : public SocketOwner, public Timeout {
  private:
   Endpoint guest() const { return {rule_.guest_address, rule_.guest_port, 0}; }
   void accept() {
-    for (;;) {
+    for (unsigned i = 0;; ++i) {
+      if (i == kAcceptsInTurn) return set_timeout(all_.context_.now());  // others have their turn
       Endpoint from;
       int error = 0;
       auto accepted = socket_->accept(from, error);

@@ -356,6 +356,25 @@ TEST(Udp, ForwardedPortAnswersGoBackToTheClient) {
   EXPECT_EQ(wire.sent_to[0].second, bytes_of("answer"));
 }
 
+TEST(Udp, ARestrictedGuestAnswersOnlyForwardedClients) {
+  Net net(std::vector<OptionText>{{"restrict", "on"}});
+  ASSERT_TRUE(net.stack().add_forward(*parse_forward("udp:127.0.0.1:5353-:53")).ok());
+  Wire& wire = net.wire(0);
+  net.send(arp_request(kGateway));
+  net.guest.take();
+  wire.datagrams.push_back({{IpAddress::v4(0x7f000001), 4444, 0}, bytes_of("question")});
+  net.event(wire, kSocketReadable);
+  net.guest.take();
+  net.send_udp(kGateway, 53, 4444, bytes_of("answer"));
+  EXPECT_EQ(wire.sent_to.size(), 1u);
+  net.send_udp(kGateway, 53, 4445, bytes_of("leak"));
+  net.send_udp(kOutside, 53, 4444, bytes_of("leak"));
+  net.send_udp(kNameServer, 53, 53, bytes_of("leak"));
+  net.send_udp(IpAddress::v4(0xffffffff), 53, 4444, bytes_of("leak"));
+  EXPECT_EQ(wire.sent_to.size(), 1u);
+  EXPECT_EQ(net.sockets->wires.size(), 1u);
+}
+
 TEST(Udp, ABusyNicHoldsReadingBack) {
   Net net;
   net.send_udp(kOutside, 5000, 6000, bytes_of("x"));

@@ -28,13 +28,7 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     const usize count = part_of(*packet.frame, packet.transport + kUdpHeader, payload_size, pieces);
     const auto payload = std::span(pieces).first(count);
     last_remote_ = {packet.to, port, 0};
-    if (const auto route = routes_.find(last_remote_); route != routes_.end()) {
-      if (const auto socket = route->second.socket.lock()) {
-        socket->send_to(route->second.client, payload);
-        return;
-      }
-      routes_.erase(route);
-    }
+    if (answer(payload) || udp_.context_.config.restricted) return;
     Socket* socket = socket_for(to, packet);
     if (!socket) return;
     socket->set_ttl(packet.ttl - 1u);
@@ -82,6 +76,17 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     Endpoint client;
     std::weak_ptr<Socket> socket;
   };
+  // To a client that came by a forwarded port; false if the remote end is none.
+  bool answer(std::span<const Piece> payload) {
+    const auto route = routes_.find(last_remote_);
+    if (route == routes_.end()) return false;
+    if (const auto socket = route->second.socket.lock()) {
+      socket->send_to(route->second.client, payload);
+      return true;
+    }
+    routes_.erase(route);
+    return false;
+  }
   IpAddress gateway(bool v6) const { return v6 ? udp_.context_.config.host6 : udp_.context_.config.host; }
   void touch() { set_timeout(udp_.context_.now() + kLifetime); }
 
@@ -158,9 +163,9 @@ void Udp::input(const Packet& packet) {
     return dhcp_.input(packet.source_mac, message.data(), payload);
   }
   if (config.restricted) {
-    // What a forwarded port brought in may be answered.
+    // Only what a forwarded port brought in may be answered.
     const auto found = flows_.find({packet.from, load_be<u16>(header), 0});
-    if (found != flows_.end() && !broadcast) found->second->send(packet, IpAddress(), to_port, payload);
+    if (found != flows_.end() && !broadcast) found->second->send(packet, {}, to_port, payload);
     return;
   }
   if (broadcast) return forward(packet, IpAddress::v4(0x7f000001), payload);
