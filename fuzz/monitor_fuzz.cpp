@@ -18,7 +18,10 @@ class Sink final : public rhea::chardev::Backend {
 };
 
 struct World {
-  World() : machine(log), wall(rhea::core::make_host_clock(machine.net_loop())), network(machine.net_loop(), *wall, log) {
+  World()
+      : machine(log),
+        wall(rhea::core::make_host_clock(machine.net_loop())),
+        network(machine.net_loop(), *wall, log) {
     rhea::machine::MachineConfig config;
     config.board = rhea::machine::find_board("vexpress-a9");
     config.ram_size = rhea::u64{16} << 20;
@@ -31,7 +34,11 @@ struct World {
   rhea::machine::Machine machine;
   std::unique_ptr<rhea::Clock> wall;
   rhea::net::Network network;
-  rhea::monitor::Context context{.machine = machine, .network = network, .log = log, .title = "Rhea", .version = "0",
+  rhea::monitor::Context context{.machine = machine,
+                                 .network = network,
+                                 .log = log,
+                                 .title = "Rhea",
+                                 .version = "0",
                                  .chardevs = [] { return std::vector<rhea::monitor::ChardevRow>(); },
                                  .open_log = [](const std::string&) -> std::FILE* {
                                    errno = EACCES;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The command line: lines of the input are the arguments. Whatever they say, it is settings, a text, or an error.
+// The command line: lines of the input are the arguments. Whatever they say, it is settings, a text, or an
+// error.
 #include <string>
 #include <vector>
 

@@ -27,8 +27,9 @@ class Frontend {
 class Backend {
  public:
   virtual ~Backend() = default;
-  // Takes all of it: what the outside does not take now is queued (bounded; beyond the bound the oldest output
-  // mode applies: it blocks for a terminal or a file, and drops with a count for a socket nobody reads).
+  // Takes all of it: what the outside does not take now is queued (bounded; beyond the bound the oldest
+  // output mode applies: it blocks for a terminal or a file, and drops with a count for a socket nobody
+  // reads).
   virtual void write(std::span<const u8> data) = 0;
   virtual void set_frontend(Frontend* frontend) = 0;
   virtual void accept_input() = 0;

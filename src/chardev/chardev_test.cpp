@@ -40,8 +40,10 @@ struct MuxTest : testing::Test {
   MuxTest() {
     auto owned = std::make_unique<FakeBackend>();
     backend = owned.get();
-    mux = std::make_unique<Mux>(std::move(owned), MuxOptions{.program = "QEMU", .clock = &loop.real_clock(),
-                                                             .terminate = [this] { ++terminated; }, .save_disks = {}});
+    mux = std::make_unique<Mux>(std::move(owned), MuxOptions{.program = "QEMU",
+                                                             .clock = &loop.real_clock(),
+                                                             .terminate = [this] { ++terminated; },
+                                                             .save_disks = {}});
     serial_port = mux->add_port();
     monitor_port = mux->add_port();
     serial_port->set_frontend(&serial);
@@ -119,9 +121,10 @@ TEST(Spec, Forms) {
 
 TEST(Spec, Refusals) {
   EXPECT_EQ(parse_spec("foo").error().message(), "'foo' is not a valid char driver");
-  EXPECT_EQ(parse_spec("stdoi").error().message(), "'stdoi' is not a valid char driver (did you mean 'stdio'?)");
-  for (const char* text : {"pty", "vc:1280x720", "telnet:127.0.0.1:3441,server,nowait", "tcp::4444", "unix:/x,server",
-                           "/dev/ttyS0", "chardev:c0"})
+  EXPECT_EQ(parse_spec("stdoi").error().message(),
+            "'stdoi' is not a valid char driver (did you mean 'stdio'?)");
+  for (const char* text : {"pty", "vc:1280x720", "telnet:127.0.0.1:3441,server,nowait", "tcp::4444",
+                           "unix:/x,server", "/dev/ttyS0", "chardev:c0"})
     EXPECT_NE(parse_spec(text).error().message().find("known to QEMU"), std::string::npos) << text;
   EXPECT_FALSE(parse_spec("file:").ok());
   EXPECT_FALSE(parse_spec("mon:none").ok());

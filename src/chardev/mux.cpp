@@ -103,7 +103,9 @@ bool Mux::take_command(u8 key) {
   if (key == options_.escape) return true;
   switch (key) {
     case 'h':
-    case '?': print_help(); break;
+    case '?':
+      print_help();
+      break;
     case 'x':
       print(options_.program + ": Terminated\n\r");
       backend_->flush();
@@ -117,9 +119,14 @@ bool Mux::take_command(u8 key) {
       stamps_from_ = -1;
       line_start_ = false;
       break;
-    case 'b': ports_[focused_]->tell(Event::line_break); break;
-    case 'c': focus((focused_ + 1) % ports_.size()); break;
-    default: break;
+    case 'b':
+      ports_[focused_]->tell(Event::line_break);
+      break;
+    case 'c':
+      focus((focused_ + 1) % ports_.size());
+      break;
+    default:
+      break;
   }
   return false;
 }
@@ -131,18 +138,18 @@ std::string Mux::escape_name() const {
 
 void Mux::print_help() {
   const std::string key = escape_name();
-  print(fmt::format("\n\r{0} h    print this help\n\r"
-                    "{0} x    exit emulator\n\r"
-                    "{0} s    save disk data back to file (if -snapshot)\n\r"
-                    "{0} t    toggle console timestamps\n\r"
-                    "{0} b    send break (magic sysrq)\n\r"
-                    "{0} c    switch between console and monitor\n\r"
-                    "{0} {0}  sends {0}\n\r", key));
+  print(
+      fmt::format("\n\r{0} h    print this help\n\r"
+                  "{0} x    exit emulator\n\r"
+                  "{0} s    save disk data back to file (if -snapshot)\n\r"
+                  "{0} t    toggle console timestamps\n\r"
+                  "{0} b    send break (magic sysrq)\n\r"
+                  "{0} c    switch between console and monitor\n\r"
+                  "{0} {0}  sends {0}\n\r",
+                  key));
 }
 
-void Mux::print(std::string_view text) {
-  output({reinterpret_cast<const u8*>(text.data()), text.size()});
-}
+void Mux::print(std::string_view text) { output({reinterpret_cast<const u8*>(text.data()), text.size()}); }
 
 void Mux::output(std::span<const u8> data) {
   if (!stamps_ || !options_.clock) {

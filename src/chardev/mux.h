@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One backend shared by several frontends: the serial console and the monitor on one terminal. Output of all goes
-// out; input goes to the one that has the focus. The escape key (Ctrl-a) and then:
+// One backend shared by several frontends: the serial console and the monitor on one terminal. Output of all
+// goes out; input goes to the one that has the focus. The escape key (Ctrl-a) and then:
 //   h or ?  help      x  end the machine       s  write disks back     t  time stamps on or off
 //   b       a break   c  next frontend         the escape key again: itself
 #pragma once

@@ -71,8 +71,10 @@ Result<Spec> parse_spec(std::string_view text) {
     return Error("'{}' is not a valid char driver{}", typed, did_you_mean(word, names));
   }
   if (!form->available)
-    return Error("'{}' ({}) is known to QEMU, but Rhea does not have it yet; it has stdio, file:PATH, null, none "
-                 "and mon:stdio", typed, form->summary);
+    return Error(
+        "'{}' ({}) is known to QEMU, but Rhea does not have it yet; it has stdio, file:PATH, null, none "
+        "and mon:stdio",
+        typed, form->summary);
   spec.kind = form->kind;
   if (form->kind == BackendKind::file) {
     if (has_rest) spec.path = text.substr(colon + 1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The short forms of character devices that -serial, -parallel and -monitor take: "stdio", "null", "file:PATH",
-// "mon:stdio", "none".
+// The short forms of character devices that -serial, -parallel and -monitor take: "stdio", "null",
+// "file:PATH", "mon:stdio", "none".
 #pragma once
 
 #include <string>

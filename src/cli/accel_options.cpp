@@ -22,7 +22,8 @@ std::string accel_help() {
     text += fmt::format("{:<24} - {}\n", fmt::format("  {}=<bool>", row.name), row.summary);
   text += fmt::format("{:<24} - {}\n", "  max-block=<num>", "guest instructions of a block, at most");
   text += fmt::format("{:<24} - {}\n", "  tb-size=<num>", "MiB of generated code");
-  text += fmt::format("{:<24} - {}\n", "  host-features=<list>", "of the host CPU: all, none, or names joined by '+' (avx2+bmi2)");
+  text += fmt::format("{:<24} - {}\n", "  host-features=<list>",
+                      "of the host CPU: all, none, or names joined by '+' (avx2+bmi2)");
   text += fmt::format("{:<24} - {}\n", "  thread=<single|multi>", "one host thread for each CPU (multi)");
   text += fmt::format("{:<24} - {}\n", "  trace=<file>", "with -icount: a line for each block that runs");
   return text;
@@ -31,8 +32,10 @@ std::string accel_help() {
 Result<void> set_thread(const std::string& value) {
   if (value == "multi") return {};
   if (value == "single")
-    return Error("'thread=single' is known to QEMU, but Rhea does not have it: -icount runs all CPUs on one thread");
-  return Error("Invalid 'thread' setting {}{}", value, did_you_mean(value, std::vector<std::string>{"single", "multi"}));
+    return Error(
+        "'thread=single' is known to QEMU, but Rhea does not have it: -icount runs all CPUs on one thread");
+  return Error("Invalid 'thread' setting {}{}", value,
+               did_you_mean(value, std::vector<std::string>{"single", "multi"}));
 }
 
 Result<void> set_property(accel::Options& options, const std::string& engine, const config::Part& part) {
@@ -55,7 +58,8 @@ Result<void> set_property(accel::Options& options, const std::string& engine, co
   }
   if (part.key == "max-block") {
     const u64 count = RHEA_TRY(config::parse_unsigned(part.key, part.value));
-    if (count < 1 || count > kMostBlock) return Error("Parameter 'max-block' expects 1 to {}, not {}", kMostBlock, count);
+    if (count < 1 || count > kMostBlock)
+      return Error("Parameter 'max-block' expects 1 to {}, not {}", kMostBlock, count);
     options.max_block = static_cast<unsigned>(count);
     return {};
   }
@@ -73,7 +77,8 @@ Result<void> set_property(accel::Options& options, const std::string& engine, co
 
 Error invalid_accelerator(const std::string& name) {
   for (const std::string_view known : {"kvm", "xen", "hax", "hvf", "nvmm", "whpx", "qtest"})
-    if (name == known) return Error("invalid accelerator {}: it is known to QEMU; Rhea has tcg and interp", name);
+    if (name == known)
+      return Error("invalid accelerator {}: it is known to QEMU; Rhea has tcg and interp", name);
   return Error("invalid accelerator {}{}", name,
                did_you_mean(name, std::vector<std::string>{"tcg", "interp"}));
 }
@@ -119,20 +124,24 @@ Result<void> apply_accelerators(Settings& settings) {
 
 Result<void> read_icount_option(Settings& settings, const Typed& typed) {
   constexpr config::Parameter kTable[] = {
-      {"shift", config::Kind::text},     {"align", config::Kind::boolean}, {"sleep", config::Kind::boolean},
-      {"rr", config::Kind::text},        {"rrfile", config::Kind::text},   {"rrsnapshot", config::Kind::text}};
+      {"shift", config::Kind::text}, {"align", config::Kind::boolean}, {"sleep", config::Kind::boolean},
+      {"rr", config::Kind::text},    {"rrfile", config::Kind::text},   {"rrsnapshot", config::Kind::text}};
   const auto values = RHEA_TRY(config::read_options(typed.argument, "shift", kTable));
   for (const char* name : {"rr", "rrfile", "rrsnapshot"})
-    if (values.has(name)) return Error("'{}' (record and replay) is known to QEMU, but Rhea does not have it yet", name);
-  if (values.boolean("align", false)) return Error("'align=on' is known to QEMU, but Rhea does not have it yet");
-  if (!values.boolean("sleep", true)) return Error("'sleep=off' is known to QEMU, but Rhea does not have it yet");
+    if (values.has(name))
+      return Error("'{}' (record and replay) is known to QEMU, but Rhea does not have it yet", name);
+  if (values.boolean("align", false))
+    return Error("'align=on' is known to QEMU, but Rhea does not have it yet");
+  if (!values.boolean("sleep", true))
+    return Error("'sleep=off' is known to QEMU, but Rhea does not have it yet");
   accel::Options& options = settings.machine.accel;
   options.icount = true;
   const std::string shift = values.text("shift", "auto");
   if (shift == "auto") return {};  // the default; it stays, so that runs repeat exactly
   constexpr u64 kMostShift = 10;
   const auto number = parse_number(shift);
-  if (!number || *number > kMostShift) return Error("icount: Invalid shift value: 0 to {}, or auto", kMostShift);
+  if (!number || *number > kMostShift)
+    return Error("icount: Invalid shift value: 0 to {}, or auto", kMostShift);
   options.icount_shift = static_cast<unsigned>(*number);
   return {};
 }

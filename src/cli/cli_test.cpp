@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Golden texts: what options say, and what is said of wrong ones. The wordings are QEMU 7.2's, where it has one.
+// Golden texts: what options say, and what is said of wrong ones. The wordings are QEMU 7.2's, where it has
+// one.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -39,13 +40,16 @@ Settings settings(const std::string& line) {
 }
 
 constexpr const char* kSizeHint =
-    "\nOptional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.";
+    "\nOptional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, "
+    "respectively.";
 
 TEST(CommandLine, Refusals) {
   const std::string board = "-M vexpress-a9 ";
   const std::pair<std::string, std::string> cases[] = {
       {"", "No machine specified, and there is no default\nUse -machine help to list supported machines"},
-      {"-M vexpress-a8", "unsupported machine type (did you mean 'vexpress-a9'?)\nUse -machine help to list supported machines"},
+      {"-M vexpress-a8",
+       "unsupported machine type (did you mean 'vexpress-a9'?)\nUse -machine help to list supported "
+       "machines"},
       {"-M zzz", "unsupported machine type\nUse -machine help to list supported machines"},
       {"-foo", "-foo: invalid option"},
       {"-devide ?", "-devide: invalid option (did you mean '-device'?)"},
@@ -53,17 +57,21 @@ TEST(CommandLine, Refusals) {
       {"--kernal x", "--kernal: invalid option (did you mean '-kernel'?)"},
       {"-kernel", "-kernel: requires an argument"},
       {"-m 1Z", std::string("-m 1Z: Parameter 'size' expects a non-negative number below 2^64") + kSizeHint},
-      {"-m raspi2b,help", std::string("-m raspi2b,help: Parameter 'size' expects a non-negative number below 2^64") + kSizeHint},
-      {"-m help", std::string("-m help: Parameter 'size' expects a non-negative number below 2^64") + kSizeHint},
+      {"-m raspi2b,help",
+       std::string("-m raspi2b,help: Parameter 'size' expects a non-negative number below 2^64") + kSizeHint},
+      {"-m help",
+       std::string("-m help: Parameter 'size' expects a non-negative number below 2^64") + kSizeHint},
       {"-m 17179869184G", "-m 17179869184G: Value '17179869184G' is out of range for parameter 'size'"},
       {"-m 512M,foo=1", "-m 512M,foo=1: Invalid parameter 'foo'"},
       {board + "-m size=64M,slots=2", "-m size=64M,slots=2: slots specified but no max-size"},
       {board + "-m 2G", "vexpress-a9: cannot model more than 1GB RAM"},
       {board + "-smp 8", "Invalid SMP CPUs 8. The max CPUs supported by machine 'vexpress-a9' is 4"},
       {board + "-smp 2,cores=3",
-       "Invalid CPU topology: product of the hierarchy must match maxcpus: sockets (0) * cores (3) * threads (1) != maxcpus (2)"},
+       "Invalid CPU topology: product of the hierarchy must match maxcpus: sockets (0) * cores (3) * threads "
+       "(1) != maxcpus (2)"},
       {board + "-smp 4,maxcpus=2",
-       "Invalid CPU topology: maxcpus must be equal to or greater than smp: sockets (1) * cores (2) * threads (1) == maxcpus "
+       "Invalid CPU topology: maxcpus must be equal to or greater than smp: sockets (1) * cores (2) * "
+       "threads (1) == maxcpus "
        "(2) < smp_cpus (4)"},
       {board + "-smp 4,dies=2", "dies not supported by this machine's CPU topology"},
       {board + "-smp 4,cores", "-smp 4,cores: Expected '=' after parameter 'cores'"},
@@ -79,35 +87,42 @@ TEST(CommandLine, Refusals) {
       {"-M vexpress-a9,kernal=1", "Property 'vexpress-a9-machine.kernal' not found (did you mean 'kernel'?)"},
       {board + "-append x", "-append only allowed with -kernel option"},
       {board + "-initrd x", "-initrd only allowed with -kernel option"},
-      {"-device foo,,bar=1,", "No machine specified, and there is no default\nUse -machine help to list supported machines"},
+      {"-device foo,,bar=1,",
+       "No machine specified, and there is no default\nUse -machine help to list supported machines"},
       {"-object foo,id=f0", "-object foo,id=f0: Parameter 'qom-type' does not accept value 'foo'"},
       {"-vga foo", "-vga foo: unknown vga type: foo"},
-      {"disk.img", "'disk.img': a disk image is known to QEMU, but Rhea has no disks yet; a kernel is given by -kernel"},
+      {"disk.img",
+       "'disk.img': a disk image is known to QEMU, but Rhea has no disks yet; a kernel is given by -kernel"},
   };
   for (const auto& [line, message] : cases) EXPECT_EQ(error(line), message) << line;
 }
 
 TEST(CommandLine, WhatQemuKnowsIsNamed) {
-  for (const char* line : {"-M raspi2b", "-drive if=sd,file=x", "-spice port=1", "-s", "-snapshot", "-cdrom x", "-enable-kvm",
-                           "-M vexpress-a9 -display gtk", "-M vexpress-a9 -vga std", "-M vexpress-a9,usb=on",
-                           "-M vexpress-a9 -object rng-random,id=r", "-M vexpress-a9 -icount shift=1,rr=record",
-                           "-device e1000,help", "-M vexpress-a9,firmware=x"})
+  for (const char* line :
+       {"-M raspi2b", "-drive if=sd,file=x", "-spice port=1", "-s", "-snapshot", "-cdrom x", "-enable-kvm",
+        "-M vexpress-a9 -display gtk", "-M vexpress-a9 -vga std", "-M vexpress-a9,usb=on",
+        "-M vexpress-a9 -object rng-random,id=r", "-M vexpress-a9 -icount shift=1,rr=record",
+        "-device e1000,help", "-M vexpress-a9,firmware=x"})
     EXPECT_NE(error(line).find("known to QEMU"), std::string::npos) << line << ": " << error(line);
 }
 
 TEST(CommandLine, HelpTexts) {
   EXPECT_EQ(text("-smp raspi2b,help"),
-            "smp-opts options:\n  clusters=<num>\n  cores=<num>\n  cpus=<num>\n  dies=<num>\n  maxcpus=<num>\n  sockets=<num>\n"
+            "smp-opts options:\n  clusters=<num>\n  cores=<num>\n  cpus=<num>\n  dies=<num>\n  "
+            "maxcpus=<num>\n  sockets=<num>\n"
             "  threads=<num>\n");
-  EXPECT_EQ(text("-M help"), "Supported machines are:\nvexpress-a9          ARM Versatile Express for Cortex-A9\n");
+  EXPECT_EQ(text("-M help"),
+            "Supported machines are:\nvexpress-a9          ARM Versatile Express for Cortex-A9\n");
   EXPECT_EQ(text("-M ?"), text("-machine help"));
   EXPECT_EQ(text("-M vexpress-a9 -nic model=help").substr(0, 29), "Supported NIC models:\nlan9118");
   EXPECT_EQ(text("-M vexpress-a9,help").substr(0, 82),
             "vexpress-a9-machine options:\n  append=<string>        - Linux kernel command line\n");
   EXPECT_EQ(text("-d help", 1).substr(0, 28), "Log items (comma separated):");
   EXPECT_EQ(text("-device help"), text("-device ?"));
-  EXPECT_NE(text("-device help").find("Network devices:\nname \"virtio-net-device\", bus virtio-bus\n"), std::string::npos);
-  EXPECT_NE(text("-device virtio-net-device,help").find("  netdev=<str>           - ID of a netdev to use as a backend\n"),
+  EXPECT_NE(text("-device help").find("Network devices:\nname \"virtio-net-device\", bus virtio-bus\n"),
+            std::string::npos);
+  EXPECT_NE(text("-device virtio-net-device,help")
+                .find("  netdev=<str>           - ID of a netdev to use as a backend\n"),
             std::string::npos);
   EXPECT_EQ(text("-netdev help").substr(0, 38), "Available netdev backend types:\nuser\n");
   EXPECT_EQ(text("-version"), text("--version"));
@@ -116,7 +131,8 @@ TEST(CommandLine, HelpTexts) {
 
 TEST(CommandLine, MachinePropertiesAreOptions) {
   const Settings a = settings("-kernel k -initrd i -append a,b=c -dtb d -m 64 -smp 2");
-  const Settings b = settings("-M vexpress-a9,kernel=k,initrd=i,append=a,,b=c,dtb=d,memory.size=64M,smp.cpus=2");
+  const Settings b =
+      settings("-M vexpress-a9,kernel=k,initrd=i,append=a,,b=c,dtb=d,memory.size=64M,smp.cpus=2");
   for (const Settings* s : {&a, &b}) {
     EXPECT_EQ(s->machine.kernel, "k");
     EXPECT_EQ(s->machine.initrd, "i");
@@ -130,8 +146,13 @@ TEST(CommandLine, MachinePropertiesAreOptions) {
 }
 
 TEST(CommandLine, Topology) {
-  const std::pair<const char*, unsigned> cases[] = {{"4", 4}, {"cpus=2", 2}, {"4,sockets=1,cores=4,threads=1", 4},
-                                                    {"sockets=2,cores=2", 4}, {"2,maxcpus=4", 2}, {"0", 1}, {"threads=2", 2}};
+  const std::pair<const char*, unsigned> cases[] = {{"4", 4},
+                                                    {"cpus=2", 2},
+                                                    {"4,sockets=1,cores=4,threads=1", 4},
+                                                    {"sockets=2,cores=2", 4},
+                                                    {"2,maxcpus=4", 2},
+                                                    {"0", 1},
+                                                    {"threads=2", 2}};
   for (const auto& [argument, cpus] : cases)
     EXPECT_EQ(settings(std::string("-smp ") + argument).machine.cpus, cpus) << argument;
   EXPECT_EQ(settings("-smp 0").warnings.size(), 1u);
@@ -152,7 +173,8 @@ TEST(CommandLine, Accelerators) {
 }
 
 TEST(CommandLine, Globals) {
-  const Settings s = settings("-global virtio-mmio.force-legacy=false -global driver=foo,property=bar,value=1");
+  const Settings s =
+      settings("-global virtio-mmio.force-legacy=false -global driver=foo,property=bar,value=1");
   ASSERT_EQ(s.machine.globals.size(), 1u);
   EXPECT_EQ(s.warnings, std::vector<std::string>{"global foo.bar has invalid class name"});
 }

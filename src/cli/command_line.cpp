@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Options are read in order; each row of options.inc has a handler that checks its argument and notes it. What
-// depends on several options (the board's properties, the engine) is settled at the end. Backends and the machine
-// itself are made later, by run.cpp, since they need the machine's loops.
+// Options are read in order; each row of options.inc has a handler that checks its argument and notes it.
+// What depends on several options (the board's properties, the engine) is settled at the end. Backends and
+// the machine itself are made later, by run.cpp, since they need the machine's loops.
 #include <algorithm>
 
 #include "cli/known.h"
@@ -60,10 +60,12 @@ Result<void> read_display(Settings& settings, const Typed& typed) {
     settings.exit = Exit{0, "Available display backend types:\nnone\n"};
     return {};
   }
-  constexpr std::string_view kQemu[] = {"gtk", "sdl", "egl-headless", "curses", "spice-app", "dbus", "vnc", "cocoa", "default"};
+  constexpr std::string_view kQemu[] = {"gtk",  "sdl", "egl-headless", "curses", "spice-app",
+                                        "dbus", "vnc", "cocoa",        "default"};
   const std::string word = split(type, '=')[0];
   if (std::find(std::begin(kQemu), std::end(kQemu), word) != std::end(kQemu))
-    return Error("display '{}' is known to QEMU, but Rhea has no display yet: use -nographic or -display none", word);
+    return Error(
+        "display '{}' is known to QEMU, but Rhea has no display yet: use -nographic or -display none", word);
   std::vector<std::string> names(std::begin(kQemu), std::end(kQemu));
   names.emplace_back("none");
   return Error("Parameter 'type' does not accept value '{}'{}", type, did_you_mean(type, names));
@@ -71,7 +73,8 @@ Result<void> read_display(Settings& settings, const Typed& typed) {
 
 Result<void> read_vga(Settings&, const Typed& typed) {
   if (typed.argument == "none") return {};
-  const std::vector<std::string> names = {"std", "cirrus", "vmware", "qxl", "xenfb", "tcx", "cg3", "virtio", "none"};
+  const std::vector<std::string> names = {"std", "cirrus", "vmware", "qxl", "xenfb",
+                                          "tcx", "cg3",    "virtio", "none"};
   if (std::find(names.begin(), names.end(), typed.argument) == names.end())
     return Error("unknown vga type: {}{}", typed.argument, did_you_mean(typed.argument, names));
   return Error("'{}' is known to QEMU, but Rhea has no display yet", typed.argument);
@@ -163,7 +166,8 @@ Error unknown_option(const std::string& typed, const std::string& name) {
 std::span<const OptionRow> option_rows() { return kRows; }
 
 std::string version_text() {
-  return fmt::format("Rhea emulator version {}\nA full-system machine emulator with QEMU's command line\n", RHEA_VERSION);
+  return fmt::format("Rhea emulator version {}\nA full-system machine emulator with QEMU's command line\n",
+                     RHEA_VERSION);
 }
 
 std::string help_text(const std::string& program) {
@@ -174,14 +178,15 @@ std::string help_text(const std::string& program) {
       text += fmt::format("\n{}\n", row.help);
       continue;
     }
-    std::string head = row.alias.empty() ? fmt::format("-{}", row.name)
+    std::string head = row.alias.empty()  ? fmt::format("-{}", row.name)
                        : row.alias == "h" ? fmt::format("-{} or -{}", row.alias, row.name)
                                           : fmt::format("-{} or -{}", row.name, row.alias);
     if (!row.argument.empty()) head += fmt::format(" {}", row.argument);
     const std::vector<std::string> lines = split(row.help, '\n');
     const bool own_line = head.size() >= kColumn;
     text += own_line ? head + "\n" : fmt::format("{:<{}}{}\n", head, kColumn, lines[0]);
-    for (usize i = own_line ? 0 : 1; i < lines.size(); ++i) text += fmt::format("{:{}}{}\n", "", kColumn, lines[i]);
+    for (usize i = own_line ? 0 : 1; i < lines.size(); ++i)
+      text += fmt::format("{:{}}{}\n", "", kColumn, lines[i]);
   }
   return text + "\nDuring emulation with -nographic, Ctrl-a h shows the keys of the terminal.\n";
 }
@@ -192,7 +197,9 @@ Result<Settings> parse_command_line(const std::string& program, const std::vecto
   for (usize i = 0; i < arguments.size() && !settings.exit; ++i) {
     Typed typed{.option = arguments[i], .argument = {}};
     if (typed.option.size() < 2 || typed.option[0] != '-')
-      return Error("'{}': a disk image is known to QEMU, but Rhea has no disks yet; a kernel is given by -kernel", typed.option);
+      return Error(
+          "'{}': a disk image is known to QEMU, but Rhea has no disks yet; a kernel is given by -kernel",
+          typed.option);
     const std::string name = typed.option.substr(typed.option.starts_with("--") ? 2 : 1);
     const OptionRow* row = find_option(name);
     if (!row) return unknown_option(typed.option, name);

@@ -33,7 +33,8 @@ std::string device_line(const DeviceType& type) {
 std::string property_line(const Property& row, const void* defaults) {
   std::string head = fmt::format("  {}=<{}>", row.name, row.type_name);
   std::string text(row.summary);
-  const bool has_default = row.kind == PropertyKind::boolean || row.kind == PropertyKind::number || row.kind == PropertyKind::size;
+  const bool has_default =
+      row.kind == PropertyKind::boolean || row.kind == PropertyKind::number || row.kind == PropertyKind::size;
   if (row.kind == PropertyKind::boolean) text = "on/off";
   if (row.kind == PropertyKind::mac) text = "Ethernet 6-byte MAC Address, example: 52:54:00:12:34:56";
   if (has_default && defaults) {
@@ -65,9 +66,9 @@ Result<const DeviceType*> find_type(const std::string& name) {
 }  // namespace
 
 std::string device_list() {
-  constexpr Category kOrder[] = {Category::controller, Category::bridge, Category::usb, Category::storage,
-                                 Category::network, Category::input, Category::display, Category::sound,
-                                 Category::misc, Category::cpu};
+  constexpr Category kOrder[] = {Category::controller, Category::bridge, Category::usb,     Category::storage,
+                                 Category::network,    Category::input,  Category::display, Category::sound,
+                                 Category::misc,       Category::cpu};
   std::string text;
   std::vector<std::string_view> done;
   for (const Category category : kOrder) {
@@ -97,7 +98,8 @@ std::string device_help(const DeviceType& type) {
 }
 
 Result<void> read_device_option(Settings& settings, const Typed& typed) {
-  if (typed.argument.starts_with('{')) return Error("JSON is known to QEMU, but Rhea takes driver,property=value,... only");
+  if (typed.argument.starts_with('{'))
+    return Error("JSON is known to QEMU, but Rhea takes driver,property=value,... only");
   const auto parsed = RHEA_TRY(config::parse_options(typed.argument, "driver"));
   const std::string* driver = parsed.find("driver");
   if (parsed.help && !driver) {
@@ -121,7 +123,8 @@ Result<DevicePlan> plan_device(const Typed& typed) {
   const std::string* driver = parsed.find("driver");
   if (!driver) return Error("Parameter 'driver' is missing");
   const DeviceType* type = RHEA_TRY(find_type(*driver));
-  if (type->bus == Bus::sysbus || type->bus == Bus::none) return Error("Parameter 'driver' expects a pluggable device type");
+  if (type->bus == Bus::sysbus || type->bus == Bus::none)
+    return Error("Parameter 'driver' expects a pluggable device type");
   DevicePlan plan{.type = type, .device = {.type = std::string(type->name)}, .netdev = {}};
   const std::shared_ptr<void> trial = type->make_config ? type->make_config() : nullptr;
   for (const config::Part& part : parsed.parts) {
@@ -162,7 +165,8 @@ Result<void> read_global_option(Settings& settings, const Typed& typed) {
         {"driver", config::Kind::text}, {"property", config::Kind::text}, {"value", config::Kind::text}};
     const auto values = RHEA_TRY(config::read_options(typed.argument, "", kTable));
     for (const config::Parameter& row : kTable)
-      if (!values.has(row.name)) return Error("Parameter '{}' is missing: it is written driver.property=value", row.name);
+      if (!values.has(row.name))
+        return Error("Parameter '{}' is missing: it is written driver.property=value", row.name);
     driver = values.text("driver");
     name = values.text("property");
     value = values.text("value");
@@ -170,9 +174,10 @@ Result<void> read_global_option(Settings& settings, const Typed& typed) {
   const DeviceType* type = devices::find_device_type(driver);
   if (!type) {
     const bool known = qemu_device_bus(driver).has_value();
-    settings.warnings.push_back(known ? fmt::format("global {}.{}: device '{}' is known to QEMU, but Rhea does not have it yet",
-                                                    driver, name, driver)
-                                      : fmt::format("global {}.{} has invalid class name", driver, name));
+    settings.warnings.push_back(
+        known ? fmt::format("global {}.{}: device '{}' is known to QEMU, but Rhea does not have it yet",
+                            driver, name, driver)
+              : fmt::format("global {}.{} has invalid class name", driver, name));
     return {};
   }
   const std::shared_ptr<void> trial = type->make_config ? type->make_config() : nullptr;
@@ -182,7 +187,8 @@ Result<void> read_global_option(Settings& settings, const Typed& typed) {
 }
 
 Result<void> read_object_option(Settings& settings, const Typed& typed) {
-  if (typed.argument.starts_with('{')) return Error("JSON is known to QEMU, but Rhea takes type,property=value,... only");
+  if (typed.argument.starts_with('{'))
+    return Error("JSON is known to QEMU, but Rhea takes type,property=value,... only");
   const auto parsed = RHEA_TRY(config::parse_options(typed.argument, "qom-type", config::Style::strict));
   const std::string* type = parsed.find("qom-type");
   if (parsed.help && !type) {
@@ -191,11 +197,15 @@ Result<void> read_object_option(Settings& settings, const Typed& typed) {
   }
   if (!type) return Error("Parameter 'qom-type' is missing");
   if (*type != "filter-dump") {
-    if (qemu_knows(Word::object, *type)) return Error("object '{}' is known to QEMU, but Rhea does not have it yet", *type);
-    return Error("Parameter 'qom-type' does not accept value '{}'{}", *type, did_you_mean(*type, qemu_words(Word::object)));
+    if (qemu_knows(Word::object, *type))
+      return Error("object '{}' is known to QEMU, but Rhea does not have it yet", *type);
+    return Error("Parameter 'qom-type' does not accept value '{}'{}", *type,
+                 did_you_mean(*type, qemu_words(Word::object)));
   }
   if (parsed.help) {
-    settings.exit = Exit{0, "filter-dump options:\n  file=<string>\n  maxlen=<uint32>\n  netdev=<string>\n  queue=<NetFilterDirection>\n"};
+    settings.exit = Exit{0,
+                         "filter-dump options:\n  file=<string>\n  maxlen=<uint32>\n  netdev=<string>\n  "
+                         "queue=<NetFilterDirection>\n"};
     return {};
   }
   const std::string* id = parsed.find("id");

@@ -65,7 +65,8 @@ constexpr QemuOption kOptions[] = {
     {"dfilter", true, ""},
     {"drive", true, "there are no disks yet; an -initrd can hold the file system"},
     {"dump-vmstate", true, ""},
-    {"enable-kvm", false, "it speeds up guests of the host's own architecture only; -accel tcg is what runs ARM here"},
+    {"enable-kvm", false,
+     "it speeds up guests of the host's own architecture only; -accel tcg is what runs ARM here"},
     {"enable-sync-profile", false, ""},
     {"fda", true, "there are no disks yet"},
     {"fdb", true, "there are no disks yet"},
@@ -141,9 +142,12 @@ bool has_word(std::string_view list, std::string_view word) {
 
 std::string_view words_of(Word kind) {
   switch (kind) {
-    case Word::machine: return kMachines;
-    case Word::cpu: return kCpus;
-    case Word::object: break;
+    case Word::machine:
+      return kMachines;
+    case Word::cpu:
+      return kCpus;
+    case Word::object:
+      break;
   }
   return kObjects;
 }

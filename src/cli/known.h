@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What QEMU has by name and Rhea has not (yet): options, boards, CPUs, devices, objects. A word of these is refused
-// with a message that says so; any other gets the nearest word there is.
+// What QEMU has by name and Rhea has not (yet): options, boards, CPUs, devices, objects. A word of these is
+// refused with a message that says so; any other gets the nearest word there is.
 #pragma once
 
 #include <optional>

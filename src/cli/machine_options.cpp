@@ -57,8 +57,8 @@ template <bool Only>
 Result<void> only(Target&, const std::string& name, const std::string& value) {
   const bool wanted = RHEA_TRY(config::parse_boolean(name, value));
   if (wanted == Only) return {};
-  return Error("machine property '{}={}' is known to QEMU, but Rhea does not have it yet: it is always {}", name, value,
-               Only ? "on" : "off");
+  return Error("machine property '{}={}' is known to QEMU, but Rhea does not have it yet: it is always {}",
+               name, value, Only ? "on" : "off");
 }
 
 Result<void> set_graphics(Target& target, const std::string& name, const std::string& value) {
@@ -72,8 +72,9 @@ Result<void> set_memory(Target& target, const std::string& name, const std::stri
     return {};
   }
   if (name == "memory.slots" || name == "memory.max-size") return not_yet(name);
-  return Error("Parameter '{}' is unexpected{}", name,
-               did_you_mean(name, std::vector<std::string>{"memory.size", "memory.slots", "memory.max-size"}));
+  return Error(
+      "Parameter '{}' is unexpected{}", name,
+      did_you_mean(name, std::vector<std::string>{"memory.size", "memory.slots", "memory.max-size"}));
 }
 
 struct SmpKey {
@@ -104,7 +105,8 @@ Result<void> set_smp(Target& target, const std::string& name, const std::string&
 constexpr Row kRows[] = {
     {"append", "string", "Linux kernel command line", set_append},
     {"boot", "BootConfiguration", "Boot configuration", refuse},
-    {"confidential-guest-support", "link<confidential-guest-support>", "Set confidential guest scheme to support", refuse},
+    {"confidential-guest-support", "link<confidential-guest-support>",
+     "Set confidential guest scheme to support", refuse},
     {"dt-compatible", "string", "Overrides the \"compatible\" property of the dt root node", refuse},
     {"dtb", "string", "Linux kernel device tree file", set_text<&MachineConfig::dtb>},
     {"dump-guest-core", "bool", "Include guest memory in a core dump", only<true>},
@@ -136,7 +138,8 @@ Result<void> apply_property(Target& target, const Board& board, const MachinePro
   if (!row) {
     std::vector<std::string> names;
     for (const Row& candidate : kRows) names.emplace_back(candidate.name);
-    return Error("Property '{}-machine.{}' not found{}", board.name, property.name, did_you_mean(property.name, names));
+    return Error("Property '{}-machine.{}' not found{}", board.name, property.name,
+                 did_you_mean(property.name, names));
   }
   return row->apply(target, property.name, property.value);
 }
@@ -151,12 +154,14 @@ Result<const Board*> find_the_board(const Typed& typed) {
   if (const Board* board = machine::find_board(typed.argument)) return board;
   std::string hint = "Use -machine help to list supported machines";
   if (qemu_knows(Word::machine, typed.argument))
-    return Error("unsupported machine type: '{}' is known to QEMU, but Rhea does not have it yet", typed.argument)
+    return Error("unsupported machine type: '{}' is known to QEMU, but Rhea does not have it yet",
+                 typed.argument)
         .with_hint(hint);
   return Error("unsupported machine type{}", did_you_mean(typed.argument, board_names())).with_hint(hint);
 }
 
-// QEMU's rules: what is missing follows from what is given, cores first. Boards here have sockets, cores, threads.
+// QEMU's rules: what is missing follows from what is given, cores first. Boards here have sockets, cores,
+// threads.
 Result<unsigned> settle_topology(Settings& settings, Topology t) {
   const Board& board = *settings.machine.board;
   if (t.given_zero)
@@ -184,16 +189,22 @@ Result<unsigned> settle_topology(Settings& settings, Topology t) {
   const u64 product = t.sockets * t.cores * t.threads;
   t.maxcpus = t.maxcpus ? t.maxcpus : product;
   t.cpus = t.cpus ? t.cpus : t.maxcpus;
-  const std::string hierarchy = fmt::format("sockets ({}) * cores ({}) * threads ({})", t.sockets, t.cores, t.threads);
+  const std::string hierarchy =
+      fmt::format("sockets ({}) * cores ({}) * threads ({})", t.sockets, t.cores, t.threads);
   if (product != t.maxcpus)
-    return Error("Invalid CPU topology: product of the hierarchy must match maxcpus: {} != maxcpus ({})", hierarchy, t.maxcpus);
+    return Error("Invalid CPU topology: product of the hierarchy must match maxcpus: {} != maxcpus ({})",
+                 hierarchy, t.maxcpus);
   if (t.maxcpus < t.cpus)
-    return Error("Invalid CPU topology: maxcpus must be equal to or greater than smp: {} == maxcpus ({}) < smp_cpus ({})",
-                 hierarchy, t.maxcpus, t.cpus);
+    return Error(
+        "Invalid CPU topology: maxcpus must be equal to or greater than smp: {} == maxcpus ({}) < smp_cpus "
+        "({})",
+        hierarchy, t.maxcpus, t.cpus);
   if (t.cpus < board.min_cpus)
-    return Error("Invalid SMP CPUs {}. The min CPUs supported by machine '{}' is {}", t.cpus, board.name, board.min_cpus);
+    return Error("Invalid SMP CPUs {}. The min CPUs supported by machine '{}' is {}", t.cpus, board.name,
+                 board.min_cpus);
   if (t.maxcpus > board.max_cpus)
-    return Error("Invalid SMP CPUs {}. The max CPUs supported by machine '{}' is {}", t.maxcpus, board.name, board.max_cpus);
+    return Error("Invalid SMP CPUs {}. The max CPUs supported by machine '{}' is {}", t.maxcpus, board.name,
+                 board.max_cpus);
   return static_cast<unsigned>(t.cpus);
 }
 
@@ -218,7 +229,8 @@ Result<void> settle_cpu(Settings& settings) {
 
 std::string machine_list() {
   std::string text = "Supported machines are:\n";
-  for (const Board* board : machine::all_boards()) text += fmt::format("{:<20} {}\n", board->name, board->summary);
+  for (const Board* board : machine::all_boards())
+    text += fmt::format("{:<20} {}\n", board->name, board->summary);
   return text;
 }
 
@@ -246,7 +258,8 @@ Result<void> read_machine_option(Settings& settings, const Typed& typed) {
   for (const config::Part& part : parsed.parts) {
     if (part.key == "type") continue;
     if (part.key == "accel") {
-      for (const std::string& name : split(part.value, ':')) settings.accelerators.push_back({"-accel", name});
+      for (const std::string& name : split(part.value, ':'))
+        settings.accelerators.push_back({"-accel", name});
       continue;
     }
     settings.machine_properties.push_back({typed, part.key, part.value});
@@ -263,7 +276,8 @@ Result<void> read_memory_option(Settings& settings, const Typed& typed) {
   if (size) RHEA_TRY(config::parse_size("size", *size, 'M'));
   const auto values = RHEA_TRY(config::read_values(parsed, kTable));
   if (values.has("slots") && !values.has("maxmem")) return Error("slots specified but no max-size");
-  if (values.has("maxmem")) return Error("'maxmem' (adding memory later) is known to QEMU, but Rhea does not have it yet");
+  if (values.has("maxmem"))
+    return Error("'maxmem' (adding memory later) is known to QEMU, but Rhea does not have it yet");
   if (!size) return {};
   const u64 bytes = RHEA_TRY(config::parse_size("size", *size, 'M'));
   settings.machine_properties.push_back({typed, "memory.size", fmt::format("{}", bytes)});
@@ -296,7 +310,8 @@ Result<void> read_cpu_option(Settings& settings, const Typed& typed) {
 
 Result<void> apply_machine(Settings& settings) {
   if (!settings.board)
-    return Error("No machine specified, and there is no default").with_hint("Use -machine help to list supported machines");
+    return Error("No machine specified, and there is no default")
+        .with_hint("Use -machine help to list supported machines");
   settings.machine.board = RHEA_TRY(find_the_board(*settings.board));
   Topology topology;
   Target target{settings, settings.machine, topology};
@@ -306,7 +321,8 @@ Result<void> apply_machine(Settings& settings) {
   RHEA_TRY(settle_cpu(settings));
   const MachineConfig& config = settings.machine;
   if (config.kernel.empty() && config.has_append) return Error("-append only allowed with -kernel option");
-  if (config.kernel.empty() && !config.initrd.empty()) return Error("-initrd only allowed with -kernel option");
+  if (config.kernel.empty() && !config.initrd.empty())
+    return Error("-initrd only allowed with -kernel option");
   if (config.ram_size > config.board->max_ram) return Error("{}", config.board->too_much_ram_message);
   if (settings.wants_nic_models) {
     std::string text = "Supported NIC models:\n";

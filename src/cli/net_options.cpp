@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The three spellings of a network: -netdev (a backend for a device to name), -nic (backend and NIC in one), -net
-// (NICs and backends on a shared hub); and what there is when none of them is given: a NIC and user mode on hub 0.
+// The three spellings of a network: -netdev (a backend for a device to name), -nic (backend and NIC in one),
+// -net (NICs and backends on a shared hub); and what there is when none of them is given: a NIC and user mode
+// on hub 0.
 #include "cli/net_options.h"
 
 #include <algorithm>
@@ -15,10 +16,12 @@ namespace {
 constexpr usize kMostNics = 8;
 constexpr unsigned kHub = 0;
 
-std::vector<net::OptionText> options_without(const config::ParsedText& parsed, std::initializer_list<std::string_view> names) {
+std::vector<net::OptionText> options_without(const config::ParsedText& parsed,
+                                             std::initializer_list<std::string_view> names) {
   std::vector<net::OptionText> options;
   for (const config::Part& part : parsed.parts)
-    if (std::find(names.begin(), names.end(), part.key) == names.end()) options.emplace_back(part.key, part.value);
+    if (std::find(names.begin(), names.end(), part.key) == names.end())
+      options.emplace_back(part.key, part.value);
   return options;
 }
 
@@ -34,7 +37,9 @@ std::string netdev_help(const net::BackendType& type) {
   std::vector<std::string> lines;
   for (const net::OptionRow& row : type.options) {
     if (row.later) continue;
-    const char* kind = row.kind == net::OptionRow::boolean ? "bool (on/off)" : row.kind == net::OptionRow::number ? "num" : "str";
+    const char* kind = row.kind == net::OptionRow::boolean  ? "bool (on/off)"
+                       : row.kind == net::OptionRow::number ? "num"
+                                                            : "str";
     lines.push_back(fmt::format("{:<24} - {}\n", fmt::format("  {}=<{}>", row.name, kind), row.summary));
   }
   std::sort(lines.begin(), lines.end());
@@ -84,10 +89,12 @@ Result<void> read_net_option(Settings& settings, const Typed& typed) {
 }
 
 Result<void> NetworkPlan::make() {
-  const bool defaults = settings_.nets.empty() && settings_.nics.empty() && settings_.netdevs.empty() && !settings_.no_defaults;
+  const bool defaults =
+      settings_.nets.empty() && settings_.nics.empty() && settings_.netdevs.empty() && !settings_.no_defaults;
   std::vector<Typed> nets = settings_.nets;
   if (defaults && !settings_.machine.board->nic_models.empty()) nets = {{"-net", "nic"}, {"-net", "user"}};
-  const auto each = [this](const std::vector<Typed>& list, Result<void> (NetworkPlan::*make)(const Typed&)) -> Result<void> {
+  const auto each = [this](const std::vector<Typed>& list,
+                           Result<void> (NetworkPlan::*make)(const Typed&)) -> Result<void> {
     for (const Typed& typed : list) {
       Result<void> made = (this->*make)(typed);
       if (!made.ok()) return std::move(made.error());
@@ -118,7 +125,8 @@ Result<void> NetworkPlan::make_netdev(const Typed& typed) {
     if (!refused.ok()) return at(typed, std::move(refused.error()));
   }
   if (!id) return at(typed, Error("Parameter 'id' is missing"));
-  if (Result<void> good = config::check_identifier("id", *id); !good.ok()) return at(typed, std::move(good.error()));
+  if (Result<void> good = config::check_identifier("id", *id); !good.ok())
+    return at(typed, std::move(good.error()));
   auto made = network_.add(*type, *id, options_without(*parsed, {"type", "id"}));
   if (!made.ok()) return at(typed, std::move(made.error()));
   return {};
@@ -134,9 +142,11 @@ Result<void> NetworkPlan::check_model(const std::string& model) const {
 }
 
 Result<void> NetworkPlan::add_nic(const Typed& typed, machine::NicConfig nic) {
-  if (settings_.machine.nics.size() == kMostNics) return at(typed, Error("no more on-board/default NIC slots available"));
+  if (settings_.machine.nics.size() == kMostNics)
+    return at(typed, Error("no more on-board/default NIC slots available"));
   RHEA_TRY(check_model(nic.model));
-  if (const devices::DeviceType* type = devices::find_device_type(nic.model)) nic.model = std::string(type->name);
+  if (const devices::DeviceType* type = devices::find_device_type(nic.model))
+    nic.model = std::string(type->name);
   settings_.machine.nics.push_back(std::move(nic));
   return {};
 }
@@ -156,8 +166,10 @@ Result<void> NetworkPlan::make_nic(const Typed& typed) {
     nic.mac = *number;
   }
   if (id)
-    if (Result<void> good = config::check_identifier("id", *id); !good.ok()) return at(typed, std::move(good.error()));
-  auto made = network_.add(type ? *type : "user", id ? *id : "", options_without(*parsed, {"type", "id", "model", "mac"}));
+    if (Result<void> good = config::check_identifier("id", *id); !good.ok())
+      return at(typed, std::move(good.error()));
+  auto made = network_.add(type ? *type : "user", id ? *id : "",
+                           options_without(*parsed, {"type", "id", "model", "mac"}));
   if (!made.ok()) return at(typed, std::move(made.error()));
   nic.netdev = *made;
   return add_nic(typed, std::move(nic));
@@ -165,13 +177,14 @@ Result<void> NetworkPlan::make_nic(const Typed& typed) {
 
 Result<void> NetworkPlan::make_net_nic(const Typed& typed, const config::ParsedText& parsed) {
   constexpr config::Parameter kTable[] = {
-      {"type", config::Kind::text},  {"netdev", config::Kind::text}, {"name", config::Kind::text},
-      {"model", config::Kind::text}, {"macaddr", config::Kind::text}, {"addr", config::Kind::text},
+      {"type", config::Kind::text},      {"netdev", config::Kind::text},  {"name", config::Kind::text},
+      {"model", config::Kind::text},     {"macaddr", config::Kind::text}, {"addr", config::Kind::text},
       {"vectors", config::Kind::number}, {"id", config::Kind::identifier}};
   const auto values = config::read_values(parsed, kTable);
   if (!values.ok()) return at(typed, Error(values.error()));
   for (const char* name : {"addr", "vectors"})
-    if (values->has(name)) return at(typed, Error("Parameter '{}' is for PCI, which this board does not have", name));
+    if (values->has(name))
+      return at(typed, Error("Parameter '{}' is for PCI, which this board does not have", name));
   machine::NicConfig nic{.model = values->text("model"), .id = values->text("name", values->text("id"))};
   if (values->has("macaddr")) {
     const auto number = check_mac(values->text("macaddr"));
@@ -196,7 +209,8 @@ Result<void> NetworkPlan::make_net(const Typed& typed) {
   if (!type) return at(typed, Error("Parameter 'type' is missing"));
   if (*type == "none") return {};
   if (*type == "nic") return make_net_nic(typed, *parsed);
-  if (*type == "hubport") return at(typed, Error("network backend 'hubport' is only supported with -netdev/-nic"));
+  if (*type == "hubport")
+    return at(typed, Error("network backend 'hubport' is only supported with -netdev/-nic"));
   const std::string* id = parsed->find("id");
   auto made = network_.add_on_hub(kHub, *type, id ? *id : "", options_without(*parsed, {"type", "id"}));
   if (!made.ok()) return at(typed, std::move(made.error()));
@@ -211,9 +225,11 @@ Result<void> NetworkPlan::make_device(const Typed& typed) {
     return at(typed, Error("Duplicate ID '{}' for device", plan.device.id));
   if (!plan.netdev.empty()) {
     net::Port* port = network_.find(plan.netdev);
-    if (!port) return at(typed, Error("Property '{}.netdev' can't find value '{}'", plan.type->name, plan.netdev));
+    if (!port)
+      return at(typed, Error("Property '{}.netdev' can't find value '{}'", plan.type->name, plan.netdev));
     if (!taken_.insert(plan.netdev).second)
-      return at(typed, Error("Property '{}.netdev' can't take value '{}', it's in use", plan.type->name, plan.netdev));
+      return at(typed, Error("Property '{}.netdev' can't take value '{}', it's in use", plan.type->name,
+                             plan.netdev));
     plan.device.netdev = port;
   }
   settings_.machine.devices.push_back(std::move(plan.device));
@@ -223,7 +239,8 @@ Result<void> NetworkPlan::make_device(const Typed& typed) {
 Result<void> NetworkPlan::make_filter(const Typed& typed) {
   const auto parsed = config::parse_options(typed.argument, "qom-type", config::Style::strict);
   if (!parsed.ok()) return at(typed, Error(parsed.error()));
-  net::FilterConfig filter{.id = *parsed->find("id"), .type = *parsed->find("qom-type"),
+  net::FilterConfig filter{.id = *parsed->find("id"),
+                           .type = *parsed->find("qom-type"),
                            .options = options_without(*parsed, {"qom-type", "id"})};
   Result<void> added = network_.add_filter(filter);
   if (!added.ok()) return at(typed, std::move(added.error()));

@@ -10,8 +10,8 @@
 
 namespace rhea::cli {
 
-// Makes the backends of -netdev, -nic, -net (or of the default) in a Network, and fills in the NICs and devices of
-// the machine's configuration.
+// Makes the backends of -netdev, -nic, -net (or of the default) in a Network, and fills in the NICs and
+// devices of the machine's configuration.
 class NetworkPlan {
  public:
   NetworkPlan(Settings& settings, net::Network& network) : settings_(settings), network_(network) {}
@@ -19,8 +19,8 @@ class NetworkPlan {
 
  private:
   Result<void> make_netdev(const Typed& typed);
-  Result<void> make_nic(const Typed& typed);   // -nic
-  Result<void> make_net(const Typed& typed);   // -net
+  Result<void> make_nic(const Typed& typed);  // -nic
+  Result<void> make_net(const Typed& typed);  // -net
   Result<void> make_net_nic(const Typed& typed, const config::ParsedText& parsed);
   Result<void> make_device(const Typed& typed);
   Result<void> make_filter(const Typed& typed);
@@ -29,7 +29,7 @@ class NetworkPlan {
 
   Settings& settings_;
   net::Network& network_;
-  std::set<std::string> taken_;       // ids of netdevs that have a NIC
+  std::set<std::string> taken_;  // ids of netdevs that have a NIC
   std::set<std::string> device_ids_;
 };
 

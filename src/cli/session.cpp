@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Order of making: log, machine (its loops), character devices, network backends, the machine's devices and memory,
-// monitors. Order of ending: CPUs, the network's backends, devices, monitors and character devices, loops.
+// Order of making: log, machine (its loops), character devices, network backends, the machine's devices and
+// memory, monitors. Order of ending: CPUs, the network's backends, devices, monitors and character devices,
+// loops.
 #include "cli/session.h"
 
 #include <algorithm>
@@ -66,8 +67,8 @@ Result<Session::Plan> Session::plan_chardevs() {
     auto spec = chardev::parse_spec(typed.argument);
     if (!spec.ok())
       return at(typed, Error(spec.error()))
-          .with_hint(fmt::format("{}: {}: could not connect serial device to character backend '{}'", settings_.program,
-                                 typed.text(), typed.argument));
+          .with_hint(fmt::format("{}: {}: could not connect serial device to character backend '{}'",
+                                 settings_.program, typed.text(), typed.argument));
     note(*spec);
     plan.serials.push_back({typed, *spec, fmt::format("serial{}", plan.serials.size())});
   }
@@ -89,9 +90,11 @@ Result<Session::Plan> Session::plan_chardevs() {
     plan.serials.push_back({{"-serial", form}, RHEA_TRY(chardev::parse_spec(form)), "serial0"});
     if (!settings_.nographic)
       settings_.notes.push_back(
-          "there is no display yet: the serial port is on this terminal, as with -nographic (Ctrl-a h shows the keys)");
+          "there is no display yet: the serial port is on this terminal, as with -nographic (Ctrl-a h shows "
+          "the keys)");
   } else if (wants_monitor && settings_.nographic) {
-    plan.monitors.push_back({{"-monitor", "stdio"}, RHEA_TRY(chardev::parse_spec("stdio")), "compat_monitor0"});
+    plan.monitors.push_back(
+        {{"-monitor", "stdio"}, RHEA_TRY(chardev::parse_spec("stdio")), "compat_monitor0"});
   }
   return plan;
 }
@@ -99,9 +102,14 @@ Result<Session::Plan> Session::plan_chardevs() {
 Result<chardev::Backend*> Session::make_backend(const chardev::Spec& spec, const std::string& label) {
   std::unique_ptr<chardev::Backend> backend;
   switch (spec.kind) {
-    case chardev::BackendKind::none: return static_cast<chardev::Backend*>(nullptr);
-    case chardev::BackendKind::null: backend = chardev::make_null(); break;
-    case chardev::BackendKind::file: backend = RHEA_TRY(chardev::make_file(spec.path, spec.append)); break;
+    case chardev::BackendKind::none:
+      return static_cast<chardev::Backend*>(nullptr);
+    case chardev::BackendKind::null:
+      backend = chardev::make_null();
+      break;
+    case chardev::BackendKind::file:
+      backend = RHEA_TRY(chardev::make_file(spec.path, spec.append));
+      break;
     case chardev::BackendKind::stdio: {
       if (terminal_) return Error("cannot use stdio by multiple character devices");
       auto terminal = chardev::make_stdio(machine_->loop(), spec.signals, [this] {
@@ -130,11 +138,12 @@ Result<chardev::Backend*> Session::make_backend(const chardev::Spec& spec, const
 
 Result<void> Session::make_chardevs() {
   Plan plan = RHEA_TRY(plan_chardevs());
-  const usize ports = static_cast<usize>(std::count_if(
-      settings_.machine.board->devices.begin(), settings_.machine.board->devices.end(),
-      [](const machine::BoardDevice& row) { return row.slot == machine::Slot::serial; }));
+  const usize ports = static_cast<usize>(
+      std::count_if(settings_.machine.board->devices.begin(), settings_.machine.board->devices.end(),
+                    [](const machine::BoardDevice& row) { return row.slot == machine::Slot::serial; }));
   if (plan.serials.size() > ports)
-    return at(plan.serials[ports].typed, Error("{} has {} serial ports", settings_.machine.board->name, ports));
+    return at(plan.serials[ports].typed,
+              Error("{} has {} serial ports", settings_.machine.board->name, ports));
   std::vector<chardev::Backend*> monitor_ports;
   for (const Plan::Item& item : plan.monitors) {
     auto made = make_backend(item.spec, item.label);
@@ -145,8 +154,8 @@ Result<void> Session::make_chardevs() {
     auto made = make_backend(item.spec, item.label);
     if (!made.ok())
       return at(item.typed, Error(made.error()))
-          .with_hint(fmt::format("{}: {}: could not connect serial device to character backend '{}'", settings_.program,
-                                 item.typed.text(), item.typed.argument));
+          .with_hint(fmt::format("{}: {}: could not connect serial device to character backend '{}'",
+                                 settings_.program, item.typed.text(), item.typed.argument));
     settings_.machine.serials.push_back(*made);
     if (item.spec.with_monitor) monitor_ports.push_back(muxes_.back()->add_port());
   }
@@ -155,7 +164,8 @@ Result<void> Session::make_chardevs() {
 }
 
 void Session::add_monitor(chardev::Backend* backend) {
-  const bool shared = std::any_of(muxes_.begin(), muxes_.end(), [&](const auto& mux) { return mux->owns(backend); });
+  const bool shared =
+      std::any_of(muxes_.begin(), muxes_.end(), [&](const auto& mux) { return mux->owns(backend); });
   monitors_.push_back(std::make_unique<monitor::Monitor>(*backend, *monitor_context_, shared));
 }
 
@@ -165,9 +175,13 @@ Result<void> Session::prepare() {
   std::lock_guard lock(machine_->loop().lock());
   wall_clock_ = core::make_host_clock(machine_->net_loop());
   network_ = std::make_unique<net::Network>(machine_->net_loop(), *wall_clock_, log_);
-  monitor_context_ = std::make_unique<monitor::Context>(monitor::Context{
-      .machine = *machine_, .network = *network_, .log = log_, .title = settings_.title(), .version = RHEA_VERSION,
-      .chardevs = [this] { return chardev_rows_; }});
+  monitor_context_ =
+      std::make_unique<monitor::Context>(monitor::Context{.machine = *machine_,
+                                                          .network = *network_,
+                                                          .log = log_,
+                                                          .title = settings_.title(),
+                                                          .version = RHEA_VERSION,
+                                                          .chardevs = [this] { return chardev_rows_; }});
   signal_watch_ = machine_->loop().watch(signals_.fd(), kReadable, [this](u32) { handle_signal(); });
   RHEA_TRY(make_chardevs());
   RHEA_TRY(NetworkPlan(settings_, *network_).make());
@@ -207,7 +221,9 @@ void Session::handle_signal() {
     switch (event->kind) {
       case sys::Signal::end: {
         std::string from;
-        if (event->sender) from = fmt::format(" from pid {} ({})", event->sender, event->command.empty() ? "<unknown process>" : event->command);
+        if (event->sender)
+          from = fmt::format(" from pid {} ({})", event->sender,
+                             event->command.empty() ? "<unknown process>" : event->command);
         say(fmt::format("terminating on signal {}{}", event->number, from));
         machine_->request_quit(0);
         break;

@@ -51,7 +51,7 @@ struct Settings {
   Display display = Display::unspecified;
   bool nographic = false;
   bool no_defaults = false;
-  u8 escape_key = 1;               // -echr
+  u8 escape_key = 1;  // -echr
   u32 log_mask = 0;
   std::string log_file;
   std::vector<std::string> warnings;  // without "warning: "

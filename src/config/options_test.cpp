@@ -7,8 +7,14 @@ namespace rhea::config {
 namespace {
 
 constexpr Parameter kTable[] = {
-    {"type", Kind::text}, {"id", Kind::identifier}, {"server", Kind::boolean}, {"wait", Kind::boolean},
-    {"port", Kind::number}, {"size", Kind::size}, {"hostfwd", Kind::text, "", true}, {"node", Kind::boolean},
+    {"type", Kind::text},
+    {"id", Kind::identifier},
+    {"server", Kind::boolean},
+    {"wait", Kind::boolean},
+    {"port", Kind::number},
+    {"size", Kind::size},
+    {"hostfwd", Kind::text, "", true},
+    {"node", Kind::boolean},
 };
 
 std::string message(std::string_view text) {
@@ -41,7 +47,8 @@ TEST(Options, ShortBooleans) {
   EXPECT_FALSE(values->boolean("wait", true));
   EXPECT_TRUE(values->boolean("node", false));
   EXPECT_EQ(values->short_booleans().size(), 3u);
-  EXPECT_EQ(parse_options("4,cores", "cpus", Style::strict).error().message(), "Expected '=' after parameter 'cores'");
+  EXPECT_EQ(parse_options("4,cores", "cpus", Style::strict).error().message(),
+            "Expected '=' after parameter 'cores'");
   EXPECT_EQ(message("x,port"), "Parameter 'port' needs a value: port=<num>");
 }
 
@@ -57,7 +64,8 @@ TEST(Options, UnknownAndWrong) {
   EXPECT_EQ(message("user,zzzz=1"), "Invalid parameter 'zzzz'");
   EXPECT_EQ(message("user,server=maybe"), "Parameter 'server' expects 'on' or 'off'");
   EXPECT_EQ(message("user,port=x"), "Parameter 'port' expects a number");
-  EXPECT_EQ(message("user,port=99999999999999999999"), "Value '99999999999999999999' is too large for parameter 'port'");
+  EXPECT_EQ(message("user,port=99999999999999999999"),
+            "Value '99999999999999999999' is too large for parameter 'port'");
   EXPECT_EQ(message("user,id=1bad"), "Parameter 'id' expects an identifier");
   EXPECT_EQ(message("user,=x"), "Expected a parameter's name before '=x'");
 }

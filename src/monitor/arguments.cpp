@@ -37,12 +37,19 @@ Result<std::string> take_word(std::string_view& text) {
     const char escaped = text[0];
     text.remove_prefix(1);
     switch (escaped) {
-      case 'n': word += '\n'; break;
-      case 'r': word += '\r'; break;
+      case 'n':
+        word += '\n';
+        break;
+      case 'r':
+        word += '\r';
+        break;
       case '\\':
       case '\'':
-      case '"': word += escaped; break;
-      default: return Error("unsupported escape code: '\\{}'", escaped);
+      case '"':
+        word += escaped;
+        break;
+      default:
+        return Error("unsupported escape code: '\\{}'", escaped);
     }
   }
 }
@@ -60,12 +67,28 @@ Result<MemoryFormat> take_format(std::string_view& text) {
   }
   for (; !text.empty() && !blank(text[0]); text.remove_prefix(1)) {
     switch (text[0]) {
-      case 'o': case 'd': case 'u': case 'x': case 'i': case 'c': format.format = text[0]; break;
-      case 'b': format.unit = 1; break;
-      case 'h': format.unit = 2; break;
-      case 'w': format.unit = 4; break;
-      case 'g': format.unit = 8; break;
-      default: return Error("invalid char in format: '{}'", text[0]);
+      case 'o':
+      case 'd':
+      case 'u':
+      case 'x':
+      case 'i':
+      case 'c':
+        format.format = text[0];
+        break;
+      case 'b':
+        format.unit = 1;
+        break;
+      case 'h':
+        format.unit = 2;
+        break;
+      case 'w':
+        format.unit = 4;
+        break;
+      case 'g':
+        format.unit = 8;
+        break;
+      default:
+        return Error("invalid char in format: '{}'", text[0]);
     }
   }
   return format;
@@ -103,15 +126,20 @@ Result<Arguments> read_arguments(std::string_view text, std::string_view pattern
         arguments.texts.emplace_back(text);
         text = {};
         break;
-      case 'l': arguments.numbers.push_back(RHEA_TRY(take_expression(text, lookup))); break;
-      case '/': arguments.memory = RHEA_TRY(take_format(text)); break;
+      case 'l':
+        arguments.numbers.push_back(RHEA_TRY(take_expression(text, lookup)));
+        break;
+      case '/':
+        arguments.memory = RHEA_TRY(take_format(text));
+        break;
       case 'b': {
         const std::string word = text.empty() ? std::string() : RHEA_TRY(take_word(text));
         if (word != "on" && word != "off") return Error("Expected 'on' or 'off'");
         arguments.on = word == "on";
         break;
       }
-      default: break;
+      default:
+        break;
     }
   }
   skip(text);

@@ -38,22 +38,33 @@ std::string whole_table(std::span<const Command> table, std::string_view before)
 
 // QEMU's other commands, so that a user is told which are missing rather than misspelt.
 constexpr std::string_view kQemuCommands =
-    "announce_self balloon block_job_cancel block_resize block_set_io_throttle block_stream boot_set calc_dirty_rate change "
-    "chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info closefd commit delvm device_add "
+    "announce_self balloon block_job_cancel block_resize block_set_io_throttle block_stream boot_set "
+    "calc_dirty_rate change "
+    "chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info closefd commit delvm "
+    "device_add "
     "device_del drive_add drive_backup drive_del drive_mirror dump-guest-memory dumpdtb eject exit_preconfig "
-    "expire_password gdbserver getfd gpa2hpa gpa2hva gva2gpa i loadvm memsave migrate migrate_cancel migrate_continue "
-    "migrate_incoming migrate_pause migrate_recover migrate_set_capability migrate_set_parameter migrate_start_postcopy "
-    "mouse_button mouse_move mouse_set nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop netdev_add "
-    "netdev_del nmi o object_add object_del pmemsave qemu-io qom-get qom-list qom-set replay_break replay_delete_break "
-    "replay_seek ringbuf_read ringbuf_write savevm screendump sendkey set_password singlestep snapshot_blkdev "
+    "expire_password gdbserver getfd gpa2hpa gpa2hva gva2gpa i loadvm memsave migrate migrate_cancel "
+    "migrate_continue "
+    "migrate_incoming migrate_pause migrate_recover migrate_set_capability migrate_set_parameter "
+    "migrate_start_postcopy "
+    "mouse_button mouse_move mouse_set nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop "
+    "netdev_add "
+    "netdev_del nmi o object_add object_del pmemsave qemu-io qom-get qom-list qom-set replay_break "
+    "replay_delete_break "
+    "replay_seek ringbuf_read ringbuf_write savevm screendump sendkey set_password singlestep "
+    "snapshot_blkdev "
     "stopcapture sum sync-profile system_wakeup trace-event watchdog_action wavcapture";
 constexpr std::string_view kQemuInfo =
-    "balloon block block-jobs blockstats capture dump hotpluggable-cpus iothreads irq kvm memdev memory-devices "
-    "memory_size_summary mice migrate migrate_capabilities migrate_parameters numa opcount pci pic profile qdm qom-tree "
-    "ramblock rdma replay rocker roms snapshots spice stats sync-profile tpm trace-events usb usbhost uuid virtio "
+    "balloon block block-jobs blockstats capture dump hotpluggable-cpus iothreads irq kvm memdev "
+    "memory-devices "
+    "memory_size_summary mice migrate migrate_capabilities migrate_parameters numa opcount pci pic profile "
+    "qdm qom-tree "
+    "ramblock rdma replay rocker roms snapshots spice stats sync-profile tpm trace-events usb usbhost uuid "
+    "virtio "
     "vm-generation-id vnc";
 
-std::string unknown(std::string_view typed, std::string_view before, std::span<const Command> table, std::string_view qemu) {
+std::string unknown(std::string_view typed, std::string_view before, std::span<const Command> table,
+                    std::string_view qemu) {
   std::vector<std::string> names;
   for (const std::string& word : split(qemu, ' ')) {
     if (word == typed)
@@ -86,7 +97,8 @@ RegisterLookup register_lookup(Monitor& monitor) {
   };
 }
 
-void run_command(Monitor& monitor, const Command& command, std::string_view rest, std::string_view help_name) {
+void run_command(Monitor& monitor, const Command& command, std::string_view rest,
+                 std::string_view help_name) {
   const auto arguments = read_arguments(rest, command.pattern, command.full_name(), register_lookup(monitor));
   if (!arguments.ok()) {
     monitor.print(arguments.error().message() + "\n");
@@ -131,7 +143,8 @@ std::vector<std::string> complete_line(Monitor& monitor, std::string_view text) 
   const std::string last = words.back();
   words.pop_back();
   words.erase(std::remove(words.begin(), words.end(), ""), words.end());
-  if (words.empty() || (words.size() == 1 && find_command(kCommands, words[0]) == find_command(kCommands, "help")))
+  if (words.empty() ||
+      (words.size() == 1 && find_command(kCommands, words[0]) == find_command(kCommands, "help")))
     return starting_with(last, kCommands);
   const Command* command = find_command(kCommands, words[0]);
   const bool info = words.back() == "info" && words.size() <= 2;
@@ -166,7 +179,8 @@ void run_info(Monitor& monitor, const Arguments& arguments) {
   const Command* command = find_command(kInfo, name);
   if (!command) {
     const std::string_view typed = trim(arguments.texts[0]);
-    monitor.print(unknown(name.empty() || name.size() < typed.find_first_of(" \t") ? typed : name, "info ", kInfo, kQemuInfo));
+    monitor.print(unknown(name.empty() || name.size() < typed.find_first_of(" \t") ? typed : name, "info ",
+                          kInfo, kQemuInfo));
     return;
   }
   run_command(monitor, *command, rest, fmt::format("info {}", command->name));

@@ -18,10 +18,12 @@ struct Command {
   std::string_view alias;      // or empty
   std::string_view arguments;  // as the help shows them
   std::string_view help;
-  std::string_view pattern;    // see arguments.h
+  std::string_view pattern;  // see arguments.h
   void (*run)(Monitor& monitor, const Arguments& arguments);
 
-  std::string full_name() const { return alias.empty() ? std::string(name) : std::string(name) + "|" + std::string(alias); }
+  std::string full_name() const {
+    return alias.empty() ? std::string(name) : std::string(name) + "|" + std::string(alias);
+  }
 };
 
 std::span<const Command> commands();
@@ -34,7 +36,8 @@ std::vector<std::string> complete_line(Monitor& monitor, std::string_view text);
 std::string help_for(std::string_view words);
 
 // Commands, by the file that holds them.
-#define COMMAND(name, alias, shown, help, pattern, run) void run(Monitor& monitor, const Arguments& arguments);
+#define COMMAND(name, alias, shown, help, pattern, run) \
+  void run(Monitor& monitor, const Arguments& arguments);
 #define INFO(name, shown, help, pattern, run) void run(Monitor& monitor, const Arguments& arguments);
 #include "monitor/commands.inc"
 #undef COMMAND

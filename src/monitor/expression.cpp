@@ -53,9 +53,15 @@ class Parser {
 
   Result<u64> unary_inner() {
     switch (next()) {
-      case '+': take(); return unary();
-      case '-': take(); return u64{0} - RHEA_TRY(unary());
-      case '~': take(); return ~RHEA_TRY(unary());
+      case '+':
+        take();
+        return unary();
+      case '-':
+        take();
+        return u64{0} - RHEA_TRY(unary());
+      case '~':
+        take();
+        return ~RHEA_TRY(unary());
       case '(': {
         take();
         const u64 value = RHEA_TRY(sum());
@@ -63,10 +69,14 @@ class Parser {
         take();
         return value;
       }
-      case '\'': return character();
-      case '$': return reg();
-      case '\0': return Error("unexpected end of expression");
-      default: return number();
+      case '\'':
+        return character();
+      case '$':
+        return reg();
+      case '\0':
+        return Error("unexpected end of expression");
+      default:
+        return number();
     }
   }
 
@@ -80,7 +90,9 @@ class Parser {
 
   Result<u64> reg() {
     usize end = 1;
-    while (end < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[end])) || text_[end] == '_' || text_[end] == '.')) ++end;
+    while (end < text_.size() &&
+           (std::isalnum(static_cast<unsigned char>(text_[end])) || text_[end] == '_' || text_[end] == '.'))
+      ++end;
     const std::string_view name = text_.substr(1, end - 1);
     const auto value = lookup_(name);
     if (!value) return Error("unknown register");

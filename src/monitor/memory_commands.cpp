@@ -23,7 +23,8 @@ class Memory {
     memory::AddressSpace& space = monitor_.context().machine.memory();
     const memory::Range* range = space.find(address);
     if (!range || data.size() > range->end() - address) return read_bytewise(address, data);
-    if (range->name == "unassigned") return false;  // the floor below everything, which answers zeros to the guest
+    if (range->name == "unassigned")
+      return false;  // the floor below everything, which answers zeros to the guest
     if (range->ram) return space.read_bytes(address, data);
     return read_device(address, data);
   }
@@ -43,7 +44,8 @@ class Memory {
     for (usize done = 0; done < data.size();) {
       unsigned size = 4;
       while (size > data.size() - done || (address + done) % size) size /= 2;
-      const memory::ReadResult got = monitor_.context().machine.memory().read(address + done, size, attributes);
+      const memory::ReadResult got =
+          monitor_.context().machine.memory().read(address + done, size, attributes);
       if (!got.ok) return false;
       for (unsigned i = 0; i < size; ++i) data[done + i] = static_cast<u8>(got.value >> (8 * i));
       done += size;
@@ -57,11 +59,16 @@ class Memory {
 
 std::string character(u64 value) {
   switch (value) {
-    case '\'': return "'\\''";
-    case '\\': return "'\\\\'";
-    case '\n': return "'\\n'";
-    case '\r': return "'\\r'";
-    default: break;
+    case '\'':
+      return "'\\''";
+    case '\\':
+      return "'\\\\'";
+    case '\n':
+      return "'\\n'";
+    case '\r':
+      return "'\\r'";
+    default:
+      break;
   }
   if (value >= 32 && value <= 126) return fmt::format("'{:c}'", static_cast<char>(value));
   return fmt::format("'\\x{:02x}'", value & 0xff);
@@ -72,15 +79,22 @@ std::string octal(u64 value) { return value ? fmt::format("0{:o}", value) : std:
 std::string unit_text(char format, unsigned unit, u64 value) {
   const unsigned bits = unit * 8;
   switch (format) {
-    case 'o': return fmt::format("{:>{}}", octal(value), (bits + 2) / 3);
-    case 'u': return fmt::format("{:{}}", value, (bits * 10 + 32) / 33);
-    case 'd': return fmt::format("{:{}}", sign_extend(value, bits), (bits * 10 + 32) / 33);
-    case 'c': return character(value);
-    default: return fmt::format("0x{:0{}x}", value, bits / 4);
+    case 'o':
+      return fmt::format("{:>{}}", octal(value), (bits + 2) / 3);
+    case 'u':
+      return fmt::format("{:{}}", value, (bits * 10 + 32) / 33);
+    case 'd':
+      return fmt::format("{:{}}", sign_extend(value, bits), (bits * 10 + 32) / 33);
+    case 'c':
+      return character(value);
+    default:
+      return fmt::format("0x{:0{}x}", value, bits / 4);
   }
 }
 
-std::string address_text(u64 address, bool physical) { return fmt::format("{:0{}x}", address, physical ? 16 : 8); }
+std::string address_text(u64 address, bool physical) {
+  return fmt::format("{:0{}x}", address, physical ? 16 : 8);
+}
 
 std::string dump(Memory& memory, u64 address, u64 bytes, char format, unsigned unit, bool physical) {
   const usize per_line = unit == 1 ? 8 : 16;
@@ -123,7 +137,8 @@ std::string disassemble(Memory& memory, u64 address, u64 count) {
     if (gap == body.npos) {
       text += fmt::format("0x{:08x}:  {}  {}\n", address, code, body);
     } else {
-      text += fmt::format("0x{:08x}:  {}  {:<8} {}\n", address, code, body.substr(0, gap), trim(body.substr(gap)));
+      text += fmt::format("0x{:08x}:  {}  {:<8} {}\n", address, code, body.substr(0, gap),
+                          trim(body.substr(gap)));
     }
     address += length;
   }
@@ -138,8 +153,11 @@ void dump_memory(Monitor& monitor, const Arguments& arguments, bool physical) {
   Memory memory(monitor, physical);
   std::string text;
   monitor.context().machine.engine().at_safe_point([&] {
-    if (monitor.format == 'i') text = disassemble(memory, address, count);
-    else text = dump(memory, address, std::min(count, kMostBytes / monitor.unit) * monitor.unit, monitor.format, monitor.unit, physical);
+    if (monitor.format == 'i')
+      text = disassemble(memory, address, count);
+    else
+      text = dump(memory, address, std::min(count, kMostBytes / monitor.unit) * monitor.unit, monitor.format,
+                  monitor.unit, physical);
   });
   monitor.print(text);
   if (monitor.format != 'i' && count > kMostBytes / monitor.unit)
@@ -155,11 +173,21 @@ void run_print(Monitor& monitor, const Arguments& arguments) {
   if (arguments.memory.format) monitor.format = arguments.memory.format;
   const u64 value = arguments.numbers[0];
   switch (monitor.format) {
-    case 'o': monitor.print(octal(value) + "\n"); break;
-    case 'x': monitor.print(fmt::format("{}{:x}\n", value ? "0x" : "", value)); break;
-    case 'u': monitor.print(fmt::format("{}\n", value)); break;
-    case 'c': monitor.print(character(value & 0xff) + "\n"); break;
-    default: monitor.print(fmt::format("{}\n", static_cast<s64>(value))); break;
+    case 'o':
+      monitor.print(octal(value) + "\n");
+      break;
+    case 'x':
+      monitor.print(fmt::format("{}{:x}\n", value ? "0x" : "", value));
+      break;
+    case 'u':
+      monitor.print(fmt::format("{}\n", value));
+      break;
+    case 'c':
+      monitor.print(character(value & 0xff) + "\n");
+      break;
+    default:
+      monitor.print(fmt::format("{}\n", static_cast<s64>(value)));
+      break;
   }
 }
 

@@ -11,13 +11,16 @@ constexpr const char* kPrompt = "(qemu) ";
 Monitor::Monitor(chardev::Backend& backend, Context& context, bool shared)
     : backend_(backend),
       context_(context),
-      readline_(kPrompt,
-                {.output = [this](std::string_view text) { backend_.write({reinterpret_cast<const u8*>(text.data()), text.size()}); },
-                 .complete = [this](std::string_view text) { return complete_line(*this, text); },
-                 .accept = [this](const std::string& line) {
-                   execute(line);
-                   if (!quit_) show_prompt();
-                 }}),
+      readline_(kPrompt, {.output =
+                              [this](std::string_view text) {
+                                backend_.write({reinterpret_cast<const u8*>(text.data()), text.size()});
+                              },
+                          .complete = [this](std::string_view text) { return complete_line(*this, text); },
+                          .accept =
+                              [this](const std::string& line) {
+                                execute(line);
+                                if (!quit_) show_prompt();
+                              }}),
       shared_(shared) {
   backend_.set_frontend(this);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The human monitor on a character device: a line editor, a table of commands (commands.inc), and what they print.
+// The human monitor on a character device: a line editor, a table of commands (commands.inc), and what they
+// print.
 #pragma once
 
 #include <cstdio>
@@ -28,7 +29,7 @@ struct Context {
   machine::Machine& machine;
   net::Network& network;
   Log& log;
-  std::string title;    // in the banner: "Rhea"
+  std::string title;  // in the banner: "Rhea"
   std::string version;
   std::function<std::vector<ChardevRow>()> chardevs;
   // Opens the file of `logfile`; nullptr with errno.

@@ -5,17 +5,23 @@
 
 namespace rhea::monitor {
 
-void info_network(Monitor& monitor, const Arguments&) { monitor.print(monitor.context().network.info_network()); }
-void info_usernet(Monitor& monitor, const Arguments&) { monitor.print(monitor.context().network.info_usernet()); }
+void info_network(Monitor& monitor, const Arguments&) {
+  monitor.print(monitor.context().network.info_network());
+}
+void info_usernet(Monitor& monitor, const Arguments&) {
+  monitor.print(monitor.context().network.info_usernet());
+}
 
 void run_hostfwd_add(Monitor& monitor, const Arguments& arguments) {
   const bool with_id = arguments.texts.size() == 2;
-  monitor.print(monitor.context().network.hostfwd_add(with_id ? arguments.texts[0] : std::string(), arguments.texts.back()));
+  monitor.print(monitor.context().network.hostfwd_add(with_id ? arguments.texts[0] : std::string(),
+                                                      arguments.texts.back()));
 }
 
 void run_hostfwd_remove(Monitor& monitor, const Arguments& arguments) {
   const bool with_id = arguments.texts.size() == 2;
-  monitor.print(monitor.context().network.hostfwd_remove(with_id ? arguments.texts[0] : std::string(), arguments.texts.back()));
+  monitor.print(monitor.context().network.hostfwd_remove(with_id ? arguments.texts[0] : std::string(),
+                                                         arguments.texts.back()));
 }
 
 // A NIC's link ends at both sides; a backend's only at the NIC (or the hub) it is joined with.

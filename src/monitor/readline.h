@@ -16,8 +16,8 @@ class Readline {
   static constexpr usize kMaxLine = 4095;
   static constexpr usize kMaxHistory = 64;
 
-  // `output` goes to the terminal as it is. `complete` gives all words that could stand in place of the last word
-  // of a text. `accept` gets each finished line; the prompt is shown again by the caller.
+  // `output` goes to the terminal as it is. `complete` gives all words that could stand in place of the last
+  // word of a text. `accept` gets each finished line; the prompt is shown again by the caller.
   struct Hooks {
     std::function<void(std::string_view)> output;
     std::function<std::vector<std::string>(std::string_view)> complete;
@@ -48,7 +48,7 @@ class Readline {
   std::string line_;
   usize cursor_ = 0;
   std::vector<std::string> history_;
-  usize history_at_ = 0;      // == size: the line being typed
+  usize history_at_ = 0;  // == size: the line being typed
   std::string unfinished_;
   enum class State : u8 { plain, escape, bracket } state_ = State::plain;
   std::string sequence_;

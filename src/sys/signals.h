@@ -19,9 +19,9 @@ struct SignalEvent {
   std::string command;  // of the sender, if it can be known
 };
 
-// Made before any thread is: threads inherit that these signals are blocked. Takes SIGINT, SIGTERM, SIGHUP and
-// SIGQUIT (end), SIGTSTP (stop) and SIGCONT (resume); SIGPIPE is ignored from then on. A SIGHUP that was ignored
-// (nohup) stays ignored.
+// Made before any thread is: threads inherit that these signals are blocked. Takes SIGINT, SIGTERM, SIGHUP
+// and SIGQUIT (end), SIGTSTP (stop) and SIGCONT (resume); SIGPIPE is ignored from then on. A SIGHUP that was
+// ignored (nohup) stays ignored.
 class SignalWatch {
  public:
   SignalWatch();

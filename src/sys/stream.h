@@ -23,8 +23,8 @@ ReadSome read_now(int fd, std::span<u8> to);
 // An output that waits for a slow reader, but not when a signal that ends the process is pending.
 class Output {
  public:
-  // A descriptor of somebody else's (1). A terminal or a pipe is opened a second time, so that it can be told not
-  // to block without telling those who share it.
+  // A descriptor of somebody else's (1). A terminal or a pipe is opened a second time, so that it can be told
+  // not to block without telling those who share it.
   explicit Output(int borrowed);
   explicit Output(Fd owned) : own_(std::move(owned)), fd_(own_.get()) {}
 

@@ -11,8 +11,8 @@
 
 namespace rhea::sys {
 
-// What is left on the terminal belongs to the process, and an exit or an abort can come from anywhere: so the way
-// back must be reachable without an owner. This pointer is written by RawTerminal alone.
+// What is left on the terminal belongs to the process, and an exit or an abort can come from anywhere: so the
+// way back must be reachable without an owner. This pointer is written by RawTerminal alone.
 struct RawTerminal::State {
   int fd = -1;
   bool signals = false;
