@@ -150,6 +150,9 @@ void VirtualCpu::send_event() {
 }
 
 void VirtualCpu::reset() {
+  // One that is in the middle of an access (it waits for the lock that our caller holds) leaves its block when that is
+  // done, as after a fault: what it holds of the old state must not be written over the new one.
+  const bool inside = place() == Place::blocked;
   guest_.reset();
   {
     std::lock_guard lock(sleep_mutex_);  // it may be asleep right now: nothing else would wake it
@@ -164,7 +167,7 @@ void VirtualCpu::reset() {
   }
   flushes_others_ = false;
   state_.poll.store(0);
-  state_.exception = 0;
+  state_.exception = inside ? 1 : 0;
   state_.exclusive_address = ~u64{0};
   instructions.store(0);
   mmu_.flush_all();
