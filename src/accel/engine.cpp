@@ -55,7 +55,7 @@ class Trace {
     }
     std::fprintf(file_, "%u %llu %08llx %08llx %08x %016llx\n", cpu.index(),
                  static_cast<unsigned long long>(cpu.instructions.load(std::memory_order_relaxed)),
-                 static_cast<unsigned long long>(state.pc), static_cast<unsigned long long>(state.mode), state.flags,
+                 static_cast<unsigned long long>(state.pc), static_cast<unsigned long long>(state.mode), state.flags & ir::kImageMask,
                  static_cast<unsigned long long>(hash));
   }
 
@@ -69,6 +69,8 @@ class EngineImpl final : public Engine, private memory::Listener {
  public:
   EngineImpl(const Options& options, memory::AddressSpace& memory, EventLoop& loop, Log& log)
       : options_(options), memory_(memory), log_(log) {
+    // Flags that nobody reads may be anything, and an exception saves them: runs could not be compared.
+    if (options_.icount && !options_.trace_file.empty()) options_.lazy_flags = false;
     if (options_.icount) {
       auto clock = std::make_unique<InstructionClock>(loop, options_.icount_shift);
       counter_ = clock.get();
@@ -218,7 +220,7 @@ class EngineImpl final : public Engine, private memory::Listener {
     return !control_.ending();
   }
 
-  const Options options_;
+  Options options_;
   memory::AddressSpace& memory_;
   Log& log_;
   std::unique_ptr<VirtualClock> clock_;

@@ -40,6 +40,9 @@ void count_uses(Block& block) {
 
 void run_passes(Block& block, std::span<const Helper> helpers, const PassOptions& options) {
   if (!options.group) expand_groups(block);
+  if (!options.lazy_flags) {
+    for (ExitInfo& exit : block.exits) exit.live_flags = kFlagNZCV;
+  }
   if (options.optimize) {
     fold(block);
     forward_state(block, helpers);
