@@ -60,7 +60,7 @@ class Loop final : public EventLoop {
   std::unique_ptr<RealClock> clock_;
   std::atomic<bool> quit_{false};
   std::atomic<bool> sleeping_{false};
-  std::thread::id thread_;
+  std::atomic<std::thread::id> thread_;  // whose loop this is; others ask on_loop_thread()
   std::mutex posted_mutex_;
   std::deque<std::function<void()>> posted_;
   std::mutex timers_mutex_;

@@ -111,6 +111,7 @@ class A9MpcorePriv : public SysbusDevice, public IrqSink {
         {0x04, "SCUConfiguration", 0, 0, memory::hook<D, &D::read_scu_config>()},
         {0x08, "SCUCPUPowerStatus", 0, 0x03030303},
         {0x0c, "SCUInvalidateAll", 0, 0},  // the tags are always clean here
+        {0x30, "SCUDiagnosticControl", 0, 0x1},  // erratum 764369 asks for bit 0
         {0x40, "FilteringStartAddress", 0, 0xfff00000},
         {0x44, "FilteringEndAddress", 0, 0xfff00000},
         {0x50, "SAC", 0xf, 0xf},
