@@ -81,6 +81,19 @@ void add_virtio(DeviceTree& tree, const Board& board) {
   }
 }
 
+// Without a clock Linux measures the private timers against the jiffies, which a busy host makes uneven.
+void add_timer_clock(DeviceTree& tree, const Board& board) {
+  for (Node* timer : tree.compatible("arm,cortex-a9-twd-timer")) {
+    if (timer->property("clocks")) continue;
+    for (const BoardNode& row : board.fdt_nodes) {
+      if (!row.path.ends_with("/periphclk")) continue;
+      Node& clock = tree.make("/periphclk");
+      tree.add_properties(clock, row.properties);
+      timer->set_cells("clocks", {tree.phandle(clock)});
+    }
+  }
+}
+
 // CPUs that the machine does not have would be waited for in vain.
 void limit_cpus(DeviceTree& tree, unsigned cpus) {
   Node* node = tree.find("/cpus");
@@ -121,6 +134,7 @@ Result<void> complete_tree(DeviceTree& tree, const Board& board, const TreeInput
   set_memory(tree, board, inputs.ram_size);
   set_chosen(tree, inputs);
   add_virtio(tree, board);
+  add_timer_clock(tree, board);
   limit_cpus(tree, inputs.cpus);
   return {};
 }
