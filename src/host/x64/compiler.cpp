@@ -57,6 +57,7 @@ class Compiler::Impl {
   Xbyak::RegExp state(u32 offset) { return assembler_.r15 + (static_cast<s32>(offset) - kStateBias); }
   void pins(bool load, bool caller_saved_only);
   void make_stubs();
+  void make_constants();
   void make_leave();
   void make_probe();
   u32 function(const void* address);
@@ -200,11 +201,30 @@ void Compiler::Impl::make_probe() {
   a.jmp(a.qword[a.rax + offsetof(JumpEntry, code)]);
 }
 
+void Compiler::Impl::make_constants() {
+  assembler_.align(16);
+  stubs_.constants = assembler_.position();
+  constexpr u64 kValues[] = {
+      0x8000000080000000, 0x8000000000000000, 0x7fffffff7fffffff, 0x7fffffffffffffff,  // sign, abs
+      0x0080000000800000, 0x0010000000000000,                                          // the least normal numbers
+      0x4f8000004f800000, 0x41f0000000000000, 0x41efffffffe00000,                      // 2^32, 2^32, 2^32 - 1
+      0x0080000100800001, 0x7effffff7effffff, 0x7f0000007f000000, 0x007ffffe007ffffe,
+      0xffffffffffffffff, 0x00ff00ff00ff00ff, 0xff00ff00ff00ff00, 0x0101010101010101, 0x0001000100010001,
+      0x7f8000007f800000, 0x007fffff007fffff,
+  };
+  static_assert(std::size(kValues) == static_cast<usize>(Constant::kCount));
+  for (const u64 value : kValues) {
+    assembler_.dq(value);
+    assembler_.dq(value);
+  }
+}
+
 void Compiler::Impl::make_stubs() {
   Assembler& a = assembler_;
   const Runtime& runtime = settings_.runtime;
   // Literals first: eleven functions and the helpers.
   a.set_position(static_cast<u32>(align_up(8 * (16 + settings_.helpers.size()), 16)));
+  make_constants();
   make_leave();
   make_probe();
   a.align(16);

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "host/x64/assembler.h"
+#include "ir/op_kinds.h"
 #include "ir/test_machine.h"
 
 namespace rhea::x64 {
@@ -14,6 +15,9 @@ namespace {
 
 using ir::StateHeader;
 using ir::TestMachine;
+using ir::kNoRef;
+using ir::Op;
+using ir::Ref;
 using ir::Type;
 
 constexpr u32 kTable = 1u << 20;
@@ -110,8 +114,7 @@ class Harness {
     std::free(code_);
   }
 
-  // Runs a block with the state and memory of `machine`; the exit's index.
-  u16 run(const ir::Block& block) {
+  void compile(const ir::Block& block) {
     CompiledBlock compiled;
     Compiler::Outcome outcome = compiler_->compile(block, 1, 0, compiled);
     if (outcome == Compiler::Outcome::full) {
@@ -120,16 +123,20 @@ class Harness {
     }
     EXPECT_EQ(outcome, Compiler::Outcome::done);
     last = compiled;
+  }
+
+  // Runs the block compiled last with the state and memory of `machine`; the exit's index.
+  u16 run() {
     StateHeader& header = machine.header();
     header.engine = &machine;
     header.read_table = header.user_read_table = tables_.data();
     header.mxcsr_ieee = header.mxcsr_other = 0x1f80;
     header.mxcsr_neon = 0x9fc0;
-    const u64 left = compiler_->enter(header, compiler_->address(compiled.entry));
+    const u64 left = compiler_->enter(header, compiler_->address(last.entry));
     Compiler::sync_fp_flags(header);
     const u32 id = static_cast<u32>(left);
-    EXPECT_TRUE(id >= 1 && id <= compiled.sites.size());
-    return compiled.sites.at(id - 1).exit;
+    EXPECT_TRUE(id >= 1 && id <= last.sites.size());
+    return last.sites.at(id - 1).exit;
   }
   std::string code() const { return compiler_->disassemble(last); }
 
@@ -153,7 +160,7 @@ constexpr usize kFirst = TestMachine::kSlots;  // the header's own contents are 
     const u32 got = load_raw<u32>(&machine.state[i]), want = load_raw<u32>(&plain.state[i]);
     if (got != want) wrong += fmt::format("slot at {}: {:08x} instead of {:08x}\n", i, got, want);
   }
-  for (usize i = 0; i < 4096; i++) {
+  for (usize i = 0; machine.memory != plain.memory && i < 4096; i++) {
     if (machine.memory[i] != plain.memory[i]) wrong += fmt::format("memory at {:x}\n", i);
   }
   const u32 mask = exit < block.exits.size() ? ir::image_mask(block.exits[exit].live_flags) : 0;
@@ -168,14 +175,16 @@ constexpr usize kFirst = TestMachine::kSlots;  // the header's own contents are 
   return ::testing::AssertionFailure() << wrong << ir::print(block) << harness.code();
 }
 
-void fill(std::mt19937& random, Harness& harness, TestMachine& plain) {
+void fill(std::mt19937& random, Harness& harness, TestMachine& plain, bool memory = true) {
   for (usize i = kFirst; i < plain.state.size(); i++) plain.state[i] = static_cast<u8>(random());
   // Edge values in the integers now and then.
   for (unsigned i = 0; i < 16; i++) {
     constexpr u32 kEdges[] = {0, 1, 0x7fffffff, 0x80000000, 0xffffffff, 0xff, 31, 32};
     if (random() % 3 == 0) store_raw<u32>(&plain.state[kFirst + 4 * i], kEdges[random() % 8]);
   }
-  for (u8& byte : plain.memory) byte = static_cast<u8>(random());
+  if (memory) {
+    for (u8& byte : plain.memory) byte = static_cast<u8>(random());
+  }
   plain.flags = random() & ir::kImageMask;
   std::memcpy(&harness.machine.state[kFirst], &plain.state[kFirst], plain.state.size() - kFirst);
   harness.machine.memory = plain.memory;
@@ -192,11 +201,12 @@ void compare_random(u32 features, bool pin, bool lazy, bool passes, unsigned cou
     block.key = {0x1000, 0};
     ASSERT_EQ(ir::verify(block), "");
     if (passes) ir::run_passes(block, {}, {});
+    harness->compile(block);
     for (unsigned round = 0; round < 3; round++) {
       TestMachine plain;
       fill(random, *harness, plain);
       plain.run(block);
-      const u16 exit = harness->run(block);
+      const u16 exit = harness->run();
       ASSERT_TRUE(same(*harness, plain, block, exit)) << "seed " << seed;
     }
   }
@@ -207,6 +217,168 @@ TEST(Compiler, RandomBlocksAfterPasses) { compare_random(~0u, true, true, true, 
 TEST(Compiler, RandomBlocksBaseline) { compare_random(0, true, true, true, 3000); }
 TEST(Compiler, RandomBlocksWithoutPins) { compare_random(~0u, false, true, true, 1500); }
 TEST(Compiler, RandomBlocksWithoutLazyFlags) { compare_random(~0u, true, false, true, 1500); }
+
+// ---- one operation at a time -----------------------------------------------------------------------------------
+
+constexpr u32 kEdges32[] = {0x00000000, 0x80000000, 0x00000001, 0x807fffff, 0x007fffff, 0x00800000, 0x80800000, 0x00800001,
+                            0x3f800000, 0xbf800000, 0x3f800001, 0x3f7fffff, 0x40490fdb, 0x4b000000, 0x4b800001, 0x4f000000,
+                            0xcf000000, 0x4f7fffff, 0x4f800000, 0xbf000000, 0x3f000000, 0x3fc00000, 0x7f7fffff, 0x7f800000,
+                            0xff800000, 0x7fc00000, 0xffc12345, 0x7f800001, 0xff923456, 0x20000000, 0x1f800000, 0x60000000};
+constexpr u64 kEdges64[] = {0, 0x8000000000000000, 1, 0x800fffffffffffff, 0x000fffffffffffff, 0x0010000000000000,
+                            0x8010000000000000, 0x3ff0000000000000, 0xbff0000000000000, 0x3ff0000000000001,
+                            0x3fefffffffffffff, 0x41dfffffffc00000, 0x41e0000000000000, 0xc1e0000000000000,
+                            0x41efffffffe00000, 0x41efffffffffffff, 0x41f0000000000000, 0xbfe0000000000000,
+                            0x3fe0000000000000, 0x3ff8000000000000, 0x7fefffffffffffff, 0x7ff0000000000000,
+                            0xfff0000000000000, 0x7ff8000000000000, 0xfff8000012345678, 0x7ff0000000000001,
+                            0x1ff0000000000000, 0x2000000000000000, 0x3690000000000000, 0x36a0000000000001,
+                            0x380fffffffffffff, 0x3810000000000000, 0x47efffffe0000000, 0x47effffff0000000};
+
+bool lane_fits(Op op, unsigned lane) {
+  switch (op) {
+    case Op::VSatDoubleMulHi: case Op::VSatRndDoubleMulHi: case Op::VSatDoubleMulLong: return lane == 16 || lane == 32;
+    case Op::VNarrow: case Op::VSatNarrowU: case Op::VSatNarrowS: case Op::VSatNarrowSU: return lane >= 16;
+    case Op::VMulPoly: case Op::VMulLongPoly: case Op::VPopCount: case Op::VTableLookup: case Op::VRev16: case Op::VExtract:
+      return lane == 8;
+    case Op::VRev32: return lane <= 16;
+    case Op::VRecipEstimateU: case Op::VRsqrtEstimateU: return lane == 32;
+    case Op::VMul: case Op::VAbs: case Op::VWidenU: case Op::VWidenS: case Op::VMulLongU: case Op::VMulLongS:
+    case Op::VPairAddLongU: case Op::VPairAddLongS: case Op::VRev64: case Op::VPairAdd: case Op::VPairMinS:
+    case Op::VPairMinU: case Op::VPairMaxS: case Op::VPairMaxU: case Op::VClz: case Op::VCls:
+      return lane <= 32;
+    default: return op >= Op::VFAdd ? lane == 32 : true;
+  }
+}
+
+u64 immediate(Op op, unsigned lane, std::mt19937& random) {
+  switch (op) {
+    case Op::VConst: return u64{random()} << 32 | random();
+    case Op::VDupLane: case Op::VGetLane: case Op::VSetLane: return random() % (128 / lane);
+    case Op::VToF: return random() % 2;
+    case Op::VShlImm: case Op::VSatShlUImm: case Op::VSatShlSImm: case Op::VSatShlSUImm: return random() % lane;
+    case Op::VShrUImm: case Op::VShrSImm: case Op::VShrRndUImm: case Op::VShrRndSImm: return 1 + random() % lane;
+    case Op::VExtract: return random() % 16;
+    case Op::VTableLookup: return 8 * (1 + random() % 4);
+    case Op::SatS: return 1 + random() % 32;
+    case Op::DidSatS: return 1 + random() % 32;
+    case Op::SatU: case Op::DidSatU: return random() % 32;
+    case Op::FCmp: case Op::FToS: case Op::FToU: return random() % 2;
+    case Op::VFFromS: case Op::VFFromU: case Op::VFToS: case Op::VFToU: return random() % 3 ? 0 : random() % 33;
+    default: return 0;
+  }
+}
+
+Type type_of_kind(ir::Kind kind, Type own) {
+  switch (kind) {
+    case ir::Kind::I32: return Type::I32;
+    case ir::Kind::I64: return Type::I64;
+    case ir::Kind::F32: return Type::F32;
+    case ir::Kind::F64: return Type::F64;
+    case ir::Kind::I: return own == Type::I64 || own == Type::F64 ? Type::I64 : Type::I32;
+    case ir::Kind::F: return own == Type::I64 || own == Type::F64 ? Type::F64 : Type::F32;
+    case ir::Kind::V: return Type::V128;
+    default: return own;
+  }
+}
+
+// A block that has `op` alone between reads and writes of vector slots.
+ir::Block block_of(Op op, Type type, unsigned lane, u8 aux, u8 aux2, u64 imm) {
+  ir::Block block;
+  block.key = {0x1000, 0};
+  ir::Builder b(block);
+  const ir::OpKinds& kinds = ir::kinds(op);
+  std::array<Ref, 3> args = {kNoRef, kNoRef, kNoRef};
+  const bool dup64 = (op == Op::VDup || op == Op::VSetLane) && lane == 64;
+  for (unsigned i = 0; i < kinds.count; i++) {
+    Type arg = type_of_kind(kinds.args[i], type);
+    if (op == Op::FToF) arg = type == Type::F32 ? Type::F64 : Type::F32;
+    if (kinds.args[i] == ir::Kind::I && dup64) arg = Type::I64;
+    if (op == Op::VFromF) arg = lane == 64 ? Type::F64 : Type::F32;
+    // Half vectors as the front ends give them.
+    const bool half = arg == Type::V128 && aux2 & 1;
+    args[i] = b.get(half ? Type::V64 : arg, TestMachine::kVectors + 16 * i);
+  }
+  const Ref result = b.emit(op, type, args[0], args[1], args[2], imm, static_cast<u8>(lane), aux, aux2);
+  b.set(ir::result_type(block.insts[result]), TestMachine::kVectors + 64, result);
+  b.exit({.target = {.pc = 0x2000, .mode = 0}, .live_flags = 0, .insns = 1});
+  block.guest_insns = 1;
+  return block;
+}
+
+void check_op(Harness& harness, Op op, Type type, unsigned lane, u8 aux, u8 aux2, std::mt19937& random, unsigned rounds) {
+  const ir::Block block = block_of(op, type, lane, aux, aux2, immediate(op, lane, random));
+  harness.compile(block);
+  const bool single = type == Type::F32 || op >= Op::VFAdd || op == Op::FToF;
+  for (unsigned round = 0; round < rounds; round++) {
+    TestMachine plain;
+    fill(random, harness, plain, false);
+    for (unsigned i = 0; i < 32; i++) {
+      const unsigned at = TestMachine::kVectors + 4 * i;
+      if (single && random() % 4) store_raw<u32>(&plain.state[at], kEdges32[random() % std::size(kEdges32)]);
+      if (!single && i % 2 == 0 && random() % 2) store_raw<u64>(&plain.state[at], kEdges64[random() % std::size(kEdges64)]);
+    }
+    if (op == Op::FToF && type == Type::F32) {
+      store_raw<u64>(&plain.state[TestMachine::kVectors], kEdges64[random() % std::size(kEdges64)]);
+    }
+    std::memcpy(&harness.machine.state[kFirst], &plain.state[kFirst], plain.state.size() - kFirst);
+    if (random() % 2) harness.machine.header().fp_flags = plain.fp_flags = ir::kFpInexact;
+    plain.run(block);
+    const u16 exit = harness.run();
+    std::string operands;
+    for (unsigned i = 0; i < 12; i++) {
+      operands += fmt::format("{:08x} ", load_raw<u32>(&plain.state[TestMachine::kVectors + 4 * i]));
+    }
+    ASSERT_TRUE(same(harness, plain, block, exit)) << ir::info(op).name << " lane " << lane << " operands " << operands;
+  }
+}
+
+void check_all(u32 features) {
+  auto harness = std::make_unique<Harness>(features);
+  std::mt19937 random(1);
+  for (unsigned i = 0; i < static_cast<unsigned>(Op::kCount); i++) {
+    const Op op = static_cast<Op>(i);
+    if (!ir::eval_function(op) || (op >= Op::SetFlags && op <= Op::TestCond) || op == Op::Const) continue;
+    if (op >= Op::VConst) {
+      for (const unsigned lane : {8u, 16u, 32u, 64u}) {
+        if (!lane_fits(op, lane)) continue;
+        Type type = Type::V128;
+        if (op == Op::VGetLane) type = lane == 64 ? Type::I64 : Type::I32;
+        if (op == Op::VToF) type = lane == 64 ? Type::F64 : Type::F32;
+        for (unsigned variant = 0; variant < 8; variant++) {
+          const u8 mode = op >= Op::VFAdd ? u8{ir::kFpModeNeon} : static_cast<u8>(op == Op::VGetLane ? variant & 1 : 0);
+          const bool halves = op >= Op::VFAdd && op <= Op::VFRsqrtStep;
+          check_op(*harness, op, type, lane, mode, halves ? variant & 1 : 0, random, op >= Op::VFAdd ? 200 : 20);
+          if (::testing::Test::HasFatalFailure()) return;
+        }
+      }
+    } else if (op >= Op::FAdd && op <= Op::FToBits) {
+      for (const Type type : {Type::F32, Type::F64}) {
+        Type own = type;
+        if (op == Op::FToBits) own = type == Type::F32 ? Type::I32 : Type::I64;
+        for (u8 mode = 0; mode < 16; mode++) {
+          check_op(*harness, op, own, 0, mode, 0, random, 500);
+          if (::testing::Test::HasFatalFailure()) return;
+        }
+      }
+    } else {
+      for (const Type type : {Type::I32, Type::I64}) {
+        const ir::Kind result = ir::kinds(op).result;
+        if (type == Type::I64 && (result == ir::Kind::I32 || result == ir::Kind::I64) && !ir::kinds(op).count) continue;
+        if (op >= Op::Parallel && op <= Op::SelectBytes && type == Type::I64) continue;
+        if (op >= Op::SatS && op <= Op::DidSatU && type == Type::I64) continue;
+        for (unsigned variant = 0; variant < 48; variant++) {
+          const unsigned lane = variant & 1 ? 8 : 16;
+          const u8 aux = op == Op::Parallel || op == Op::ParallelGe ? static_cast<u8>((variant >> 1) % 3 << 3 | (variant & 3)) : 0;
+          check_op(*harness, op, type, lane, aux, 0, random, 20);
+          if (::testing::Test::HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST(Operations, All) { check_all(~0u); }
+TEST(Operations, AllWithAvx2) { check_all(kAvx | kAvx2 | kBmi1 | kBmi2 | kLzcnt | kMovbe | kFma); }
+TEST(Operations, AllBaseline) { check_all(0); }
 
 }  // namespace
 }  // namespace rhea::x64

@@ -43,24 +43,33 @@ void Emitter::set_location(u64 location) {
   }
 }
 
-void Emitter::save(const Saved& saved) {
-  if (saved.fp != FpClass::ieee) write_fp_class(saved.fp, FpClass::ieee, 0);
+void Emitter::save_temps(const Saved& saved) {
   for (unsigned i = 0; i < kTemps.size(); i++) {
     if (saved.gprs >> kTemps[i] & 1) a_.mov(a_.qword[a_.rsp + (kSaveOffset + 8 * static_cast<s32>(i))], r64(kTemps[i]));
   }
   for (u8 reg = 0; reg < kXmmTemps; reg++) {
     if (saved.xmms >> reg & 1) a_.movaps(a_.xword[a_.rsp + (kSaveOffset + 32 + 16 * reg)], xmm(reg));
   }
-  set_location(saved.location);
 }
 
-void Emitter::restore(const Saved& saved) {
+void Emitter::restore_temps(const Saved& saved) {
   for (unsigned i = 0; i < kTemps.size(); i++) {
     if (saved.gprs >> kTemps[i] & 1) a_.mov(r64(kTemps[i]), a_.qword[a_.rsp + (kSaveOffset + 8 * static_cast<s32>(i))]);
   }
   for (u8 reg = 0; reg < kXmmTemps; reg++) {
     if (saved.xmms >> reg & 1) a_.movaps(xmm(reg), a_.xword[a_.rsp + (kSaveOffset + 32 + 16 * reg)]);
   }
+}
+
+// Before and after a call that may raise a fault.
+void Emitter::save(const Saved& saved) {
+  if (saved.fp != FpClass::ieee) write_fp_class(saved.fp, FpClass::ieee, 0);
+  save_temps(saved);
+  set_location(saved.location);
+}
+
+void Emitter::restore(const Saved& saved) {
+  restore_temps(saved);
   if (saved.fp != FpClass::ieee) write_fp_class(FpClass::ieee, saved.fp, saved.fp_mode);
 }
 
@@ -76,14 +85,17 @@ Emitter::Access Emitter::begin_access(Ref address, unsigned bytes, u8 flags, boo
     a_.jump(*access.cold);
     return access;
   }
-  u8 table = kR14;
-  if (flags & ir::kUserAccess) {
-    table = take();
-    a_.mov(r64(table), qword_state(offsetof(StateHeader, user_read_table)));
-  }
   a_.mov(r32(access.entry), r32(access.address));
   a_.shr(r32(access.entry), 12);
-  a_.mov(r64(access.entry), a_.qword[r64(table) + r64(access.entry) * 8 + (write ? settings_.write_table : 0)]);
+  const s32 table = write ? static_cast<s32>(settings_.write_table) : 0;
+  if (flags & ir::kUserAccess) {
+    // No register for the table's address: a store that swaps bytes needs all there are.
+    a_.shl(r64(access.entry), 3);
+    a_.add(r64(access.entry), qword_state(offsetof(StateHeader, user_read_table)));
+    a_.mov(r64(access.entry), a_.qword[r64(access.entry) + table]);
+  } else {
+    a_.mov(r64(access.entry), a_.qword[a_.r14 + r64(access.entry) * 8 + table]);
+  }
   a_.test(r64(access.entry), r64(access.entry));
   a_.jump(Cc::e, *access.cold);
   if (bytes > 1) {
@@ -299,15 +311,22 @@ void Emitter::group(const Inst& inst) {
       table = take();
       a_.mov(r64(table), qword_state(offsetof(StateHeader, user_read_table)));
     }
-    // Misaligned bits on top, the word's number in the page below: one comparison for both.
-    if (settings_.features & kBmi2) {
-      a_.rorx(r32(entry), r32(address), 2);
-    } else {
+    if (!(inst.aux & ir::kAligned)) {
+      // Any address is good that leaves room in its page.
       a_.mov(r32(entry), r32(address));
-      a_.ror(r32(entry), 2);
+      a_.and_(r32(entry), 0xfff);
+      a_.cmp(r32(entry), 4096 - bytes);
+    } else {
+      // Misaligned bits on top, the word's number in the page below: one comparison for both.
+      if (settings_.features & kBmi2) {
+        a_.rorx(r32(entry), r32(address), 2);
+      } else {
+        a_.mov(r32(entry), r32(address));
+        a_.ror(r32(entry), 2);
+      }
+      a_.and_(r32(entry), 0xc00003ff);
+      a_.cmp(r32(entry), (4096 - bytes) / 4);
     }
-    a_.and_(r32(entry), 0xc00003ff);
-    a_.cmp(r32(entry), (4096 - bytes) / 4);
     a_.jump(Cc::a, cold);
     a_.mov(r32(entry), r32(address));
     a_.shr(r32(entry), 12);

@@ -67,6 +67,7 @@ struct Stubs {
   // Calls: arguments in rax, rcx, rdx, r11; result in rax (rdx). They keep pins, and no temps.
   u32 load = 0, load128 = 0, store = 0, store128 = 0, group_read = 0, group_write = 0, group_commit = 0;
   u32 load_exclusive = 0, store_exclusive = 0;
+  u32 constants = 0;        // by Constant
   u32 eval = 0;             // rax = instruction; arguments in the frame
   std::vector<u32> helpers;
   u32 end = 0;
@@ -84,6 +85,15 @@ struct Value {
   u16 last_use = 0;
   u16 uses = 0;
   u32 data = 0;           // pin index, state offset, spill slot, condition
+};
+
+// Constants of 16 bytes in the buffer, each repeated in all its lanes.
+enum class Constant : u8 {
+  sign32, sign64, abs32, abs64, least32, least64, two_to_32, two_to_32_wide, most_u32_wide,
+  // For checks of flushed vectors: see emit_vector_float.cpp.
+  least32_next, finite_range, finite_range_next, least_denormal_range, ones,
+  low_bytes, high_bytes, one8, one16, exponent32, mantissa32,
+  kCount
 };
 
 // Classes of MXCSR contents (StateHeader::mxcsr_*).
@@ -270,7 +280,47 @@ class Emitter {
   Saved saved() const { return {live_temps(), live_xmms(), fp_class_, fp_other_mode_, location_}; }
   void save(const Saved& saved);
   void restore(const Saved& saved);
+  void save_temps(const Saved& saved);
+  void restore_temps(const Saved& saved);
   void set_location(u64 location);
+
+  // Floating point.
+  bool avx() const { return settings_.features & kAvx; }
+  Xbyak::Address literal(Constant constant) {
+    return a_.xword[a_.rip_to(stubs_.constants + 16 * static_cast<u32>(constant))];
+  }
+  void repair(const Inst& inst, Label& cold, u8 to);
+  void scalar(Op op, bool wide, u8 to, u8 a, u8 b);
+  void jump_if_nan_or_least(u8 reg, bool wide, Label& cold);
+  void float_sign(const Inst& inst);
+  void float_arithmetic(const Inst& inst);
+  void float_compare(const Inst& inst);
+  void float_from_integer(const Inst& inst);
+  void float_to_integer(const Inst& inst);
+  void float_convert(const Inst& inst);
+
+  // Vectors.
+  void load_vector_constant(u8 to, u64 low, u64 high);
+  bool vector_select(const Inst& inst);
+  bool vector_moves(const Inst& inst);
+  bool vector_logic(const Inst& inst);
+  bool vector_arithmetic(const Inst& inst);
+  bool vector_compare(const Inst& inst);
+  bool vector_shift(const Inst& inst);
+  bool vector_saturating(const Inst& inst);
+  bool vector_widths(const Inst& inst);
+  bool vector_permute(const Inst& inst);
+  bool vector_float(const Inst& inst);
+  void duplicate(u8 to, u8 from, unsigned lane_bits, unsigned lane);
+  void vector_extreme(const Inst& inst, Op op, u8 to, u8 a, u8 b);
+  void shift_lanes(unsigned lane, u8 to, u8 from, unsigned count, bool right, bool is_signed);
+  void vector_shift_bytes(u8 to, u8 from, unsigned count, bool is_signed, bool rounds);
+  void vector_transpose(const Inst& inst, u8 to, u8 a, u8 b);
+  void jump_if_denormal(u8 a, u8 b, u8 free, Label& cold);
+  void vector_float_op(Op op, u8 to, u8 a, u8 b);
+  void vector_float_arithmetic(const Inst& inst);
+  void vector_float_compare(const Inst& inst);
+  void vector_float_from_integer(const Inst& inst);
 
   // Calls and control.
   void call_helper(const Inst& inst);
