@@ -150,6 +150,19 @@ next:
         subs    r1, r1, #1
         blt     batch_done
         str     r1, remaining
+        ldr     r0, =WINDOW - 6144      @ nothing is left of what earlier tests stored around the window
+        add     r1, r0, #12288
+        mov     r2, #0
+        mov     r3, #0
+        mov     r4, #0
+        mov     r5, #0
+        mov     r6, #0
+        mov     r7, #0
+        mov     r8, #0
+        mov     r9, #0
+9:      stm     r0!, {r2-r9}
+        cmp     r0, r1
+        bne     9b
         ldr     r0, test
         add     r2, r0, #336            @ memory window
         ldr     r3, =WINDOW - 128

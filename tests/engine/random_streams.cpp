@@ -93,13 +93,14 @@ class Run {
     for (usize i = 0; i < streams.size(); i++) {
       if (peer[i].marker == 4) undefined_++;
       if (is_abort(peer[i].marker)) aborts_++;
-      if (difference(streams[i], peer[i], rhea[i]).empty()) continue;
+      const std::string text = difference(streams[i], peer[i], rhea[i]);
+      if (text.empty()) continue;
       if (const std::string reason = known_deviation(streams[i], peer[i], rhea[i]); !reason.empty()) {
         known_[reason]++;
         continue;
       }
       differences_++;
-      for (const Instruction& insn : streams[i].instructions) suspects_[insn.row]++;
+      if (differences_ <= a_.shown) whole_.push_back(fmt::format("{} at {:#x}\n{}", describe(streams[i]), streams[i].test.entry, text));
       if (shorter.size() >= 2000) continue;
       for (usize n = 1; n <= streams[i].instructions.size(); n++) {
         if (!streams[i].instructions[n - 1].may_end) continue;
@@ -128,6 +129,8 @@ class Run {
 
   void report() {
     for (const auto& [row, count] : culprits_) fmt::print("  {:5} x {} ({})\n", count, row->name, row->pattern);
+    // Alone they do not differ: it depends on the address or on what ran before.
+    if (culprits_.empty()) for (const std::string& text : whole_) fmt::print("difference within the batch: {}", text);
     const auto missed = generator_.missed();
     fmt::print("{} tests on {}: {} with an undefined instruction, {} with an abort; {} differ\n", a_.tests, a_.engine,
                undefined_, aborts_, differences_);
@@ -140,7 +143,8 @@ class Run {
   Generator generator_;
   u64 instructions_ = 0, differences_ = 0, undefined_ = 0, aborts_ = 0;
   unsigned shown_ = 0;
-  std::map<const arm::Row*, unsigned> suspects_, culprits_;
+  std::map<const arm::Row*, unsigned> culprits_;
+  std::vector<std::string> whole_;
   std::map<std::string, u64> known_;
 };
 
