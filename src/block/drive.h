@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+// A drive: what -drive and -blockdev name and a disk device holds. It may have an image (a medium) or none, and
+// lives as long as the machine; media come and go. All calls are made under the machine loop's lock.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "block/image.h"
+#include "core/event_loop.h"
+#include "util/result.h"
+#include "util/types.h"
+
+namespace rhea::block {
+
+// The if= words.
+enum class DriveBus : u8 { none, ide, scsi, sd, mtd, floppy, pflash, virtio };
+Result<DriveBus> parse_drive_bus(const std::string& word);  // "unsupported bus type 'foo'" and the words there are
+const char* drive_bus_name(DriveBus bus);
+
+// What is done about a failed request: tell the guest; pretend it worked; stop the machine and try again when it
+// goes on; the last of these for a full disk alone, else tell the guest.
+enum class ErrorAction : u8 { report, ignore, stop, enospc };
+Result<ErrorAction> parse_error_action(const std::string& word, bool for_reads);
+
+struct DriveConfig {
+  std::string id;                     // unique; "sd0", "none0", ... when the user gave none
+  DriveBus bus = DriveBus::none;
+  int bus_index = 0;
+  int unit = 0;
+  bool cdrom = false;                 // media=cdrom
+  ErrorAction write_error = ErrorAction::enospc;
+  ErrorAction read_error = ErrorAction::report;
+  std::string serial;                 // empty: the device's own
+  std::string node_name;              // empty: "#blockNNN"
+};
+
+// What a device implements to hear of its medium. Called under the loop's lock.
+class DriveClient {
+ public:
+  virtual ~DriveClient() = default;
+  virtual void medium_changed(bool loaded) {}  // another image, or none
+  virtual void resized() {}
+  // The user wants the medium out: a device with a lock on its tray tells the guest and answers false.
+  virtual bool eject_allowed(bool force) { return true; }
+  virtual bool tray_open() const { return false; }
+};
+
+struct DriveStatistics {
+  struct Kind {
+    u64 operations = 0, bytes = 0, failed = 0;
+    s64 nanoseconds = 0;  // between start and end, summed
+  };
+  Kind read, write, flush, discard;
+  Kind& of(Op op);
+};
+
+class Drive {
+ public:
+  // `stop` is called when a request failed and the policy is to stop: it stops the machine (state "io-error").
+  struct Failure {
+    Drive& drive;
+    Op op;
+    ErrorAction action;  // report, ignore or stop: what is done
+    IoResult result;
+  };
+  Drive(EventLoop& loop, DriveConfig config, std::function<void(const Failure&)> on_failure);
+  ~Drive();
+  Drive(const Drive&) = delete;
+  Drive& operator=(const Drive&) = delete;
+
+  const std::string& id() const { return config_.id; }
+  const DriveConfig& config() const { return config_; }
+  const std::string& node_name() const { return config_.node_name; }
+  EventLoop& loop() { return loop_; }
+
+  // The medium.
+  Image* image() { return image_.get(); }
+  bool has_medium() const { return image_ != nullptr; }
+  u64 size() const { return image_ ? image_->size() : 0; }  // bytes
+  bool read_only() const { return image_ && image_->read_only(); }
+  // Changes it (nullptr: takes it out) and tells the client. What was in flight ends first.
+  void insert(std::unique_ptr<Image> image);
+  std::unique_ptr<Image> remove();
+  Result<void> eject(bool force);     // errors: "Device 'x' is not removable", "... is locked"
+  Result<void> resize(u64 bytes);     // and tells the client
+
+  // The device: one at a time. `path` is its name for `info block` ("/machine/unattached/device[3]").
+  Result<void> attach(DriveClient* client, std::string path, bool removable);
+  void detach();
+  DriveClient* client() { return client_; }
+  const std::string& attached_path() const { return attached_path_; }
+  bool removable() const { return removable_; }
+
+  // As Image::start, with the error policy and the statistics. A request whose failure stopped the machine has
+  // not ended: resume() tries it again.
+  std::optional<IoResult> start(Request request);
+  // The same, but request.done is always called, by the loop, never within this call.
+  void submit(Request request);
+  // Waits until nothing is in flight (requests held back by an error stay): for reset, snapshots, migration.
+  void drain();
+  // Forgets what is held back by an error (reset); their done is not called.
+  void cancel_held();
+  void resume();                      // the machine runs again
+  bool held() const { return !held_.empty(); }
+  // Every request ends within its start(): for deterministic runs.
+  void set_synchronous(bool on);
+
+  const DriveStatistics& statistics() const { return statistics_; }
+
+ private:
+  std::optional<IoResult> settle(Op op, u64 size, s64 began, IoResult result, Request* again);
+  std::optional<IoResult> begin(Request request);
+
+  EventLoop& loop_;
+  DriveConfig config_;
+  std::function<void(const Failure&)> on_failure_;
+  std::unique_ptr<Image> image_;
+  DriveClient* client_ = nullptr;
+  std::string attached_path_;
+  bool removable_ = false;
+  bool synchronous_ = false;
+  std::deque<Request> held_;
+  DriveStatistics statistics_;
+  std::shared_ptr<bool> alive_;
+};
+
+// All drives of a machine, in the order of their making. The machine owns one; devices find theirs by name or by
+// bus and number; `info block`, eject, change, commit and savevm walk it.
+class DriveTable {
+ public:
+  // Errors: "drive with bus=0, unit=0 (index=0) exists", "Duplicate ID 'x' for drive".
+  Result<Drive*> add(std::unique_ptr<Drive> drive);
+  Drive* find(const std::string& id) const;              // nullptr: none
+  Drive* find(DriveBus bus, int bus_index, int unit) const;
+  Result<void> remove(const std::string& id);            // errors: there is none; a device holds it
+  const std::vector<std::unique_ptr<Drive>>& all() const { return drives_; }
+  // The lowest free unit of a bus.
+  int free_unit(DriveBus bus) const;
+
+  void drain_all();
+  Result<void> flush_all();   // the first error; all are tried
+  void resume_all();
+  Result<void> commit_all();  // each drive that has a backing image and can be written
+
+ private:
+  std::vector<std::unique_ptr<Drive>> drives_;
+};
+
+}  // namespace rhea::block
