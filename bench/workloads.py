@@ -44,6 +44,10 @@ def _zeros(mebibytes, program):
     return f"dd if=/dev/zero bs=1048576 count={mebibytes} 2>/dev/null | {program}"
 
 
+# Ends when the kernel's random number generator is ready: it collects for seconds of the guest's time without a source
+# of its own, and the first program that asks for random bytes waits for it.
+SETTLE = "perl -e 'print %h = (1, 2)' > /dev/null"
+
 # Sized for two to five seconds each on QEMU.
 COMPUTE = [
     Workload("integer", "xz -1", "/bin/xz -1 -c /bin/perl > /dev/null"),

@@ -41,6 +41,7 @@ struct StateHeader {
   u64 exclusive_value = 0;
   u32 exclusive_size = 0;
   u32 insns_left = 0;            // engine's own
+  u32 unaligned = 0;             // not zero: data accesses without kAligned need no alignment in normal memory
   void* engine = nullptr;        // engine's own: the virtual CPU that runs this state
   const void* jump_table = nullptr;  // engine's own: translations by pc, for indirect jumps
 };

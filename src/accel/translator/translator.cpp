@@ -70,6 +70,7 @@ void Translator::make_compiler(VirtualCpu& cpu) {
   settings.fences = cpus_.size() > 1;
   compiler_ = std::make_unique<x64::Compiler>(settings, write_.data(), run_.data(), write_.size());
   if (options_.perf_map) perf_map_ = sys::open_perf_map();
+  ready_.store(true, std::memory_order_release);
 }
 
 std::atomic<u64>& Translator::lines(u32 page) {
@@ -80,12 +81,12 @@ std::atomic<u64>& Translator::lines(u32 page) {
 
 // ---- running ------------------------------------------------------------------------------------------------------
 Leave Translator::run(VirtualCpu& cpu) {
-  if (!compiler_) make_compiler(cpu);
+  if (!ready_.load(std::memory_order_acquire)) make_compiler(cpu);
   Data& data = static_cast<Data&>(*cpu.runner_data);
   ir::StateHeader& state = cpu.state();
   const bool logs = cpu.logs_blocks();
-  if (logs != logging_) {
-    logging_ = logs;
+  if (logs != logging_.load(std::memory_order_relaxed)) {
+    logging_.store(logs, std::memory_order_relaxed);
     empty(cpu);
   }
   u32 from = 0;
@@ -130,7 +131,7 @@ Leave Translator::run(VirtualCpu& cpu) {
 const void* Translator::find(VirtualCpu& cpu, Data& data, u32 from) {
   ir::StateHeader& state = cpu.state();
   const u32* exec = reinterpret_cast<const u32*>(state.exec_table);
-  const x64::JumpEntry& entry = data.jumps[state.pc >> 1 & (x64::kJumpEntries - 1)];
+  const x64::JumpEntry& entry = data.jumps[x64::jump_index(state.pc)];
   if (!from && !entry.second_page && entry.pc == state.pc && entry.mode == state.mode && entry.page == exec[(state.pc & 0xffffffff) >> 12]) {
     return entry.code;
   }
@@ -302,7 +303,7 @@ void Translator::link_new(u32 index, VirtualCpu& cpu) {
 void Translator::enter_jump(Data& data, u32 index) {
   if (!options_.ibtc || !options_.tables || logging_) return;
   const Translation& translation = cache_.block(index);
-  x64::JumpEntry& entry = data.jumps[translation.key.pc >> 1 & (x64::kJumpEntries - 1)];
+  x64::JumpEntry& entry = data.jumps[x64::jump_index(translation.key.pc)];
   entry.pc = static_cast<u32>(translation.key.pc);
   entry.mode = static_cast<u32>(translation.key.mode);
   entry.page = translation.pages[0];
@@ -316,7 +317,7 @@ void Translator::forget_jumps(const Translation& translation) {
   const void* code = compiler_->address(translation.entry);
   for (VirtualCpu* cpu : cpus_) {
     Data& data = static_cast<Data&>(*cpu->runner_data);
-    x64::JumpEntry& entry = data.jumps[translation.key.pc >> 1 & (x64::kJumpEntries - 1)];
+    x64::JumpEntry& entry = data.jumps[x64::jump_index(translation.key.pc)];
     if (entry.code != code) continue;
     std::atomic_ref<u32>(entry.page).store(0x7fffffff, std::memory_order_relaxed);
     std::atomic_ref<const void*>(entry.code).store(compiler_->dispatch_code(), std::memory_order_release);

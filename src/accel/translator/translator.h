@@ -10,6 +10,7 @@
 // table entries are made to leave. When the cache is full everything is dropped while all CPUs are outside.
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -64,6 +65,9 @@ class Translator final : public BlockRunner {
   sys::Fd file_;
   sys::MemoryMap write_, run_;
   std::unique_ptr<x64::Compiler> compiler_;
+  std::atomic<bool> ready_{false};     // compiler_ is there; it is made by the first CPU that runs
+  std::atomic<u64> epoch_{1};          // raised when everything is dropped
+  std::atomic<bool> logging_{false};
   mutable std::mutex mutex_;  // all below
   CodeCache cache_;
   ir::Block block_;
@@ -72,8 +76,6 @@ class Translator final : public BlockRunner {
   std::vector<std::pair<memory::RamBlock*, u64>> code_pages_;  // where page flags are set
   // Which 64-byte lines of a page have code, by id: read without the lock.
   std::vector<std::unique_ptr<std::atomic<u64>[]>> lines_;
-  u64 epoch_ = 1;             // raised when everything is dropped
-  bool logging_ = false;
   std::FILE* perf_map_ = nullptr;
   struct {
     u64 blocks = 0, guest_insns = 0, guest_bytes = 0, hot_bytes = 0, cold_bytes = 0, dropped = 0, emptied = 0, links = 0;

@@ -146,6 +146,7 @@ void Cpu::update_mode() {
   if (s.fpexc & 1u << 30) mode |= kModeFpEnabled;
   if (s.cp15.cpacr >> 31 || (!secure() && s.cp15.nsacr & 1u << 15)) mode |= kModeNeonOff;
   state_.header.mode = mode | (s.fpscr_control & kModeFpscrMask);
+  state_.header.unaligned = !(mode & kModeAlign);
 }
 
 u32 Cpu::fpscr() const {

@@ -63,6 +63,7 @@ class Compiler::Impl {
   u32 function(const void* address);
   u32 make_call(const void* address, bool whole_state, bool writes, bool faults, bool memory);
   u32 make_eval();
+  u32 make_misaligned(unsigned bytes, bool write, u32 slow);
 
   Settings settings_;
   const u8* run_;
@@ -119,6 +120,39 @@ u32 Compiler::Impl::make_call(const void* address, bool whole_state, bool writes
   if (writes || memory) a.mov(a.r14, a.qword[state(offsetof(StateHeader, read_table))]);
   pins(true, !writes);
   a.ret();
+  return at;
+}
+
+// A misaligned access within a page that the tables know: all that x86-64 does by itself. Else on to `slow`.
+u32 Compiler::Impl::make_misaligned(unsigned bytes, bool write, u32 slow) {
+  Assembler& a = assembler_;
+  a.align(16);
+  const u32 at = a.position();
+  a.cmp(a.dword[state(offsetof(StateHeader, unaligned))], 0);
+  a.jump(Cc::e, slow);
+  a.push(a.rbx);
+  a.mov(a.ebx, a.eax);
+  a.and_(a.ebx, 0xfff);
+  a.cmp(a.ebx, 4096 - bytes);
+  const u32 crosses = a.short_jump(Cc::a);
+  a.mov(a.ebx, a.eax);
+  a.shr(a.ebx, 12);
+  a.mov(a.rbx, a.qword[a.r14 + a.rbx * 8 + (write ? static_cast<s32>(settings_.write_table) : 0)]);
+  a.test(a.rbx, a.rbx);
+  const u32 unknown = a.short_jump(Cc::e);
+  const Xbyak::RegExp where = a.rbx + a.rax;
+  switch (bytes) {
+    case 2: write ? a.mov(a.word[where], a.dx) : a.movzx(a.eax, a.word[where]); break;
+    case 4: write ? a.mov(a.dword[where], a.edx) : a.mov(a.eax, a.dword[where]); break;
+    case 16: write ? a.mov(a.qword[where + 8], a.r11) : a.mov(a.rdx, a.qword[where + 8]); [[fallthrough]];
+    default: write ? a.mov(a.qword[where], a.rdx) : a.mov(a.rax, a.qword[where]); break;
+  }
+  a.pop(a.rbx);
+  a.ret();
+  a.bind_short(crosses);
+  a.bind_short(unknown);
+  a.pop(a.rbx);
+  a.jump(slow);
   return at;
 }
 
@@ -185,8 +219,10 @@ void Compiler::Impl::make_probe() {
   a.align(16);
   stubs_.probe = a.position();
   static_assert(kJumpEntries == 4096 && sizeof(JumpEntry) == 32);
-  a.mov(a.eax, a.ecx);
-  a.shl(a.eax, 4);
+  a.mov(a.eax, a.ecx);  // jump_index
+  a.shr(a.eax, 12);
+  a.xor_(a.eax, a.ecx);
+  a.shl(a.eax, 3);
   a.and_(a.eax, (kJumpEntries - 1) << 5);
   a.add(a.rax, a.qword[state(offsetof(StateHeader, jump_table))]);
   a.cmp(a.dword[a.rax + offsetof(JumpEntry, pc)], a.ecx);
@@ -251,6 +287,12 @@ void Compiler::Impl::make_stubs() {
   stubs_.group_commit = memory(runtime.group_commit);
   stubs_.load_exclusive = memory(runtime.load_exclusive);
   stubs_.store_exclusive = memory(runtime.store_exclusive);
+  for (unsigned log = 0; log < 5; log++) {
+    const unsigned bytes = 1u << log;
+    const u32 load = bytes == 16 ? stubs_.load128 : stubs_.load, store = bytes == 16 ? stubs_.store128 : stubs_.store;
+    stubs_.load_misaligned[log] = bytes == 1 ? load : make_misaligned(bytes, false, load);
+    stubs_.store_misaligned[log] = bytes == 1 ? store : make_misaligned(bytes, true, store);
+  }
   stubs_.eval = make_eval();
   for (const ir::Helper& helper : settings_.helpers) {
     const bool whole = helper.flags & (ir::kReadsState | ir::kWritesState | ir::kFaults);

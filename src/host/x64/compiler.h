@@ -51,7 +51,7 @@ struct Settings {
 };
 
 // The probe table of indirect jumps, one for each CPU (StateHeader::jump_table points to it). Entry of a pc:
-// (pc >> 1) & (kJumpEntries - 1).
+// jump_index(pc).
 struct JumpEntry {
   u32 pc = 0;
   u32 mode = ~0u;
@@ -62,6 +62,8 @@ struct JumpEntry {
 };
 static_assert(sizeof(JumpEntry) == 32);
 constexpr u32 kJumpEntries = 4096;
+// Instructions are mostly words; functions of different pages that share low address bits get different entries.
+constexpr u32 jump_index(u64 pc) { return static_cast<u32>((pc >> 12 ^ pc) >> 2 & (kJumpEntries - 1)); }
 
 // Where a block leaves to a known key. Positions are offsets in the buffer.
 struct ExitSite {

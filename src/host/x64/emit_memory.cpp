@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Guest memory: the soft table's lookup inline, all else in a slow path.
+#include <bit>
+
 #include "host/x64/emitter.h"
 
 namespace rhea::x64 {
@@ -31,6 +33,15 @@ bool Emitter::emit_memory(const Inst& inst) {
 Label& Emitter::new_cold_label() {
   cold_labels_.emplace_back();
   return cold_labels_.back();
+}
+
+u32 Emitter::slow_access(unsigned bytes, u8 flags, bool write) const {
+  const unsigned log = static_cast<unsigned>(std::countr_zero(bytes));
+  if (!(flags & (ir::kAligned | ir::kBigEndian | ir::kUserAccess))) {
+    return write ? stubs_.store_misaligned[log] : stubs_.load_misaligned[log];
+  }
+  if (bytes == 16) return write ? stubs_.store128 : stubs_.load128;
+  return write ? stubs_.store : stubs_.load;
 }
 
 void Emitter::set_location(u64 location) {
@@ -153,12 +164,12 @@ void Emitter::load(const Inst& inst) {
     a_.bswap(r64(to));
   }
   const u32 back = a_.position();
-  cold_.push_back([=, this] {
+  cold_.push_back([=, this, flags = inst.aux] {
     a_.bind(*access.cold);
     save(saved);
     move(kRax, access.address, Type::I32);
     a_.mov(a_.ecx, access.descriptor);
-    a_.call_to(stubs_.load);
+    a_.call_to(slow_access(bytes, flags, false));
     if (is_signed && bits < (type == Type::I64 ? 64 : 32)) {
       if (bits == 8) a_.movsx(rt(to, type), a_.al);
       else if (bits == 16) a_.movsx(rt(to, type), a_.ax);
@@ -208,7 +219,7 @@ void Emitter::store(const Inst& inst) {
   }
   const Saved saved = this->saved();
   const u32 back = a_.position();
-  cold_.push_back([=, this] {
+  cold_.push_back([=, this, flags = inst.aux] {
     a_.bind(*access.cold);
     save(saved);
     // rax = address, rdx = data: whichever way round they are.
@@ -226,7 +237,7 @@ void Emitter::store(const Inst& inst) {
       move(kRdx, from, Type::I64);
     }
     a_.mov(a_.ecx, access.descriptor);
-    a_.call_to(stubs_.store);
+    a_.call_to(slow_access(bytes, flags, true));
     restore(saved);
     a_.jump(back);
   });
@@ -249,12 +260,12 @@ void Emitter::load_vector(const Inst& inst) {
     a_.movups(xmm(to), a_.xword[where]);
   }
   const u32 back = a_.position();
-  cold_.push_back([=, this] {
+  cold_.push_back([=, this, flags = inst.aux] {
     a_.bind(*access.cold);
     save(saved);
     move(kRax, access.address, Type::I32);
     a_.mov(a_.ecx, access.descriptor);
-    a_.call_to(bits == 128 ? stubs_.load128 : stubs_.load);
+    a_.call_to(slow_access(bytes, flags, false));
     if (bits == 32) a_.movd(xmm(to), a_.eax);
     else a_.movq(xmm(to), a_.rax);
     if (bits == 128) a_.pinsrq(xmm(to), a_.rdx, 1);
@@ -280,7 +291,7 @@ void Emitter::store_vector(const Inst& inst) {
     a_.movups(a_.xword[where], xmm(from));
   }
   const u32 back = a_.position();
-  cold_.push_back([=, this] {
+  cold_.push_back([=, this, flags = inst.aux] {
     a_.bind(*access.cold);
     save(saved);
     move(kRax, access.address, Type::I32);
@@ -288,7 +299,7 @@ void Emitter::store_vector(const Inst& inst) {
     if (bits == 32) a_.movd(a_.edx, xmm(from));
     else a_.movq(a_.rdx, xmm(from));
     if (bits == 128) a_.pextrq(a_.r11, xmm(from), 1);
-    a_.call_to(bits == 128 ? stubs_.store128 : stubs_.store);
+    a_.call_to(slow_access(bytes, flags, true));
     restore(saved);
     a_.jump(back);
   });
@@ -411,30 +422,94 @@ void Emitter::pointer_store(const Inst& inst) {
   }
 }
 
-// Out of line: address in rax, value in rdx.
 void Emitter::exclusive(const Inst& inst) {
   if (inst.op == Op::ClearExclusive) {
     a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), -1);
     return;
   }
-  set_fp_class(FpClass::ieee);
-  clobber_flags();
-  const bool store = inst.op == Op::StoreExclusive;
-  if (store) {
-    take(kRdx);
-    use_in(inst.args[1], kRdx);
+  if (inst.op == Op::LoadExclusive) load_exclusive(inst);
+  else store_exclusive(inst);
+}
+
+// A load that leaves address, value and size for the store to come.
+void Emitter::load_exclusive(const Inst& inst) {
+  const unsigned bytes = inst.lane / 8u;
+  const Access access = begin_access(inst.args[0], bytes, inst.aux, false);
+  const Saved saved = this->saved();
+  const u8 to = values_[index_].target != kNone ? define(index_) : define_in(index_, access.entry);
+  if (inst.aux & ir::kBigEndian) a_.jump(*access.cold);
+  // Before the data replaces it: the address may have been in the same pin.
+  const Xbyak::RegExp where = r64(access.entry) + r64(access.address);
+  a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), r64(access.address));
+  switch (bytes) {
+    case 1: a_.movzx(r32(to), a_.byte[where]); break;
+    case 2: a_.movzx(r32(to), a_.word[where]); break;
+    case 4: a_.mov(r32(to), a_.dword[where]); break;
+    default: a_.mov(r64(to), a_.qword[where]); break;
   }
+  a_.mov(qword_state(offsetof(StateHeader, exclusive_value)), r64(to));
+  a_.mov(dword_state(offsetof(StateHeader, exclusive_size)), bytes);
+  const u32 back = a_.position();
+  cold_.push_back([=, this, type = inst.type] {
+    a_.bind(*access.cold);
+    save(saved);
+    move(kRax, access.address, Type::I32);
+    a_.mov(a_.ecx, access.descriptor);
+    a_.call_to(stubs_.load_exclusive);
+    move(to, kRax, type);
+    restore(saved);
+    a_.jump(back);
+  });
+}
+
+// Compared with what the load saw, and exchanged, in one host instruction. Not armed, or not in the table: out of line.
+void Emitter::store_exclusive(const Inst& inst) {
+  const unsigned bytes = inst.lane / 8u;
+  Label& cold = new_cold_label();
+  clobber_flags();
   take(kRax);
-  use_in(inst.args[0], kRax);
-  set_location(location_);
-  const u32 descriptor = inst.lane / 8u | static_cast<u32>(inst.aux) << 8;
-  take(kRcx);
-  evict_all();
-  a_.mov(a_.ecx, descriptor);
-  a_.call_to(store ? stubs_.store_exclusive : stubs_.load_exclusive);
-  if (!values_[index_].uses) return;
-  if (values_[index_].target != kNone) move(define(index_), kRax, inst.type);
-  else define_in(index_, kRax);
+  const u8 address = use(inst.args[0]), value = use(inst.args[1]);
+  const u8 entry = take();
+  const Saved saved = this->saved();
+  if (!settings_.tables || inst.aux & (ir::kBigEndian | ir::kUserAccess)) {
+    a_.jump(cold);
+  } else {
+    a_.cmp(r64(address), qword_state(offsetof(StateHeader, exclusive_address)));
+    a_.jump(Cc::ne, cold);
+    a_.cmp(dword_state(offsetof(StateHeader, exclusive_size)), bytes);
+    a_.jump(Cc::ne, cold);
+    a_.mov(r32(entry), r32(address));
+    a_.shr(r32(entry), 12);
+    a_.mov(r64(entry), a_.qword[a_.r14 + r64(entry) * 8 + static_cast<s32>(settings_.write_table)]);
+    a_.test(r64(entry), r64(entry));
+    a_.jump(Cc::e, cold);
+    a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), -1);
+    a_.mov(a_.rax, qword_state(offsetof(StateHeader, exclusive_value)));
+    const Xbyak::RegExp where = r64(entry) + r64(address);
+    a_.lock();
+    switch (bytes) {
+      case 1: a_.cmpxchg(a_.byte[where], r8(value)); break;
+      case 2: a_.cmpxchg(a_.word[where], r16(value)); break;
+      case 4: a_.cmpxchg(a_.dword[where], r32(value)); break;
+      default: a_.cmpxchg(a_.qword[where], r64(value)); break;
+    }
+    a_.setne(a_.al);
+    a_.movzx(a_.eax, a_.al);
+  }
+  const u8 to = values_[index_].target != kNone ? define(index_) : define_in(index_, kRax);
+  const u32 back = a_.position();
+  if (to != kRax) move(to, kRax, Type::I32);
+  const u32 descriptor = bytes | static_cast<u32>(inst.aux) << 8;
+  cold_.push_back([=, this, &cold] {
+    a_.bind(cold);
+    save(saved);
+    move(kRax, address, Type::I32);
+    move(kRdx, value, Type::I64);
+    a_.mov(a_.ecx, descriptor);
+    a_.call_to(stubs_.store_exclusive);
+    restore(saved);
+    a_.jump(back);
+  });
 }
 
 }  // namespace rhea::x64

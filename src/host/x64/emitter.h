@@ -67,6 +67,8 @@ struct Stubs {
   // Calls: arguments in rax, rcx, rdx, r11; result in rax (rdx). They keep pins, and no temps.
   u32 load = 0, load128 = 0, store = 0, store128 = 0, group_read = 0, group_write = 0, group_commit = 0;
   u32 load_exclusive = 0, store_exclusive = 0;
+  // By log2 of the bytes: the same as load and store, without a call where the address is merely misaligned.
+  std::array<u32, 5> load_misaligned{}, store_misaligned{};
   u32 constants = 0;        // by Constant
   u32 eval = 0;             // rax = instruction; arguments in the frame
   std::vector<u32> helpers;
@@ -269,6 +271,8 @@ class Emitter {
   void pointer_load(const Inst& inst);
   void pointer_store(const Inst& inst);
   void exclusive(const Inst& inst);
+  void load_exclusive(const Inst& inst);
+  void store_exclusive(const Inst& inst);
   void extend_loaded(u8 to, const Xbyak::Operand& from, unsigned bits, bool is_signed, Type type);
   struct Saved {
     u32 gprs = 0;
@@ -282,6 +286,7 @@ class Emitter {
   void restore(const Saved& saved);
   void save_temps(const Saved& saved);
   void restore_temps(const Saved& saved);
+  u32 slow_access(unsigned bytes, u8 flags, bool write) const;  // the stub for what the inline lookup leaves
   void set_location(u64 location);
 
   // Floating point.
