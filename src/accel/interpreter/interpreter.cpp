@@ -123,7 +123,7 @@ DecodedBlock* Interpreter::translate(VirtualCpu& cpu, Data& data) {
   }
   if (log_.on(LogItem::in_asm)) log_.write_text(cpu.disassemble_block(block));
   if (log_.on(LogItem::op)) log_.write_text("OP:\n" + ir::print(block));
-#ifndef NDEBUG
+#ifdef RHEA_VERIFY_IR
   if (std::string wrong = ir::verify(block); !wrong.empty()) log_.write_text("IR: " + wrong + "\n" + ir::print(block));
 #endif
   ir::run_passes(block, cpu.guest().helpers(),

@@ -224,7 +224,7 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
 
   if (log_.on(LogItem::in_asm)) log_.write_text(cpu.disassemble_block(block_));
   if (log_.on(LogItem::op)) log_.write_text("OP:\n" + ir::print(block_));
-#ifndef NDEBUG
+#ifdef RHEA_VERIFY_IR
   if (const std::string wrong = ir::verify(block_); !wrong.empty()) log_.write_text("IR: " + wrong + "\n" + ir::print(block_));
 #endif
   ir::run_passes(block_, cpu.guest().helpers(),
