@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A hostile guest and a moody host around the user-mode stack. The input is a list of steps, each an operation, a
-// length of two bytes and that many bytes:
+// A hostile guest and a moody host around the user-mode stack. The input is a list of steps, each an
+// operation, a length of two bytes and that many bytes:
 //   0 a frame as it is            1 an IPv4 packet, with Ethernet header and lengths made right
 //   2 data from the host's peer   3 events of a socket    4 time passes   5 the NIC's room changes
 //   6 an answer to the stack's last TCP segment (the bytes: flags, and payload)
@@ -44,13 +44,14 @@ class Session {
     std::vector<OptionText> options;
     if (flavour & 1) options.push_back({"restrict", "on"});
     auto config = parse_user_options(options, warnings);
-    backend_ = std::make_unique<UserBackend>(
-        "n0", config.take(), Stack::Services{loop_, log_, [](std::string) {}}, [this](std::function<void()> after) {
-          after_ = std::move(after);
-          auto made = std::make_unique<user::testing::FakeSockets>();
-          sockets_ = made.get();
-          return made;
-        });
+    backend_ =
+        std::make_unique<UserBackend>("n0", config.take(), Stack::Services{loop_, log_, [](std::string) {}},
+                                      [this](std::function<void()> after) {
+                                        after_ = std::move(after);
+                                        auto made = std::make_unique<user::testing::FakeSockets>();
+                                        sockets_ = made.get();
+                                        return made;
+                                      });
     if (flavour & 2) nic_.caps_ = {.checksum = true, .tso4 = true, .tso6 = true};
     Port::connect(nic_, *backend_);
     (void)backend_->stack().add_forward(*parse_forward("tcp::1-:22"));
@@ -63,10 +64,14 @@ class Session {
 
   void step(u8 operation, Bytes data) {
     switch (operation % 7) {
-      case 0: return frame(data);
-      case 1: return ipv4(data);
-      case 2: return host_data(data);
-      case 3: return event(data);
+      case 0:
+        return frame(data);
+      case 1:
+        return ipv4(data);
+      case 2:
+        return host_data(data);
+      case 3:
+        return event(data);
       case 4:
         if (data.size() >= 2) loop_.advance(s64{load_le<u16>(data.data())} * 10 * kMillisecond);
         return;
@@ -74,14 +79,16 @@ class Session {
         nic_.room = data.empty() ? 0 : data[0];
         backend_->on_room();
         return loop_.settle();
-      case 6: return answer(data);
+      case 6:
+        return answer(data);
     }
   }
 
  private:
   void frame(Bytes& data) {
-    const Piece pieces[] = {{data.data(), std::min<usize>(data.size(), 60)},
-                            {data.data() + std::min<usize>(data.size(), 60), data.size() - std::min<usize>(data.size(), 60)}};
+    const Piece pieces[] = {
+        {data.data(), std::min<usize>(data.size(), 60)},
+        {data.data() + std::min<usize>(data.size(), 60), data.size() - std::min<usize>(data.size(), 60)}};
     send_to_peer(nic_, Frame{pieces, {}});
     loop_.settle();
   }
@@ -110,7 +117,8 @@ class Session {
       for (unsigned i = 0; i < 4 && target->receive_queue.size() < 100000; ++i)
         target->receive_queue.insert(target->receive_queue.end(), data.begin() + 1, data.end());
     } else {
-      const Endpoint from = target->sent_to.empty() ? Endpoint{IpAddress::v4(0x08080808), 53, 0} : target->sent_to.back().first;
+      const Endpoint from =
+          target->sent_to.empty() ? Endpoint{IpAddress::v4(0x08080808), 53, 0} : target->sent_to.back().first;
       Bytes reply(data.begin() + 1, data.end());
       if (reply.size() > 2 && !target->sent_to.empty() && target->sent_to.back().second.size() >= 2)
         std::copy_n(target->sent_to.back().second.begin(), 2, reply.begin());

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Network backends: the table of their types, and Network, which owns a machine's backends, hubs and filters and
-// answers the monitor's questions about them.
+// Network backends: the table of their types, and Network, which owns a machine's backends, hubs and filters
+// and answers the monitor's questions about them.
 //
-// Life: the command line makes a Network on the machine's network loop, adds backends (and hub ports for the old
-// -net options), gives their ports to the NICs, registers the NICs' ports with add_nic, adds filters, and reports
-// check(). All members are called under the network loop's lock (they take it themselves).
+// Life: the command line makes a Network on the machine's network loop, adds backends (and hub ports for the
+// old -net options), gives their ports to the NICs, registers the NICs' ports with add_nic, adds filters, and
+// reports check(). All members are called under the network loop's lock (they take it themselves).
 #pragma once
 
 #include <functional>
@@ -48,7 +48,7 @@ struct BackendContext {
   Clock& wall_clock;  // time of day, for captures
   Log& log;
   Network& network;
-  std::vector<std::string>& warnings;  // lines for the user, without "warning: ", about the options
+  std::vector<std::string>& warnings;     // lines for the user, without "warning: ", about the options
   std::function<void(std::string)> warn;  // the same, later, when something comes up
 };
 
@@ -67,7 +67,7 @@ const BackendType* find_backend_type(std::string_view name);
 
 struct FilterConfig {
   std::string id;
-  std::string type;  // "filter-dump"
+  std::string type;                 // "filter-dump"
   std::vector<OptionText> options;  // without qom-type and id
 };
 
@@ -77,11 +77,12 @@ class Network {
   ~Network();
   Network(const Network&) = delete;
 
-  // A backend by its type's name. `id` empty: one like "#net123" is made up. Errors as QEMU words them, with more
-  // (unknown type, "Duplicate ID 'n0' for netdev", the type's own).
+  // A backend by its type's name. `id` empty: one like "#net123" is made up. Errors as QEMU words them, with
+  // more (unknown type, "Duplicate ID 'n0' for netdev", the type's own).
   Result<Port*> add(std::string_view type, std::string id, std::span<const OptionText> options);
   // The same on hub `hub` (-net TYPE).
-  Result<Port*> add_on_hub(unsigned hub, std::string_view type, std::string id, std::span<const OptionText> options);
+  Result<Port*> add_on_hub(unsigned hub, std::string_view type, std::string id,
+                           std::span<const OptionText> options);
   // A new port of a hub, for a NIC (-net nic), named as QEMU does ("hub0port0").
   Port* add_hub_port(unsigned hub);
   // By id; nullptr if there is none.

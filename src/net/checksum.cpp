@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Words are added in the order that the host loads them; the sum commutes with swapping bytes, so it is swapped
-// once at the end. Vectors of 64-bit lanes take 32-bit halves, so that no carry is lost: a lane holds 2^32 of them.
+// Words are added in the order that the host loads them; the sum commutes with swapping bytes, so it is
+// swapped once at the end. Vectors of 64-bit lanes take 32-bit halves, so that no carry is lost: a lane holds
+// 2^32 of them.
 #include "net/checksum.h"
 
 #include <bit>

@@ -15,9 +15,9 @@
 namespace rhea::net {
 
 constexpr usize kEthernetHeader = 14;
-constexpr usize kMinFrame = 60;            // without the frame check sequence
+constexpr usize kMinFrame = 60;             // without the frame check sequence
 constexpr usize kMaxGsoFrame = 65535 + 14;  // an IP packet of the greatest length in a frame
-constexpr unsigned kMaxSegments = 64;      // pieces of a scatter/gather list
+constexpr unsigned kMaxSegments = 64;       // pieces of a scatter/gather list
 
 // What the offload header says (VIRTIO 1.1, section 5.1.6: struct virtio_net_hdr), in host order.
 struct Offload {
@@ -47,8 +47,8 @@ struct Piece {
   usize size;
 };
 
-// A frame, borrowed for the call that it is passed to: who keeps it copies it. The first piece holds the whole
-// Ethernet header unless the frame is shorter.
+// A frame, borrowed for the call that it is passed to: who keeps it copies it. The first piece holds the
+// whole Ethernet header unless the frame is shorter.
 struct Frame {
   std::span<const Piece> pieces;
   Offload offload;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// A hub of the old `-net` options: one broadcast domain. A frame that enters by one port leaves by every other,
-// nothing is learned.
+// A hub of the old `-net` options: one broadcast domain. A frame that enters by one port leaves by every
+// other, nothing is learned.
 //
-// The usual hub joins a NIC with one backend: two ports. It then passes everything through as if it were a wire,
-// with offloads, lent buffers and back-pressure. With more ports a frame is copied to each, fitted to what each
-// peer takes; a peer that is busy loses it, unless all are.
+// The usual hub joins a NIC with one backend: two ports. It then passes everything through as if it were a
+// wire, with offloads, lent buffers and back-pressure. With more ports a frame is copied to each, fitted to
+// what each peer takes; a peer that is busy loses it, unless all are.
 #pragma once
 
 #include <memory>

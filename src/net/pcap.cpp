@@ -46,8 +46,9 @@ bool PcapWriter::write(s64 time, const Frame& frame) {
   if (!file_) return false;
   const usize size = frame.size();
   usize left = std::min<usize>(size, snap_length_);
-  const RecordHeader header{static_cast<u32>(time / 1'000'000'000), static_cast<u32>(time % 1'000'000'000 / 1000),
-                            static_cast<u32>(left), static_cast<u32>(size)};
+  const RecordHeader header{static_cast<u32>(time / 1'000'000'000),
+                            static_cast<u32>(time % 1'000'000'000 / 1000), static_cast<u32>(left),
+                            static_cast<u32>(size)};
   if (std::fwrite(&header, sizeof header, 1, file_.get()) != 1) return give_up();
   for (const Piece& piece : frame.pieces) {
     const usize part = std::min(piece.size, left);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// One end of a network link. A NIC, a backend (the user-mode stack, a tap), a hub, a filter implement the same
-// interface; a link is two ports that know each other as peers.
+// One end of a network link. A NIC, a backend (the user-mode stack, a tap), a hub, a filter implement the
+// same interface; a link is two ports that know each other as peers.
 //
-// Everything here happens on the network loop's thread, under its lock (core/event_loop.h): a NIC whose registers
-// are touched by a CPU posts to that loop or hands frames through a queue of its own.
+// Everything here happens on the network loop's thread, under its lock (core/event_loop.h): a NIC whose
+// registers are touched by a CPU posts to that loop or hands frames through a queue of its own.
 //
 //   A sends to B:   B.send(frame)            taken | busy (B will call A.on_room()) | dropped
 //   or in place:    B.reserve(bytes)         B's own receive buffers, or none now (B will call A.on_room())
@@ -75,8 +75,8 @@ class Port {
   Port* peer_ = nullptr;
 };
 
-// To the peer of `from`, with what the peer cannot take done first: segmentation and checksums (net/segment.h).
-// Sent::dropped when there is no peer. Counts in `from`: frames_out, bytes_out, dropped.
+// To the peer of `from`, with what the peer cannot take done first: segmentation and checksums
+// (net/segment.h). Sent::dropped when there is no peer. Counts in `from`: frames_out, bytes_out, dropped.
 Sent send_to_peer(Port& from, const Frame& frame);
 
 }  // namespace rhea::net

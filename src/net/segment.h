@@ -22,8 +22,9 @@ struct HeaderLayout {
   u8 protocol = 0;
 };
 
-// Finds the headers of a TCP or UDP packet at the start of `head`; false when it is none, or they do not fit. With
-// `transport` not 0 the transport header is there (an offload header says so), and extension headers are skipped.
+// Finds the headers of a TCP or UDP packet at the start of `head`; false when it is none, or they do not fit.
+// With `transport` not 0 the transport header is there (an offload header says so), and extension headers are
+// skipped.
 bool parse_layout(const u8* head, usize size, usize transport, HeaderLayout& layout);
 
 // A frame with its checksum filled in. `frame()` borrows from this object and from the frame given.

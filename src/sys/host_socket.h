@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Non-blocking sockets of the host: streams, datagrams and ICMP echo, and an edge-triggered poller for many of
-// them. Errors are errno numbers (<cerrno>): a caller tells a guest exactly what the host said.
-// (The file is not named socket.h: <sys/socket.h> would find it.)
+// Non-blocking sockets of the host: streams, datagrams and ICMP echo, and an edge-triggered poller for many
+// of them. Errors are errno numbers (<cerrno>): a caller tells a guest exactly what the host said. (The file
+// is not named socket.h: <sys/socket.h> would find it.)
 #pragma once
 
 #include <array>
@@ -22,8 +22,8 @@ struct IoPiece {
 };
 
 struct IoResult {
-  s64 count = 0;  // bytes, when error is 0
-  int error = 0;  // an errno
+  s64 count = 0;       // bytes, when error is 0
+  int error = 0;       // an errno
   bool again() const;  // nothing now: wait for an event
 };
 
@@ -39,10 +39,10 @@ struct SocketError {
   int error = 0;
   bool from_icmp = false;  // an ICMP message says so: type and code are its own
   u8 type = 0, code = 0;
-  u32 info = 0;            // the MTU, for "fragmentation needed"
-  IpAddress offender;      // who sent the ICMP message
-  Endpoint to;             // where our packet went
-  std::vector<u8> payload; // the start of our packet's payload
+  u32 info = 0;             // the MTU, for "fragmentation needed"
+  IpAddress offender;       // who sent the ICMP message
+  Endpoint to;              // where our packet went
+  std::vector<u8> payload;  // the start of our packet's payload
 };
 
 class Socket {

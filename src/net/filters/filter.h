@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A filter on a link: two ports that pass everything on, and see the frames that were taken. It sits between a
-// backend and that backend's peer (a NIC, a hub's port), or beside others of its kind.
+// A filter on a link: two ports that pass everything on, and see the frames that were taken. It sits between
+// a backend and that backend's peer (a NIC, a hub's port), or beside others of its kind.
 #pragma once
 
 #include <memory>
@@ -19,8 +19,8 @@ class Filter {
   virtual ~Filter();
   Filter(const Filter&) = delete;
 
-  // Between the backend and its present peer: next to the backend (head), or on the far side of the filters that
-  // are there already (tail). The backend's peer may also come later: it connects to `guest_side()`.
+  // Between the backend and its present peer: next to the backend (head), or on the far side of the filters
+  // that are there already (tail). The backend's peer may also come later: it connects to `guest_side()`.
   void insert(Port& backend, bool tail);
   void remove();
   Port& guest_side();

@@ -103,7 +103,9 @@ Result<void> parse_network(const std::string& text, UserConfig& config) {
     return Error("Invalid netmask provided (must be in range 4-32)");
   const u32 mask = config.netmask();
   config.network = IpAddress::v4(address->to_v4() & mask);
-  const auto inside = [&](u32 host_part) { return IpAddress::v4((address->to_v4() & mask) | (host_part & ~mask)); };
+  const auto inside = [&](u32 host_part) {
+    return IpAddress::v4((address->to_v4() & mask) | (host_part & ~mask));
+  };
   config.host = inside(0x0202);
   config.dns = inside(0x0203);
   config.dhcp_start = inside(0x020f);
@@ -144,7 +146,8 @@ IpAddress with_last_byte(IpAddress prefix, u8 last) {
 
 Result<void> resolve_ipv6(const Typed& typed, UserConfig& config) {
   if (!config.ipv6) {
-    if (typed.prefix6 || typed.host6 || typed.dns6) return Error("IPv6 disabled but prefix/host6/dns6 provided");
+    if (typed.prefix6 || typed.host6 || typed.dns6)
+      return Error("IPv6 disabled but prefix/host6/dns6 provided");
     return {};
   }
   if (typed.prefix6) {
@@ -164,7 +167,8 @@ Result<void> resolve_ipv6(const Typed& typed, UserConfig& config) {
   if (typed.host6) {
     const auto host = parse_ipv6(*typed.host6);
     if (!host) return Error("Failed to parse IPv6 host");
-    if (!host->in_prefix(config.prefix6, config.prefix6_length)) return Error("IPv6 Host doesn't belong to network");
+    if (!host->in_prefix(config.prefix6, config.prefix6_length))
+      return Error("IPv6 Host doesn't belong to network");
     config.host6 = *host;
   }
   if (typed.dns6) {
@@ -197,18 +201,30 @@ bool is_domain(const std::string& text) {
 
 Result<void> take_option(const std::string& name, const std::string& value, UserConfig& config, Typed& typed,
                          std::vector<std::string>& warnings) {
-  if (name == "ipv4") typed.ipv4 = RHEA_TRY(parse_switch(name, value));
-  else if (name == "ipv6") typed.ipv6 = RHEA_TRY(parse_switch(name, value));
-  else if (name == "restrict") config.restricted = RHEA_TRY(parse_switch(name, value));
-  else if (name == "net") typed.net = value;
-  else if (name == "ip") typed.net = value + "/24";
-  else if (name == "host") typed.host = value;
-  else if (name == "dns") typed.dns = value;
-  else if (name == "dhcpstart") typed.dhcpstart = value;
-  else if (name == "ipv6-prefix") typed.prefix6 = value;
-  else if (name == "ipv6-prefixlen") typed.prefix6_length = value;
-  else if (name == "ipv6-host") typed.host6 = value;
-  else if (name == "ipv6-dns") typed.dns6 = value;
+  if (name == "ipv4")
+    typed.ipv4 = RHEA_TRY(parse_switch(name, value));
+  else if (name == "ipv6")
+    typed.ipv6 = RHEA_TRY(parse_switch(name, value));
+  else if (name == "restrict")
+    config.restricted = RHEA_TRY(parse_switch(name, value));
+  else if (name == "net")
+    typed.net = value;
+  else if (name == "ip")
+    typed.net = value + "/24";
+  else if (name == "host")
+    typed.host = value;
+  else if (name == "dns")
+    typed.dns = value;
+  else if (name == "dhcpstart")
+    typed.dhcpstart = value;
+  else if (name == "ipv6-prefix")
+    typed.prefix6 = value;
+  else if (name == "ipv6-prefixlen")
+    typed.prefix6_length = value;
+  else if (name == "ipv6-host")
+    typed.host6 = value;
+  else if (name == "ipv6-dns")
+    typed.dns6 = value;
   else if (name == "ipv6-net") {
     const usize slash = value.find('/');
     typed.prefix6 = value.substr(0, slash);
@@ -216,8 +232,10 @@ Result<void> take_option(const std::string& name, const std::string& value, User
   } else if (name == "hostname" || name == "domainname") {
     RHEA_TRY(take_name(name, value, config));
   } else if (name == "dnssearch") {
-    if (is_domain(value)) config.search.push_back(value);
-    else warnings.push_back(fmt::format("dnssearch: '{}' is no domain name: it is left out", value));
+    if (is_domain(value))
+      config.search.push_back(value);
+    else
+      warnings.push_back(fmt::format("dnssearch: '{}' is no domain name: it is left out", value));
   } else if (name == "hostfwd") {
     config.forwards.push_back(RHEA_TRY(parse_forward(value)));
   }
@@ -229,13 +247,15 @@ Result<void> check_forwards(UserConfig& config, std::vector<std::string>& warnin
     if (rule.guest_address.is_unspecified() && config.ipv4) rule.guest_address = config.dhcp_start;
     if (config.ipv4 && rule.guest_address.is_v4() &&
         !rule.guest_address.in_prefix(config.network, config.prefix_length))
-      warnings.push_back(fmt::format("hostfwd={}: the guest address {} is not in the network {}/{}", rule.text,
-                                     rule.guest_address.text(), config.network.text(), config.prefix_length));
+      warnings.push_back(fmt::format("hostfwd={}: the guest address {} is not in the network {}/{}",
+                                     rule.text, rule.guest_address.text(), config.network.text(),
+                                     config.prefix_length));
     if (!rule.host_given)
-      warnings.push_back(fmt::format("hostfwd={}: port {} is open on all interfaces of this host; write "
-                                     "hostfwd={}:127.0.0.1:{}-{}:{} to open it on this host alone",
-                                     rule.text, rule.host_port, rule.udp ? "udp" : "tcp", rule.host_port,
-                                     rule.guest_address.text(), rule.guest_port));
+      warnings.push_back(
+          fmt::format("hostfwd={}: port {} is open on all interfaces of this host; write "
+                      "hostfwd={}:127.0.0.1:{}-{}:{} to open it on this host alone",
+                      rule.text, rule.host_port, rule.udp ? "udp" : "tcp", rule.host_port,
+                      rule.guest_address.text(), rule.guest_port));
   }
   return {};
 }
@@ -250,7 +270,8 @@ UserConfig::UserConfig()
 
 std::span<const OptionRow> user_options() { return kOptions; }
 
-Result<UserConfig> parse_user_options(std::span<const OptionText> options, std::vector<std::string>& warnings) {
+Result<UserConfig> parse_user_options(std::span<const OptionText> options,
+                                      std::vector<std::string>& warnings) {
   UserConfig config;
   Typed typed;
   for (const auto& [name, value] : options) {
@@ -262,8 +283,10 @@ Result<UserConfig> parse_user_options(std::span<const OptionText> options, std::
   }
   if (typed.ipv4.has_value() != typed.ipv6.has_value()) {
     // Only one =on turns the other off.
-    if (typed.ipv4.value_or(false)) typed.ipv6 = false;
-    else if (typed.ipv6.value_or(false)) typed.ipv4 = false;
+    if (typed.ipv4.value_or(false))
+      typed.ipv6 = false;
+    else if (typed.ipv6.value_or(false))
+      typed.ipv4 = false;
   }
   config.ipv4 = typed.ipv4.value_or(true);
   config.ipv6 = typed.ipv6.value_or(true);

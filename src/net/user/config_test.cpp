@@ -20,7 +20,10 @@ UserConfig parsed(const std::vector<OptionText>& options) {
 }
 
 TEST(UserOptions, MessagesAreQemus) {
-  struct Case { std::vector<OptionText> options; const char* message; };
+  struct Case {
+    std::vector<OptionText> options;
+    const char* message;
+  };
   const Case cases[] = {
       {{{"bogus", "1"}}, "Invalid parameter 'bogus'"},
       {{{"hostfw", "1"}}, "Invalid parameter 'hostfw' (did you mean 'hostfwd'?)"},
@@ -40,7 +43,8 @@ TEST(UserOptions, MessagesAreQemus) {
       {{{"ipv4", "off"}, {"net", "10.0.0.0/24"}}, "IPv4 disabled but netmask/host/dns provided"},
       {{{"ipv6", "off"}, {"ipv6-host", "fec0::5"}}, "IPv6 disabled but prefix/host6/dns6 provided"},
       {{{"ipv6-prefix", "zz"}}, "Failed to parse IPv6 prefix"},
-      {{{"ipv6-prefixlen", "129"}}, "Invalid IPv6 prefix provided (IPv6 prefix length must be between 0 and 126)"},
+      {{{"ipv6-prefixlen", "129"}},
+       "Invalid IPv6 prefix provided (IPv6 prefix length must be between 0 and 126)"},
       {{{"ipv6-host", "fe80::1"}}, "IPv6 Host doesn't belong to network"},
       {{{"ipv6-dns", "zz"}}, "Failed to parse IPv6 DNS"},
       {{{"hostname", std::string(256, 'x')}}, "'vhostname' parameter cannot exceed 255 bytes"},
@@ -74,19 +78,32 @@ TEST(UserOptions, AddressesFollowTheNetwork) {
 }
 
 TEST(Hostfwd, Grammar) {
-  struct Case { const char* text; const char* why; };
+  struct Case {
+    const char* text;
+    const char* why;
+  };
   const Case wrong[] = {
-      {"foo", "No : separators"}, {"xyz::1-:2", "Bad protocol name"}, {"tcp:1", "Missing : separator"},
-      {"tcp:1.2.3:1-:2", "Bad host address"}, {"tcp::x-:2", "Bad host port"}, {"tcp::22", "Bad host port separator"},
-      {"tcp::70000-:2", "Bad host port"}, {"tcp::1-2", "Missing guest address"}, {"tcp::1-a:2", "Bad guest address"},
-      {"tcp::1-:x", "Bad guest port"}, {"tcp::1-:0", "Bad guest port"}, {"tcp::1-:65536", "Bad guest port"},
+      {"foo", "No : separators"},          {"xyz::1-:2", "Bad protocol name"},
+      {"tcp:1", "Missing : separator"},    {"tcp:1.2.3:1-:2", "Bad host address"},
+      {"tcp::x-:2", "Bad host port"},      {"tcp::22", "Bad host port separator"},
+      {"tcp::70000-:2", "Bad host port"},  {"tcp::1-2", "Missing guest address"},
+      {"tcp::1-a:2", "Bad guest address"}, {"tcp::1-:x", "Bad guest port"},
+      {"tcp::1-:0", "Bad guest port"},     {"tcp::1-:65536", "Bad guest port"},
   };
   for (const Case& item : wrong) {
     const auto rule = parse_forward(item.text);
     ASSERT_FALSE(rule.ok()) << item.text;
-    EXPECT_EQ(rule.error().message(), fmt::format("Invalid host forwarding rule '{}' ({})", item.text, item.why));
+    EXPECT_EQ(rule.error().message(),
+              fmt::format("Invalid host forwarding rule '{}' ({})", item.text, item.why));
   }
-  struct Right { const char* text; bool udp; const char* host; u16 host_port; const char* guest; u16 guest_port; };
+  struct Right {
+    const char* text;
+    bool udp;
+    const char* host;
+    u16 host_port;
+    const char* guest;
+    u16 guest_port;
+  };
   const Right right[] = {
       {"tcp::5555-:22", false, "0.0.0.0", 5555, "0.0.0.0", 22},
       {"udp:127.0.0.1:53-10.0.2.16:5353", true, "127.0.0.1", 53, "10.0.2.16", 5353},
@@ -113,7 +130,8 @@ TEST(Hostfwd, WarnsOfAllInterfaces) {
   ASSERT_EQ(warnings.size(), 1u);
   EXPECT_NE(warnings[0].find("hostfwd=tcp:127.0.0.1:5022-10.0.2.15:22"), std::string::npos);
   warnings.clear();
-  ASSERT_TRUE(parse_user_options(std::vector<OptionText>{{"hostfwd", "tcp:127.0.0.1:5022-:22"}}, warnings).ok());
+  ASSERT_TRUE(
+      parse_user_options(std::vector<OptionText>{{"hostfwd", "tcp:127.0.0.1:5022-:22"}}, warnings).ok());
   EXPECT_TRUE(warnings.empty());
 }
 

@@ -12,11 +12,12 @@ namespace rhea::net::user {
 
 namespace {
 
-constexpr usize kFixed = 236;             // the BOOTP message without options
-constexpr usize kOptionsArea = 312;       // with the magic cookie
+constexpr usize kFixed = 236;        // the BOOTP message without options
+constexpr usize kOptionsArea = 312;  // with the magic cookie
 constexpr u32 kMagic = 0x63825363;
 constexpr u32 kLeaseSeconds = 24 * 60 * 60;
-constexpr u8 kDiscover = 1, kOffer = 2, kRequest = 3, kDecline = 4, kAck = 5, kNak = 6, kRelease = 7, kInform = 8;
+constexpr u8 kDiscover = 1, kOffer = 2, kRequest = 3, kDecline = 4, kAck = 5, kNak = 6, kRelease = 7,
+             kInform = 8;
 
 enum Option : u8 {
   pad = 0,
@@ -116,7 +117,8 @@ int Dhcp::lease_at(const IpAddress& address) const {
 // The lease of this MAC; else the wanted address if it is free; else the first that is free, or has run out.
 int Dhcp::choose(const Mac& mac, const IpAddress& wanted) {
   if (const int own = lease_of(mac); own >= 0) return own;
-  if (const int index = lease_at(wanted); index >= 0 && leases_[static_cast<usize>(index)].state == Lease::free)
+  if (const int index = lease_at(wanted);
+      index >= 0 && leases_[static_cast<usize>(index)].state == Lease::free)
     return index;
   const s64 now = context_.now();
   for (usize i = 0; i < kLeases; ++i)
@@ -128,8 +130,11 @@ int Dhcp::choose(const Mac& mac, const IpAddress& wanted) {
 
 void Dhcp::input(const Mac& from, const u8* message, usize size) {
   if (size < kFixed + 4 || message[0] != 1 || message[1] != 1 || message[2] != 6) return;
-  Request request{.fixed = message, .mac = {}, .client = IpAddress::from_wire(message + 12, true),
-                  .requested = IpAddress::v4(0), .server = IpAddress::v4(0)};
+  Request request{.fixed = message,
+                  .mac = {},
+                  .client = IpAddress::from_wire(message + 12, true),
+                  .requested = IpAddress::v4(0),
+                  .server = IpAddress::v4(0)};
   std::memcpy(request.mac.data(), message + 28, 6);
   usize at = kFixed;
   at += load_be<u32>(message + at) == kMagic ? 4 : size;
@@ -142,16 +147,21 @@ void Dhcp::input(const Mac& from, const u8* message, usize size) {
     const u8* data = message + at + 2;
     const u8 length = message[at + 1];
     if (message[at] == Option::message_type && length >= 1) request.type = data[0];
-    if (message[at] == Option::requested_address && length == 4) request.requested = IpAddress::from_wire(data, true);
-    if (message[at] == Option::server_identifier && length == 4) request.server = IpAddress::from_wire(data, true);
+    if (message[at] == Option::requested_address && length == 4)
+      request.requested = IpAddress::from_wire(data, true);
+    if (message[at] == Option::server_identifier && length == 4)
+      request.server = IpAddress::from_wire(data, true);
     at += 2u + length;
   }
   const int lease = lease_of(request.mac);
   switch (request.type) {
-    case kDiscover: return answer_discover(request);
+    case kDiscover:
+      return answer_discover(request);
     case 0:  // BOOTP
-    case kRequest: return answer_request(request);
-    case kInform: return answer_inform(request);
+    case kRequest:
+      return answer_request(request);
+    case kInform:
+      return answer_inform(request);
     case kDecline:
       if (const int index = lease_at(request.requested); index >= 0 && index == lease)
         leases_[static_cast<usize>(index)] = {Lease::declined, {}, context_.now()};
@@ -159,7 +169,8 @@ void Dhcp::input(const Mac& from, const u8* message, usize size) {
     case kRelease:
       if (lease >= 0) leases_[static_cast<usize>(lease)].state = Lease::free;
       return;
-    default: return;
+    default:
+      return;
   }
 }
 
@@ -181,8 +192,10 @@ void Dhcp::answer_request(const Request& request) {
   int index = wanted.is_unspecified() ? choose(request.mac, wanted) : lease_at(wanted);
   if (index >= 0 && index != own) {
     const bool is_free = leases_[static_cast<usize>(index)].state == Lease::free;
-    if (!is_free) index = -1;
-    else if (own >= 0) leases_[static_cast<usize>(own)].state = Lease::free;
+    if (!is_free)
+      index = -1;
+    else if (own >= 0)
+      leases_[static_cast<usize>(own)].state = Lease::free;
   }
   if (index < 0) return reply(request, kNak, IpAddress::v4(0));
   leases_[static_cast<usize>(index)] = {Lease::used, request.mac, context_.now()};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Each query has sockets, and so source ports, of its own, and an identifier chosen anew (RFC 5452): an answer
-// must come from the server asked, with that identifier.
+// Each query has sockets, and so source ports, of its own, and an identifier chosen anew (RFC 5452): an
+// answer must come from the server asked, with that identifier.
 #include "net/user/dns.h"
 
 #include <algorithm>
@@ -38,7 +38,8 @@ class Dns::Query final : public SocketOwner, public Timeout {
   const IpAddress& server() const { return server_; }
   u16 guest_id() const { return guest_id_; }
   bool same_question(std::span<const u8> message) const {
-    return message.size() == message_.size() && std::equal(message.begin() + 2, message.end(), message_.begin() + 2);
+    return message.size() == message_.size() &&
+           std::equal(message.begin() + 2, message.end(), message_.begin() + 2);
   }
 
   // Asks the next server that can be asked. Once round all of them, then round again until the end.
@@ -148,7 +149,8 @@ void Dns::answer(Query& query, const u8* message, usize size) {
 }
 
 void Dns::finish(Query& query) {
-  const auto found = std::find_if(queries_.begin(), queries_.end(), [&](const auto& item) { return item.get() == &query; });
+  const auto found =
+      std::find_if(queries_.begin(), queries_.end(), [&](const auto& item) { return item.get() == &query; });
   if (found == queries_.end()) return;
   query.set_timeout(kNever);
   gone_.push_back(std::move(*found));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The name server that the guest sees: queries go on, as they are, to the host's resolvers. The first is asked; when
-// it is silent for a second, refuses or fails, the next one is asked too, and the first good answer goes back.
+// The name server that the guest sees: queries go on, as they are, to the host's resolvers. The first is
+// asked; when it is silent for a second, refuses or fails, the next one is asked too, and the first good
+// answer goes back.
 #pragma once
 
 #include <memory>

@@ -38,7 +38,8 @@ class FakeClock final : public Clock {
  private:
   class FakeTimer final : public Timer {
    public:
-    FakeTimer(FakeClock& clock, std::function<void()> callback) : clock_(clock), callback_(std::move(callback)) {
+    FakeTimer(FakeClock& clock, std::function<void()> callback)
+        : clock_(clock), callback_(std::move(callback)) {
       clock_.timers_.push_back(this);
     }
     ~FakeTimer() override { clock_.timers_.remove(this); }
@@ -97,12 +98,12 @@ struct Wire {
   Socket* socket = nullptr;  // null when closed
   bool listening = false, connected = false, shut_down = false, reset = false, keepalive = false;
   Endpoint bound, to;
-  int error = 0;             // SO_ERROR
+  int error = 0;  // SO_ERROR
   // Streams.
-  Bytes receive_queue;       // from the host's peer
-  bool end = false;          // the peer sent FIN
+  Bytes receive_queue;  // from the host's peer
+  bool end = false;     // the peer sent FIN
   Bytes sent;
-  usize room = ~usize{0};    // bytes that send() takes
+  usize room = ~usize{0};                                          // bytes that send() takes
   std::deque<std::pair<std::shared_ptr<Wire>, Endpoint>> pending;  // to accept
   // Datagrams.
   std::deque<std::pair<Endpoint, Bytes>> datagrams;
@@ -125,7 +126,9 @@ class FakeSocket final : public Socket {
   bool v6() const override { return wire_->v6; }
   int bind(const Endpoint& to) override { return wire_->bound = to, wire_->error; }
   int listen(int) override { return wire_->listening = true, 0; }
-  int connect(const Endpoint& to) override { return wire_->to = to, wire_->error ? wire_->error : EINPROGRESS; }
+  int connect(const Endpoint& to) override {
+    return wire_->to = to, wire_->error ? wire_->error : EINPROGRESS;
+  }
   std::unique_ptr<Socket> accept(Endpoint& from, int& error) override {
     error = EAGAIN;
     if (wire_->pending.empty()) return nullptr;
@@ -152,7 +155,8 @@ class FakeSocket final : public Socket {
     const Bytes& queue = wire_->receive_queue;
     usize done = 0;
     for (const Piece& piece : into) {
-      const usize part = offset + done < queue.size() ? std::min(piece.size, queue.size() - offset - done) : 0;
+      const usize part =
+          offset + done < queue.size() ? std::min(piece.size, queue.size() - offset - done) : 0;
       std::copy_n(queue.begin() + static_cast<std::ptrdiff_t>(offset + done), part, piece.data);
       done += part;
     }
@@ -161,7 +165,8 @@ class FakeSocket final : public Socket {
   }
   IoResult discard(usize bytes) override {
     bytes = std::min(bytes, wire_->receive_queue.size());
-    wire_->receive_queue.erase(wire_->receive_queue.begin(), wire_->receive_queue.begin() + static_cast<std::ptrdiff_t>(bytes));
+    wire_->receive_queue.erase(wire_->receive_queue.begin(),
+                               wire_->receive_queue.begin() + static_cast<std::ptrdiff_t>(bytes));
     return {static_cast<s64>(bytes), 0};
   }
   void shutdown_write() override { wire_->shut_down = true; }

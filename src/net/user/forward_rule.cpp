@@ -35,7 +35,8 @@ std::optional<std::string> take_protocol(std::string_view& rest, bool& udp) {
   }
   // ":5555-:22" is HOSTADDR left out, not the protocol: after the protocol there are two more colons.
   const usize dash = after.find('-');
-  if (word->empty() && after.substr(0, dash).find(':') == std::string_view::npos && dash != std::string_view::npos)
+  if (word->empty() && after.substr(0, dash).find(':') == std::string_view::npos &&
+      dash != std::string_view::npos)
     return std::nullopt;
   udp = *word == "udp";
   rest = after;
@@ -79,7 +80,8 @@ Result<ForwardRule> parse_forward(const std::string& text) {
   rule.guest_address = IpAddress::v4(0);
   if (const auto wrong = parse_sides(text, rule))
     return Error("Invalid host forwarding rule '{}' ({})", text, *wrong)
-        .with_hint("A rule is [tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT, for example tcp::2222-:22.");
+        .with_hint(
+            "A rule is [tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT, for example tcp::2222-:22.");
   return rule;
 }
 
@@ -90,8 +92,10 @@ std::optional<ForwardRule> parse_forward_removal(const std::string& text) {
   std::string_view rest = text;
   const auto protocol = take_until(rest, ':');
   if (!protocol) return std::nullopt;
-  if (*protocol == "udp") rule.udp = true;
-  else if (!protocol->empty() && *protocol != "tcp") return std::nullopt;
+  if (*protocol == "udp")
+    rule.udp = true;
+  else if (!protocol->empty() && *protocol != "tcp")
+    return std::nullopt;
   const auto host = take_until(rest, ':');
   if (!host) return std::nullopt;
   if (!host->empty()) {

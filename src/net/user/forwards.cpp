@@ -34,7 +34,8 @@ class Forwards::Forward final : public SocketOwner, public Timeout {
     return rule_.udp ? 0 : socket_->listen(kBacklog);
   }
   bool same_port(const ForwardRule& other) const {
-    return rule_.udp == other.udp && rule_.host_address == other.host_address && rule_.host_port == other.host_port;
+    return rule_.udp == other.udp && rule_.host_address == other.host_address &&
+           rule_.host_port == other.host_port;
   }
   Row row() const { return {rule_.udp, socket_->fd(), socket_->local(), guest()}; }
   void on_socket(Socket&, u32 events) override {
@@ -77,7 +78,8 @@ class Forwards::Forward final : public SocketOwner, public Timeout {
         if (error != EAGAIN && error != EWOULDBLOCK) set_timeout(all_.context_.now() + kRetryAccept);
         return;
       }
-      all_.tcp_.open_to_guest(std::move(accepted), {all_.context_.seen_from_guest(from.address), from.port, 0}, guest());
+      all_.tcp_.open_to_guest(std::move(accepted),
+                              {all_.context_.seen_from_guest(from.address), from.port, 0}, guest());
     }
   }
 
@@ -87,7 +89,8 @@ class Forwards::Forward final : public SocketOwner, public Timeout {
   bool readable_ = false;
 };
 
-Forwards::Forwards(Context& context, Tcp& tcp, Udp& udp) : context_(context), tcp_(tcp), udp_(udp), buffer_(65536) {}
+Forwards::Forwards(Context& context, Tcp& tcp, Udp& udp)
+    : context_(context), tcp_(tcp), udp_(udp), buffer_(65536) {}
 Forwards::~Forwards() = default;
 
 Result<void> Forwards::add(const ForwardRule& rule) {
@@ -95,11 +98,12 @@ Result<void> Forwards::add(const ForwardRule& rule) {
   if (const int error = forward->open()) {
     Error result("Could not set up host forwarding rule '{}': {}", rule.text, sys::errno_text(error));
     if (error == EADDRINUSE)
-      return std::move(result).with_hint(fmt::format(
-          "Another program uses {} port {} of this host: end it, or forward another port.", rule.udp ? "UDP" : "TCP",
-          rule.host_port));
+      return std::move(result).with_hint(
+          fmt::format("Another program uses {} port {} of this host: end it, or forward another port.",
+                      rule.udp ? "UDP" : "TCP", rule.host_port));
     if (error == EACCES && rule.host_port < 1024)
-      return std::move(result).with_hint("Ports below 1024 are for root: forward one above, such as 8080 for 80.");
+      return std::move(result).with_hint(
+          "Ports below 1024 are for root: forward one above, such as 8080 for 80.");
     return result;
   }
   forwards_.push_back(std::move(forward));
@@ -107,7 +111,8 @@ Result<void> Forwards::add(const ForwardRule& rule) {
 }
 
 bool Forwards::remove(const ForwardRule& rule) {
-  const auto found = std::find_if(forwards_.begin(), forwards_.end(), [&](const auto& item) { return item->same_port(rule); });
+  const auto found = std::find_if(forwards_.begin(), forwards_.end(),
+                                  [&](const auto& item) { return item->same_port(rule); });
   if (found == forwards_.end()) return false;
   forwards_.erase(found);
   return true;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Forwarded ports (hostfwd): listening sockets of the host, and what they accept or receive on its way to the guest.
+// Forwarded ports (hostfwd): listening sockets of the host, and what they accept or receive on its way to the
+// guest.
 #pragma once
 
 #include <memory>

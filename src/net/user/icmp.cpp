@@ -18,11 +18,16 @@ constexpr usize kQuote4 = 548, kQuote6 = 1232;
 
 }  // namespace
 
-// The echo requests of one guest process to one address: a socket of its own, so that errors find their sender.
+// The echo requests of one guest process to one address: a socket of its own, so that errors find their
+// sender.
 class Icmp::Ping final : public SocketOwner, public Timeout {
  public:
   Ping(Icmp& icmp, const Key& key, std::unique_ptr<Socket> socket, bool raw, u16 wire_id)
-      : Timeout(icmp.context_.timeouts), icmp_(icmp), key_(key), socket_(std::move(socket)), raw_(raw),
+      : Timeout(icmp.context_.timeouts),
+        icmp_(icmp),
+        key_(key),
+        socket_(std::move(socket)),
+        raw_(raw),
         wire_id_(wire_id) {
     socket_->set_owner(this);
   }
@@ -120,7 +125,8 @@ void Icmp::answer(const Packet& packet) {
   packet.frame->copy(packet.transport, message.data(), size);
   message[0] = packet.v6 ? kEchoReply6 : kEchoReply;
   store_be<u16>(message.data() + 2, 0);
-  const IpOut out{.from = packet.to, .to = packet.from, .protocol = packet.protocol, .ttl = 255, .tos = packet.tos};
+  const IpOut out{
+      .from = packet.to, .to = packet.from, .protocol = packet.protocol, .ttl = 255, .tos = packet.tos};
   ChecksumSum sum;
   if (packet.v6) sum.add_pseudo_header(out.from, out.to, kIcmpv6, size);
   sum.add(message.data(), size);
@@ -150,14 +156,16 @@ Icmp::Ping* Icmp::ping_of(const Key& key) {
     return nullptr;
   }
   const u16 wire_id = raw ? static_cast<u16>(context_.sockets.random()) : 0;
-  return pings_.emplace(key, std::make_unique<Ping>(*this, key, std::move(socket), raw, wire_id)).first->second.get();
+  return pings_.emplace(key, std::make_unique<Ping>(*this, key, std::move(socket), raw, wire_id))
+      .first->second.get();
 }
 
 void Icmp::explain(bool v6) {
   if (explained_) return;
   explained_ = true;
   context_.warn(
-      "ping from the guest gets no answer from the outside: this host lets neither this user open ping sockets nor "
+      "ping from the guest gets no answer from the outside: this host lets neither this user open ping "
+      "sockets nor "
       "this process raw ones; 'sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"' as root allows it");
 }
 
@@ -172,11 +180,25 @@ void Icmp::run() { gone_.clear(); }
 
 bool Icmp::error_of(int number, Error& error) {
   switch (number) {
-    case ENETUNREACH: case ENETDOWN: case EADDRNOTAVAIL: case EAFNOSUPPORT: error = Error::network_unreachable; return true;
-    case EHOSTUNREACH: case EHOSTDOWN: error = Error::host_unreachable; return true;
-    case EACCES: case EPERM: error = Error::prohibited; return true;
-    case ECONNREFUSED: error = Error::port_unreachable; return true;
-    default: return false;
+    case ENETUNREACH:
+    case ENETDOWN:
+    case EADDRNOTAVAIL:
+    case EAFNOSUPPORT:
+      error = Error::network_unreachable;
+      return true;
+    case EHOSTUNREACH:
+    case EHOSTDOWN:
+      error = Error::host_unreachable;
+      return true;
+    case EACCES:
+    case EPERM:
+      error = Error::prohibited;
+      return true;
+    case ECONNREFUSED:
+      error = Error::port_unreachable;
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -198,7 +220,9 @@ void Icmp::send_quote(u8 type, u8 code, u32 rest, const IpAddress& from, const I
 
 void Icmp::send_error(Error error, const IpAddress& from, const Packet& about) {
   if (about.from.is_unspecified() || about.to.is_multicast() || about.from.is_multicast()) return;
-  struct Codes { u8 type, code, type6, code6; };
+  struct Codes {
+    u8 type, code, type6, code6;
+  };
   static constexpr Codes kCodes[] = {{kUnreachable, 0, kUnreachable6, 0},
                                      {kUnreachable, 1, kUnreachable6, 3},
                                      {kUnreachable, 3, kUnreachable6, 4},
@@ -207,7 +231,8 @@ void Icmp::send_error(Error error, const IpAddress& from, const Packet& about) {
   const Codes& codes = kCodes[static_cast<usize>(error)];
   std::vector<u8> quote(std::min(about.end - about.network, about.v6 ? kQuote6 : kQuote4));
   about.frame->copy(about.network, quote.data(), quote.size());
-  send_quote(about.v6 ? codes.type6 : codes.type, about.v6 ? codes.code6 : codes.code, 0, from, about.from, quote);
+  send_quote(about.v6 ? codes.type6 : codes.type, about.v6 ? codes.code6 : codes.code, 0, from, about.from,
+             quote);
 }
 
 void Icmp::relay_error(u8 type, u8 code, u32 rest, const IpAddress& offender, const IpAddress& from,

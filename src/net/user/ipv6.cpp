@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A router that leads nowhere makes a guest wait for connections that cannot come about: when the host has no route
-// to the IPv6 internet, the router's lifetime is 0. The prefix is advertised all the same, for the host itself.
+// A router that leads nowhere makes a guest wait for connections that cannot come about: when the host has no
+// route to the IPv6 internet, the router's lifetime is 0. The prefix is advertised all the same, for the host
+// itself.
 #include "net/user/ipv6.h"
 
 #include "net/checksum.h"
@@ -18,7 +19,8 @@ constexpr s64 kInterval = 600 * kSecond;
 
 IpAddress solicited_node(const IpAddress& address) {
   IpAddress group;
-  group.bytes = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, address.bytes[13], address.bytes[14], address.bytes[15]};
+  group.bytes = {
+      0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, address.bytes[13], address.bytes[14], address.bytes[15]};
   return group;
 }
 
@@ -92,7 +94,8 @@ void Ipv6::send(const Mac& mac, const IpAddress& from, const IpAddress& to, std:
   sum.add(message.data(), message.size());
   store_be<u16>(message.data() + 2, sum.checksum());
   const Piece piece{message.data(), message.size()};
-  context_.link.send_ip_to(mac, {.from = from, .to = to, .protocol = kIcmpv6, .ttl = 255}, std::span(&piece, 1));
+  context_.link.send_ip_to(mac, {.from = from, .to = to, .protocol = kIcmpv6, .ttl = 255},
+                           std::span(&piece, 1));
 }
 
 void Ipv6::advertise_router() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Neighbour discovery and router advertisements (RFC 4861): the guest gives itself an address in the stack's prefix
-// (SLAAC) and finds the gateway and the name server.
+// Neighbour discovery and router advertisements (RFC 4861): the guest gives itself an address in the stack's
+// prefix (SLAAC) and finds the gateway and the name server.
 #pragma once
 
 #include "net/user/stack.h"

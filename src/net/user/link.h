@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The stack's way to the guest: builds Ethernet and IP headers, knows who has which MAC address, holds back what
-// the guest's NIC does not take now.
+// The stack's way to the guest: builds Ethernet and IP headers, knows who has which MAC address, holds back
+// what the guest's NIC does not take now.
 //
-// TCP sends its data by send_frame or in place (Port::reserve) and holds nothing back: it asks the host's socket
-// again when there is room. Everything else goes by send_ip, into a short queue when the NIC is busy.
+// TCP sends its data by send_frame or in place (Port::reserve) and holds nothing back: it asks the host's
+// socket again when there is room. Everything else goes by send_ip, into a short queue when the NIC is busy.
 #pragma once
 
 #include <deque>
@@ -45,8 +45,8 @@ class Link {
   // Sends what is queued as far as the NIC takes it.
   void drain();
 
-  // An IP packet whose transport header and payload are `transport`; in fragments if it is longer than the MTU.
-  // False when it was dropped (nobody knows the address yet: it may still go out when somebody answers).
+  // An IP packet whose transport header and payload are `transport`; in fragments if it is longer than the
+  // MTU. False when it was dropped (nobody knows the address yet: it may still go out when somebody answers).
   bool send_ip(const IpOut& out, std::span<const Piece> transport);
   bool send_ip(const IpOut& out, const u8* data, usize size);
   // A whole IPv4 packet broadcast to everybody (DHCP).

@@ -15,8 +15,8 @@ namespace {
 constexpr Mac kGuestMac{0x52, 0x54, 0, 0x12, 0x34, 0x56};
 const IpAddress kGuestAddress = IpAddress::v4(0x0a00020f);
 
-// A guest with one TCP connection. It acknowledges what comes in order, keeps to the window, sends again after
-// 250 ms, and loses every frame that `lose` says.
+// A guest with one TCP connection. It acknowledges what comes in order, keeps to the window, sends again
+// after 250 ms, and loses every frame that `lose` says.
 class GuestTcp final : public Port {
  public:
   explicit GuestTcp(core::Loop& loop) : Port("nic"), loop_(loop) {}
@@ -56,7 +56,7 @@ class GuestTcp final : public Port {
   Caps caps_;
   Bytes got;
   bool got_fin = false;
-  Bytes to_send;      // the whole stream
+  Bytes to_send;  // the whole stream
   bool then_fin = false, fin_sent_ = false;
   bool accepts = false;  // listens
   std::function<bool()> lose;
@@ -108,7 +108,9 @@ class GuestTcp final : public Port {
     while (next_ - first_ < to_send.size() && next_ - una_ < window_) {
       const usize at = next_ - first_;
       const usize size = std::min({chunk, to_send.size() - at, usize{window_} - (next_ - una_)});
-      emit(kAck | (at + size == to_send.size() ? kPsh : 0), next_, Bytes(to_send.begin() + static_cast<std::ptrdiff_t>(at), to_send.begin() + static_cast<std::ptrdiff_t>(at + size)));
+      emit(kAck | (at + size == to_send.size() ? kPsh : 0), next_,
+           Bytes(to_send.begin() + static_cast<std::ptrdiff_t>(at),
+                 to_send.begin() + static_cast<std::ptrdiff_t>(at + size)));
       next_ += static_cast<u32>(size);
     }
     if (then_fin && !fin_sent_ && next_ - first_ == to_send.size()) {
@@ -169,8 +171,9 @@ class GuestTcp final : public Port {
   }
   void answer_arp() {
     Bytes reply(60);
-    const Bytes body{0x52, 0x55, 10, 0, 2, 2, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 8, 6, 0, 1, 8, 0, 6, 4, 0, 2,
-                     0x52, 0x54, 0, 0x12, 0x34, 0x56, 10, 0, 2, 15, 0x52, 0x55, 10, 0, 2, 2, 10, 0, 2, 2};
+    const Bytes body{0x52, 0x55, 10, 0,  2,    2,    0x52, 0x54, 0,    0x12, 0x34, 0x56, 8,    6,
+                     0,    1,    8,  0,  6,    4,    0,    2,    0x52, 0x54, 0,    0x12, 0x34, 0x56,
+                     10,   0,    2,  15, 0x52, 0x55, 10,   0,    2,    2,    10,   0,    2,    2};
     std::copy(body.begin(), body.end(), reply.begin());
     const Piece piece{reply.data(), reply.size()};
     send_to_peer(*this, Frame{std::span(&piece, 1), {}});
@@ -191,10 +194,11 @@ class LoopbackTest : public ::testing::Test {
   LoopbackTest() {
     std::vector<std::string> warnings;
     auto config = parse_user_options({}, warnings);
-    backend_ = std::make_unique<UserBackend>("n0", config.take(), Stack::Services{loop_, log_, [](std::string) {}},
-                                             [this](std::function<void()> after) -> std::unique_ptr<Sockets> {
-                                               return std::make_unique<HostSockets>(loop_, std::move(after));
-                                             });
+    backend_ =
+        std::make_unique<UserBackend>("n0", config.take(), Stack::Services{loop_, log_, [](std::string) {}},
+                                      [this](std::function<void()> after) -> std::unique_ptr<Sockets> {
+                                        return std::make_unique<HostSockets>(loop_, std::move(after));
+                                      });
     Port::connect(guest_, *backend_);
   }
   ~LoopbackTest() override { Port::disconnect(guest_); }
@@ -321,8 +325,10 @@ TEST_F(LoopbackTest, ATakenPortIsTold) {
   const u16 port = listen();
   const auto added = backend_->stack().add_forward(*parse_forward(fmt::format("tcp:127.0.0.1:{}-:22", port)));
   ASSERT_FALSE(added.ok());
-  EXPECT_EQ(added.error().message(),
-            fmt::format("Could not set up host forwarding rule 'tcp:127.0.0.1:{}-:22': Address already in use", port));
+  EXPECT_EQ(
+      added.error().message(),
+      fmt::format("Could not set up host forwarding rule 'tcp:127.0.0.1:{}-:22': Address already in use",
+                  port));
 }
 
 }  // namespace

@@ -40,7 +40,8 @@ struct Packet {
   usize transport_in_head() const { return std::min(head_size, end) - std::min(transport, head_size); }
 };
 
-// The part [offset, offset+size) of a frame as pieces; returns how many (the rest is lost if there are too many).
+// The part [offset, offset+size) of a frame as pieces; returns how many (the rest is lost if there are too
+// many).
 inline usize part_of(const Frame& frame, usize offset, usize size, std::span<Piece> pieces) {
   usize count = 0;
   for (const Piece& piece : frame.pieces) {

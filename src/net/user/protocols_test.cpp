@@ -85,7 +85,10 @@ class DhcpTest : public ::testing::Test {
 };
 
 TEST_F(DhcpTest, OffersAndAcknowledges) {
-  Net net(std::vector<OptionText>{{"hostname", "vm"}, {"domainname", "lab.test"}, {"dnssearch", "a.lab.test"}, {"dnssearch", "lab.test"}});
+  Net net(std::vector<OptionText>{{"hostname", "vm"},
+                                  {"domainname", "lab.test"},
+                                  {"dnssearch", "a.lab.test"},
+                                  {"dnssearch", "lab.test"}});
   send(net, message(1));
   Seen offer = net.guest.take();
   EXPECT_EQ(offer.to_mac, (Mac{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}));
@@ -311,7 +314,10 @@ TEST(Udp, LargeDatagramsInFragments) {
   Net net;
   const Bytes data = pattern(4000);
   const Bytes datagram = Net::udp(5000, 6000, data);
-  const auto part = [&](usize from, usize to) { return Bytes(datagram.begin() + static_cast<std::ptrdiff_t>(from), datagram.begin() + static_cast<std::ptrdiff_t>(to)); };
+  const auto part = [&](usize from, usize to) {
+    return Bytes(datagram.begin() + static_cast<std::ptrdiff_t>(from),
+                 datagram.begin() + static_cast<std::ptrdiff_t>(to));
+  };
   net.send_ip(kOutside, kUdp, part(2960, 4008), 64, 2960 / 8);
   net.send_ip(kOutside, kUdp, part(0, 1480), 64, 0x2000);
   EXPECT_TRUE(net.sockets->wires.empty());
@@ -482,7 +488,8 @@ TEST_F(DnsTest, ManyQueriesAreBounded) {
 }
 
 TEST(ResolvConf, ReadsServers) {
-  const auto servers = parse_resolv_conf("# c\nsearch x\nnameserver 1.2.3.4\n nameserver\t::1 # x\nnameserver bad\noptions a\n");
+  const auto servers = parse_resolv_conf(
+      "# c\nsearch x\nnameserver 1.2.3.4\n nameserver\t::1 # x\nnameserver bad\noptions a\n");
   ASSERT_EQ(servers.size(), 2u);
   EXPECT_EQ(servers[0], (Endpoint{IpAddress::v4(0x01020304), 53, 0}));
   EXPECT_EQ(servers[1].address, *parse_ipv6("::1"));
@@ -521,7 +528,8 @@ class Ipv6Test : public ::testing::Test {
 TEST_F(Ipv6Test, AdvertisesARouterThatLeadsOutOnlyIfTheHostDoes) {
   for (const bool route : {false, true}) {
     net_.sockets->ipv6 = route;
-    send(link_, *parse_ipv6("ff02::2"), kIcmpv6, {133, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56});
+    send(link_, *parse_ipv6("ff02::2"), kIcmpv6,
+         {133, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56});
     const Seen seen = net_.guest.take();
     EXPECT_EQ(seen.payload.at(0), 134);
     EXPECT_EQ(seen.from, router_);
@@ -593,7 +601,8 @@ TEST(Info, ShowsFlowsAsQemuDoes) {
   EXPECT_EQ(net.backend->hostfwd_remove("udp::5599"), "host forwarding rule for udp::5599 not found\n");
   EXPECT_EQ(net.backend->hostfwd_remove("tcp:"), "invalid format\n");
   EXPECT_EQ(net.backend->hostfwd_remove("foo"), "invalid format\n");
-  EXPECT_EQ(net.backend->hostfwd_add("tcp:x"), "Invalid host forwarding rule 'tcp:x' (Missing : separator)\n");
+  EXPECT_EQ(net.backend->hostfwd_add("tcp:x"),
+            "Invalid host forwarding rule 'tcp:x' (Missing : separator)\n");
 }
 
 }  // namespace

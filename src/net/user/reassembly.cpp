@@ -24,8 +24,13 @@ Reassembly::Half& Reassembly::half_of(const Packet& packet, u16 id) {
       return half;
   expire();
   if (halves_.size() >= kMaxHalves) halves_.erase(halves_.begin());
-  halves_.push_back({.from = packet.from, .to = packet.to, .id = id, .protocol = packet.protocol,
-                     .since = context_.now(), .headers = {}, .parts = {}});
+  halves_.push_back({.from = packet.from,
+                     .to = packet.to,
+                     .id = id,
+                     .protocol = packet.protocol,
+                     .since = context_.now(),
+                     .headers = {},
+                     .parts = {}});
   return halves_.back();
 }
 
@@ -61,7 +66,8 @@ std::vector<u8> Reassembly::add(const Packet& packet) {
   if (start - kEthernetHeader + half.total > 65535) return drop();
   whole.resize(start + half.total);
   for (const Part& part : half.parts)
-    std::copy(part.data.begin(), part.data.end(), whole.begin() + static_cast<std::ptrdiff_t>(start + part.offset));
+    std::copy(part.data.begin(), part.data.end(),
+              whole.begin() + static_cast<std::ptrdiff_t>(start + part.offset));
   u8* header = whole.data() + kEthernetHeader;
   store_be<u16>(header + 2, static_cast<u16>(whole.size() - kEthernetHeader));
   store_be<u16>(header + 6, 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Puts IPv4 fragments of the guest together (RFC 791, section 3.2). Overlapping fragments are an attack (RFC 5722)
-// and drop their packet; half-made packets are few, bounded in bytes, and dropped after 30 seconds.
+// Puts IPv4 fragments of the guest together (RFC 791, section 3.2). Overlapping fragments are an attack (RFC
+// 5722) and drop their packet; half-made packets are few, bounded in bytes, and dropped after 30 seconds.
 #pragma once
 
 #include <vector>
@@ -12,8 +12,8 @@ namespace rhea::net::user {
 class Reassembly {
  public:
   explicit Reassembly(Context& context) : context_(context) {}
-  // A fragment. When it completes its packet: the packet's frame with Ethernet and IP headers, as if it had come
-  // whole; else empty.
+  // A fragment. When it completes its packet: the packet's frame with Ethernet and IP headers, as if it had
+  // come whole; else empty.
   std::vector<u8> add(const Packet& packet);
 
  private:

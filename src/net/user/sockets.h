@@ -13,12 +13,12 @@
 namespace rhea::net::user {
 
 using sys::IoResult;
-using sys::SocketError;
-using sys::SocketKind;
 using sys::kSocketError;
 using sys::kSocketHangup;
 using sys::kSocketReadable;
 using sys::kSocketWritable;
+using sys::SocketError;
+using sys::SocketKind;
 
 class Socket;
 

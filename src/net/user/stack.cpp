@@ -34,8 +34,11 @@ Destination Context::destination(const IpAddress& to) const {
 
 IpAddress Context::seen_from_guest(const IpAddress& peer) const {
   const bool hidden = peer.is_loopback() || peer.is_unspecified();
-  if (peer.is_v4()) return hidden || peer.in_prefix(config.network, config.prefix_length) ? config.host : peer;
-  return hidden || peer.is_link_local() || peer.in_prefix(config.prefix6, config.prefix6_length) ? config.host6 : peer;
+  if (peer.is_v4())
+    return hidden || peer.in_prefix(config.network, config.prefix_length) ? config.host : peer;
+  return hidden || peer.is_link_local() || peer.in_prefix(config.prefix6, config.prefix6_length)
+             ? config.host6
+             : peer;
 }
 
 Stack::Stack(Port& port, UserConfig config, const Services& services, const MakeSockets& make_sockets)
@@ -44,8 +47,9 @@ Stack::Stack(Port& port, UserConfig config, const Services& services, const Make
       sockets_(make_sockets([this] { run(); })),
       timeouts_(services.loop.real_clock(), [this] { run(); }),
       link_(port, config_, services.loop.real_clock(), sockets_->random()),
-      context_{config_, link_, *sockets_, timeouts_, services.log, services.warn, [this] { schedule(); },
-               sockets_->random()},
+      context_{
+          config_,           link_, *sockets_, timeouts_, services.log, services.warn, [this] { schedule(); },
+          sockets_->random()},
       arp_(std::make_unique<Arp>(context_)),
       reassembly_(std::make_unique<Reassembly>(context_)),
       icmp_(std::make_unique<Icmp>(context_)),
@@ -58,8 +62,10 @@ Stack::Stack(Port& port, UserConfig config, const Services& services, const Make
   dns_->set_udp(*udp_);
   link_.on_learned = [this](const IpAddress& address) { tcp_->on_neighbour(address); };
   link_.solicit = [this](const IpAddress& address) {
-    if (address.is_v4()) arp_->request(address);
-    else ipv6_->solicit(address);
+    if (address.is_v4())
+      arp_->request(address);
+    else
+      ipv6_->solicit(address);
   };
 }
 
@@ -93,7 +99,9 @@ void Stack::set_running(bool running) { tcp_->set_running(running); }
 namespace {
 
 // For the stack or for everybody. On a hub there are also frames from one guest to another.
-bool is_for_us(const u8* mac) { return (mac[0] & 1) || (mac[0] == 0x52 && (mac[1] == 0x55 || mac[1] == 0x56)); }
+bool is_for_us(const u8* mac) {
+  return (mac[0] & 1) || (mac[0] == 0x52 && (mac[1] == 0x55 || mac[1] == 0x56));
+}
 
 }  // namespace
 
@@ -105,14 +113,16 @@ void Stack::input(const Frame& frame) {
   std::memcpy(packet.to_mac.data(), packet.head.data(), 6);
   std::memcpy(packet.source_mac.data(), packet.head.data() + 6, 6);
   switch (load_be<u16>(packet.head.data() + 12)) {
-    case kTypeArp: return arp_->input(packet.head.data(), packet.head_size);
+    case kTypeArp:
+      return arp_->input(packet.head.data(), packet.head_size);
     case kTypeIpv4:
       if (config_.ipv4) input_ipv4(packet);
       return;
     case kTypeIpv6:
       if (config_.ipv6) input_ipv6(packet);
       return;
-    default: return;
+    default:
+      return;
   }
 }
 
@@ -166,18 +176,22 @@ void Stack::input_ipv6(Packet& packet) {
 
 void Stack::dispatch(Packet& packet) {
   // The gateway is a router: what it passes on loses a hop (RFC 1812, section 5.3.1).
-  if (packet.ttl <= 1 && !context_.is_own(packet.to) && context_.destination(packet.to).kind == Destination::host)
+  if (packet.ttl <= 1 && !context_.is_own(packet.to) &&
+      context_.destination(packet.to).kind == Destination::host)
     return icmp_->send_error(Icmp::Error::time_exceeded, packet.v6 ? config_.host6 : config_.host, packet);
   switch (packet.protocol) {
-    case kTcp: return tcp_->input(packet);
-    case kUdp: return udp_->input(packet);
+    case kTcp:
+      return tcp_->input(packet);
+    case kUdp:
+      return udp_->input(packet);
     case kIcmp:
       if (!packet.v6) icmp_->input(packet);
       return;
     case kIcmpv6:
       if (packet.v6 && !ipv6_->input(packet)) icmp_->input(packet);
       return;
-    default: return;
+    default:
+      return;
   }
 }
 
@@ -188,8 +202,8 @@ usize Stack::udp_flows() const { return udp_->flows(); }
 
 namespace {
 
-std::string row_text(const std::string& name, int fd, const Endpoint& from, const Endpoint& to, usize receive_queue,
-                     usize send_queue) {
+std::string row_text(const std::string& name, int fd, const Endpoint& from, const Endpoint& to,
+                     usize receive_queue, usize send_queue) {
   const std::string source = from.address.is_unspecified() ? "*" : from.address.text();
   return fmt::format("{:<19} {:>3} {:>15} {:>5} {:>15} {:>5} {:>5} {:>5}\n", name, fd, source, from.port,
                      to.address.text(), to.port, receive_queue, send_queue);
@@ -200,8 +214,8 @@ std::string row_text(const std::string& name, int fd, const Endpoint& from, cons
 std::string Stack::info() const {
   std::string text = "  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\n";
   for (const auto& row : tcp_->rows())
-    text += row_text(fmt::format("  TCP[{}]", row.state), row.fd, row.key.guest, row.key.remote, row.receive_queue,
-                     row.send_queue);
+    text += row_text(fmt::format("  TCP[{}]", row.state), row.fd, row.key.guest, row.key.remote,
+                     row.receive_queue, row.send_queue);
   for (const auto& row : forwards_->rows())
     if (!row.udp) text += row_text("  TCP[HOST_FORWARD]", row.fd, row.host, row.guest, 0, 0);
   for (const auto& row : udp_->rows())
@@ -210,8 +224,8 @@ std::string Stack::info() const {
     if (row.udp) text += row_text("  UDP[HOST_FORWARD]", row.fd, row.host, row.guest, 0, 0);
   for (const auto& row : icmp_->rows())
     text += fmt::format("{:<19} {:>3} {:>15}  -    {:>15}  -    {:>5} {:>5}\n",
-                        fmt::format("  ICMP[{} sec]", row.left / kSecond), row.fd, row.guest.text(), row.remote.text(),
-                        0, 0);
+                        fmt::format("  ICMP[{} sec]", row.left / kSecond), row.fd, row.guest.text(),
+                        row.remote.text(), 0, 0);
   return text;
 }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The user-mode stack: a virtual network with the guest(s) on it, a gateway that is the host, DHCP and DNS, and the
-// world behind, reached by sockets of the host. It needs no privileges.
+// The user-mode stack: a virtual network with the guest(s) on it, a gateway that is the host, DHCP and DNS,
+// and the world behind, reached by sockets of the host. It needs no privileges.
 //
 // Life of a frame from the guest: input() finds its headers and hands it to a protocol, which acts on a host
-// socket at once, or (TCP) notes what is to be done. run(), once for a batch of frames, socket events or timeouts,
-// does the noted work: data to host sockets, acknowledgements, data from host sockets to the guest. Nothing is
-// sent to the guest from within input(), so that a NIC is not entered again while it sends.
+// socket at once, or (TCP) notes what is to be done. run(), once for a batch of frames, socket events or
+// timeouts, does the noted work: data to host sockets, acknowledgements, data from host sockets to the guest.
+// Nothing is sent to the guest from within input(), so that a NIC is not entered again while it sends.
 #pragma once
 
 #include <functional>

@@ -11,7 +11,7 @@ namespace rhea::net::user {
 namespace {
 
 constexpr usize kMaxFlows = 8192;
-constexpr usize kQuantum = 64 * 1024;  // bytes a flow sends before the next one's turn
+constexpr usize kQuantum = 64 * 1024;       // bytes a flow sends before the next one's turn
 constexpr usize kTurnBudget = 1024 * 1024;  // bytes sent in one run
 
 }  // namespace
@@ -52,7 +52,8 @@ void Tcp::refuse(const Packet& packet) {
     store_be<u32>(header + 4, segment.ack);
     header[13] = kRst;
   } else {
-    const u32 length = static_cast<u32>(segment.payload) + (segment.flags & kSyn ? 1 : 0) + (segment.flags & kFin ? 1 : 0);
+    const u32 length =
+        static_cast<u32>(segment.payload) + (segment.flags & kSyn ? 1 : 0) + (segment.flags & kFin ? 1 : 0);
     store_be<u32>(header + 8, segment.seq + length);
     header[13] = kRst | kAck;
   }
@@ -68,10 +69,12 @@ void Tcp::open_from_guest(const Packet& packet, const TcpKey& key) {
   const Destination destination = context_.destination(packet.to);
   const bool to_dns = destination.kind == Destination::dns && key.remote.port == 53;
   if (packet.from.is_unspecified() || key.guest.port == 0) return;
-  if (context_.config.restricted || key.remote.port == 0 || flows_.size() >= flow_limit()) return refuse(packet);
+  if (context_.config.restricted || key.remote.port == 0 || flows_.size() >= flow_limit())
+    return refuse(packet);
   if (destination.kind == Destination::dns && !to_dns) return refuse(packet);
   if (destination.kind == Destination::nowhere) {
-    icmp_.send_error(Icmp::Error::host_unreachable, packet.v6 ? context_.config.host6 : context_.config.host, packet);
+    icmp_.send_error(Icmp::Error::host_unreachable, packet.v6 ? context_.config.host6 : context_.config.host,
+                     packet);
     return;
   }
   Segment syn;
@@ -101,8 +104,10 @@ bool Tcp::open_to_guest(std::unique_ptr<Socket> socket, Endpoint from, const End
 void Tcp::on_neighbour(const IpAddress& address) {
   for (const auto& [key, flow] : flows_) {
     if (key.guest.address != address) continue;
-    if (flow->state() == TcpFlow::syn_sent) flow->send_syn();
-    else want_send(*flow);
+    if (flow->state() == TcpFlow::syn_sent)
+      flow->send_syn();
+    else
+      want_send(*flow);
   }
 }
 

@@ -9,14 +9,14 @@ namespace rhea::net::user {
 
 namespace {
 
-constexpr s64 kFirstInterval = kSecond;         // RFC 6298, section 2.1
+constexpr s64 kFirstInterval = kSecond;  // RFC 6298, section 2.1
 constexpr s64 kLongestInterval = 60 * kSecond;
-constexpr unsigned kSynTries = 6;               // to the guest: about a minute, time enough to boot
+constexpr unsigned kSynTries = 6;  // to the guest: about a minute, time enough to boot
 constexpr unsigned kTries = 12;
-constexpr s64 kIdle = 2 * 60 * 60 * kSecond;    // RFC 9293, section 3.8.4
+constexpr s64 kIdle = 2 * 60 * 60 * kSecond;  // RFC 9293, section 3.8.4
 constexpr s64 kProbeInterval = 75 * kSecond;
 constexpr unsigned kProbes = 9;
-constexpr u32 kFirstWindow = 256 * 1024;        // the link to the guest loses nothing by itself
+constexpr u32 kFirstWindow = 256 * 1024;  // the link to the guest loses nothing by itself
 constexpr u8 kReceiveScale = 5;
 constexpr usize kReleaseAt = 64 * 1024;
 
@@ -41,10 +41,15 @@ TcpFlow::TcpFlow(Tcp& tcp, const TcpKey& key, State state, u32 initial_sequence)
 
 const char* TcpFlow::state_name() const {
   switch (state_) {
-    case connecting: case syn_received: return "SYN_RECEIVED";
-    case syn_sent: return "SYN_SENT";
-    case closed: return "CLOSED";
-    case open: break;
+    case connecting:
+    case syn_received:
+      return "SYN_RECEIVED";
+    case syn_sent:
+      return "SYN_SENT";
+    case closed:
+      return "CLOSED";
+    case open:
+      break;
   }
   if (guest_fin_ && fin_sent_) return fin_acked_ ? "TIME_WAIT" : "LAST_ACK";
   if (guest_fin_) return "CLOSE_WAIT";
@@ -101,8 +106,10 @@ void TcpFlow::on_socket(Socket& socket, u32 events) {
   if (state_ == connecting) {
     const int error = socket_->take_error();
     if (events & kSocketHangup) hung_up_ = true;
-    if (error) host_failed(error);
-    else if (events & kSocketWritable) host_connected();
+    if (error)
+      host_failed(error);
+    else if (events & kSocketWritable)
+      host_connected();
     return;
   }
   if (events & kSocketError && socket_->take_error()) {
@@ -143,8 +150,9 @@ void TcpFlow::host_failed(int error) {
     static constexpr u8 kCodes4[] = {0, 1, 3, 13, 0}, kCodes6[] = {0, 3, 4, 1, 0};
     const usize index = static_cast<usize>(reason);
     const UserConfig& config = context_.config;
-    tcp_.icmp_.relay_error(v6_ ? 1 : 3, v6_ ? kCodes6[index] : kCodes4[index], 0, v6_ ? config.host6 : config.host,
-                           key_.guest.address, key_.remote.address, kTcp, quote);
+    tcp_.icmp_.relay_error(v6_ ? 1 : 3, v6_ ? kCodes6[index] : kCodes4[index], 0,
+                           v6_ ? config.host6 : config.host, key_.guest.address, key_.remote.address, kTcp,
+                           quote);
   }
   context_.log.write(LogItem::net, "tcp: {} to {}: errno {}", key_.guest.text(), key_.remote.text(), error);
   state_ = closed;
@@ -210,8 +218,10 @@ bool TcpFlow::flush_buffer() {
   }
   if (buffer_start_ == buffer_.size()) {
     buffer_start_ = 0;
-    if (buffer_.capacity() > 256 * 1024) std::vector<u8>().swap(buffer_);
-    else buffer_.clear();
+    if (buffer_.capacity() > 256 * 1024)
+      std::vector<u8>().swap(buffer_);
+    else
+      buffer_.clear();
   } else if (buffer_start_ > 64 * 1024) {
     buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(buffer_start_));
     buffer_start_ = 0;

@@ -13,13 +13,15 @@ struct Segment {
   u32 seq = 0, ack = 0;
   u8 flags = 0;
   u16 window = 0;
-  usize header = 0;    // bytes, with options
-  usize payload = 0;   // bytes
+  usize header = 0;   // bytes, with options
+  usize payload = 0;  // bytes
   // Options.
-  u16 mss = 536;       // RFC 9293, section 3.7.1: when none is given
-  int scale = -1;      // window scale; -1: not offered
+  u16 mss = 536;   // RFC 9293, section 3.7.1: when none is given
+  int scale = -1;  // window scale; -1: not offered
   bool sack_permitted = false;
-  struct Block { u32 left, right; };
+  struct Block {
+    u32 left, right;
+  };
   std::array<Block, 4> sack;
   usize sack_count = 0;
 };
@@ -96,11 +98,13 @@ class TcpFlow final : public SocketOwner, public Timeout {
   u32 window() const;
   void send_control(u8 flags, u32 seq);
   void acknowledge();
-  // Ethernet, IP and TCP headers; the checksum over `payload` pieces, or only the pseudo-header's for an offload.
+  // Ethernet, IP and TCP headers; the checksum over `payload` pieces, or only the pseudo-header's for an
+  // offload.
   usize write_headers(u8* at, const Mac& mac, u32 seq, usize size, bool last, const Piece* payload);
   u32 sendable() const;
   bool more_to_send() const;
-  // Bytes sent of the `size` from `seq` on; 0 with the reason noted (no data, end of data, NIC busy, flow removed).
+  // Bytes sent of the `size` from `seq` on; 0 with the reason noted (no data, end of data, NIC busy, flow
+  // removed).
   usize send_from(const Mac& mac, u32 seq, usize size);
   usize send_in_place(const Mac& mac, u32 seq, usize size);
   usize send_whole(const Mac& mac, u32 seq, usize size);
@@ -121,39 +125,39 @@ class TcpFlow final : public SocketOwner, public Timeout {
 
   // Guest to host.
   u32 receive_next_ = 0;
-  u32 advertised_ = 0;          // right edge of the window as told
+  u32 advertised_ = 0;  // right edge of the window as told
   u8 receive_scale_ = 0;
-  std::vector<u8> buffer_;      // from buffer_start_ on: to be sent to the host
+  std::vector<u8> buffer_;  // from buffer_start_ on: to be sent to the host
   usize buffer_start_ = 0;
   std::map<u32, std::vector<u8>> out_of_order_;  // few; keys relative to nothing: compare with before()
   usize out_of_order_bytes_ = 0;
-  bool ack_now_ = false;        // the guest is to hear at the next flush
-  u32 unacknowledged_ = 0;      // bytes taken since the guest last heard
+  bool ack_now_ = false;    // the guest is to hear at the next flush
+  u32 unacknowledged_ = 0;  // bytes taken since the guest last heard
   bool socket_full_ = false;
-  bool guest_fin_ = false;      // the guest's FIN was taken
-  bool shut_down_ = false;      // and the host socket told
+  bool guest_fin_ = false;  // the guest's FIN was taken
+  bool shut_down_ = false;  // and the host socket told
 
   // Host to guest.
   u32 initial_send_;
   u32 send_unacked_, send_next_, send_max_;
-  u32 head_seq_;                // of the first byte in the socket's receive queue
+  u32 head_seq_;  // of the first byte in the socket's receive queue
   u32 send_window_ = 0;
   u32 window_seq_ = 0, window_ack_ = 0;  // SND.WL1, SND.WL2
   u8 send_scale_ = 0;
   u16 mss_ = 536;
   u32 congestion_window_;
   u32 slow_start_threshold_ = ~u32{0};
-  bool readable_ = false;       // the socket may have more than was peeked at
-  bool hung_up_ = false;        // the host's peer ended its direction, or the connection broke
+  bool readable_ = false;  // the socket may have more than was peeked at
+  bool hung_up_ = false;   // the host's peer ended its direction, or the connection broke
   bool broken_ = false;
   bool fin_sent_ = false, fin_acked_ = false;
   u32 fin_seq_ = 0;
   bool sack_ = false;
-  u32 sacked_left_ = 0;         // first byte that the guest has beyond a hole; valid when have_sack_
+  u32 sacked_left_ = 0;  // first byte that the guest has beyond a hole; valid when have_sack_
   bool have_sack_ = false;
   unsigned duplicates_ = 0;
   bool recovering_ = false;
-  bool resend_ = false;         // the hole at send_unacked_ is to be sent again
+  bool resend_ = false;  // the hole at send_unacked_ is to be sent again
   u32 recover_ = 0;
 
   // Timing.
@@ -162,7 +166,7 @@ class TcpFlow final : public SocketOwner, public Timeout {
   s64 ack_due_ = kNever;         // of a delayed acknowledgement
   s64 smoothed_rtt_ = 0, rtt_variance_ = 0;
   u32 timed_seq_ = 0;
-  s64 timed_at_ = 0;            // 0: nothing is timed
+  s64 timed_at_ = 0;  // 0: nothing is timed
   s64 last_heard_ = 0;
   unsigned tries_ = 0;
   std::vector<Endpoint> resolvers_;  // of a connection to the name server: those still to be tried

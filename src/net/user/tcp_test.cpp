@@ -117,7 +117,10 @@ TEST_F(TcpTest, RefusedConnectionIsReset) {
 }
 
 TEST_F(TcpTest, UnreachableIsToldByIcmp) {
-  struct Case { int error; u8 code; };
+  struct Case {
+    int error;
+    u8 code;
+  };
   for (const Case& item : {Case{ENETUNREACH, 0}, {EHOSTUNREACH, 1}, {EACCES, 13}}) {
     send_syn();
     net_.last().error = item.error;
@@ -308,7 +311,10 @@ TEST_F(TcpTest, ABusyNicLosesNothing) {
 TEST_F(TcpTest, OutOfOrderDataIsHeldAndTold) {
   open();
   const Bytes data = pattern(3000);
-  const auto part = [&](usize from, usize to) { return Bytes(data.begin() + static_cast<std::ptrdiff_t>(from), data.begin() + static_cast<std::ptrdiff_t>(to)); };
+  const auto part = [&](usize from, usize to) {
+    return Bytes(data.begin() + static_cast<std::ptrdiff_t>(from),
+                 data.begin() + static_cast<std::ptrdiff_t>(to));
+  };
   send({.seq = guest_seq_ + 1000, .ack = host_seq_, .payload = part(1000, 2000)});
   Seen answer = take();
   EXPECT_EQ(answer.ack, guest_seq_);
@@ -596,7 +602,8 @@ TEST_F(ForwardTest, AsksForTheGuestThenConnects) {
   EXPECT_EQ(arp.type, kTypeArp);
   Bytes reply(42);
   store_be<u16>(&reply[12], kTypeArp);
-  const Bytes body{0, 1, 8, 0, 6, 4, 0, 2, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 10, 0, 2, 15, 0x52, 0x55, 10, 0, 2, 2, 10, 0, 2, 2};
+  const Bytes body{0,  1, 8, 0,  6,    4,    0,  2, 0x52, 0x54, 0,  0x12, 0x34, 0x56,
+                   10, 0, 2, 15, 0x52, 0x55, 10, 0, 2,    2,    10, 0,    2,    2};
   std::copy(body.begin(), body.end(), reply.begin() + 14);
   reply[0] = 0x52;
   reply[1] = 0x55;

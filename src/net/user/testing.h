@@ -101,7 +101,8 @@ inline Seen Guest::take() {
     seen.ack = seen.options.ack;
     seen.flags = seen.options.flags;
     seen.window = seen.options.window;
-    seen.payload.erase(seen.payload.begin(), seen.payload.begin() + static_cast<std::ptrdiff_t>(seen.options.header));
+    seen.payload.erase(seen.payload.begin(),
+                       seen.payload.begin() + static_cast<std::ptrdiff_t>(seen.options.header));
   }
   if (seen.protocol == kTcp || seen.protocol == kUdp) {
     seen.from_port = load_be<u16>(data);
@@ -118,7 +119,8 @@ class Net {
     auto config = parse_user_options(options, warnings);
     EXPECT_TRUE(config.ok()) << config.error().message();
     backend = std::make_unique<UserBackend>(
-        "n0", config.take(), Stack::Services{loop, log, [this](std::string line) { warnings.push_back(line); }},
+        "n0", config.take(),
+        Stack::Services{loop, log, [this](std::string line) { warnings.push_back(line); }},
         [this](std::function<void()> after) {
           after_events = std::move(after);
           auto made = std::make_unique<FakeSockets>();
@@ -143,7 +145,8 @@ class Net {
     send_to_peer(guest, Frame{std::span(&piece, 1), {}});
     loop.settle();
   }
-  void send_ip(const IpAddress& to, u8 protocol, const Bytes& transport, u8 ttl = 64, u16 fragment = 0, u16 id = 77) {
+  void send_ip(const IpAddress& to, u8 protocol, const Bytes& transport, u8 ttl = 64, u16 fragment = 0,
+               u16 id = 77) {
     Bytes frame(kEthernetHeader + kIpv4Header);
     const Mac gateway{0x52, 0x55, 10, 0, 2, 2};
     std::memcpy(frame.data(), gateway.data(), 6);

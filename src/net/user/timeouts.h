@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Many timeouts on one timer. Putting a timeout off, the usual case, costs nothing: it stays where it is in the
-// queue, and is queued again when its old place comes up.
+// Many timeouts on one timer. Putting a timeout off, the usual case, costs nothing: it stays where it is in
+// the queue, and is queued again when its old place comes up.
 #pragma once
 
 #include <map>

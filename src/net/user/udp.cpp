@@ -37,7 +37,8 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     // An error that an earlier datagram met is told at the next call.
     if (result.error && !result.again()) result = socket->send_to({to, port, 0}, payload);
     Icmp::Error error;
-    if (result.error && Icmp::error_of(result.error, error)) udp_.icmp_.send_error(error, gateway(packet.v6), packet);
+    if (result.error && Icmp::error_of(result.error, error))
+      udp_.icmp_.send_error(error, gateway(packet.v6), packet);
   }
   void add_route(const Endpoint& seen, const Endpoint& client, const std::shared_ptr<Socket>& socket) {
     touch();
@@ -145,7 +146,12 @@ class Udp::Flow final : public SocketOwner, public Timeout {
 };
 
 Udp::Udp(Context& context, Icmp& icmp, Dhcp& dhcp, Dns& dns)
-    : context_(context), icmp_(icmp), dhcp_(dhcp), dns_(dns), flows_(16, EndpointHash{{context.key}}), buffer_(65536) {}
+    : context_(context),
+      icmp_(icmp),
+      dhcp_(dhcp),
+      dns_(dns),
+      flows_(16, EndpointHash{{context.key}}),
+      buffer_(65536) {}
 Udp::~Udp() = default;
 
 void Udp::input(const Packet& packet) {
@@ -156,7 +162,8 @@ void Udp::input(const Packet& packet) {
   if (length < kUdpHeader || length > packet.transport_size()) return;
   const usize payload = length - kUdpHeader;
   const UserConfig& config = context_.config;
-  const bool broadcast = !packet.v6 && (packet.to == IpAddress::v4(0xffffffff) || packet.to == config.broadcast());
+  const bool broadcast =
+      !packet.v6 && (packet.to == IpAddress::v4(0xffffffff) || packet.to == config.broadcast());
   if (!packet.v6 && to_port == 67 && (broadcast || packet.to == config.host)) {
     std::vector<u8> message(payload);
     packet.frame->copy(packet.transport + kUdpHeader, message.data(), payload);
@@ -188,7 +195,8 @@ void Udp::forward(const Packet& packet, const IpAddress& to, usize payload_size)
   const u8* header = packet.transport_header();
   const u16 port = load_be<u16>(header + 2);
   if (port == 0 || packet.from.is_unspecified()) return;
-  if (Flow* flow = flow_of({packet.from, load_be<u16>(header), 0})) flow->send(packet, to, port, payload_size);
+  if (Flow* flow = flow_of({packet.from, load_be<u16>(header), 0}))
+    flow->send(packet, to, port, payload_size);
 }
 
 Udp::Flow* Udp::flow_of(const Endpoint& guest) {
@@ -252,7 +260,8 @@ void Udp::deliver(const Endpoint& seen, const Endpoint& guest, const Endpoint& c
 std::vector<Udp::Row> Udp::rows() const {
   std::vector<Row> rows;
   for (const auto& [guest, flow] : flows_)
-    rows.push_back({guest, flow->last_remote(), flow->fd(), std::max<s64>(0, flow->timeout() - context_.now())});
+    rows.push_back(
+        {guest, flow->last_remote(), flow->fd(), std::max<s64>(0, flow->timeout() - context_.now())});
   std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.guest < b.guest; });
   return rows;
 }

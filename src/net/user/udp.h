@@ -23,7 +23,8 @@ class Udp {
 
   // A datagram to the guest. `from` as the guest sees it.
   bool send_to_guest(const Endpoint& from, const Endpoint& guest, const u8* data, usize size);
-  // A datagram that came in by a forwarded port: the guest's answers to `seen` go back to `client` by `socket`.
+  // A datagram that came in by a forwarded port: the guest's answers to `seen` go back to `client` by
+  // `socket`.
   void deliver(const Endpoint& seen, const Endpoint& guest, const Endpoint& client,
                const std::shared_ptr<Socket>& socket, const u8* data, usize size);
 
@@ -38,7 +39,9 @@ class Udp {
  private:
   struct EndpointHash {
     AddressHash hash;
-    usize operator()(const Endpoint& endpoint) const { return hash(endpoint.address) + endpoint.port * 0x9e3779b1u; }
+    usize operator()(const Endpoint& endpoint) const {
+      return hash(endpoint.address) + endpoint.port * 0x9e3779b1u;
+    }
   };
   class Flow;
   void forward(const Packet& packet, const IpAddress& to, usize payload_size);

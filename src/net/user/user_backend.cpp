@@ -5,12 +5,14 @@
 
 namespace rhea::net::user {
 
-Result<std::unique_ptr<Port>> UserBackend::create(const BackendContext& context, std::span<const OptionText> options) {
+Result<std::unique_ptr<Port>> UserBackend::create(const BackendContext& context,
+                                                  std::span<const OptionText> options) {
   UserConfig config = RHEA_TRY(parse_user_options(options, context.warnings));
   const std::vector<ForwardRule> forwards = config.forwards;
   const Stack::Services services{context.loop, context.log, context.warn};
   auto backend = std::make_unique<UserBackend>(
-      context.id, std::move(config), services, [&](std::function<void()> after_events) -> std::unique_ptr<Sockets> {
+      context.id, std::move(config), services,
+      [&](std::function<void()> after_events) -> std::unique_ptr<Sockets> {
         return std::make_unique<HostSockets>(context.loop, std::move(after_events));
       });
   for (const ForwardRule& rule : forwards) RHEA_TRY(backend->stack_.add_forward(rule));
@@ -54,7 +56,8 @@ std::string UserBackend::hostfwd_add(const std::string& text) {
 std::string UserBackend::hostfwd_remove(const std::string& text) {
   const auto rule = parse_forward_removal(text);
   if (!rule) return "invalid format\n";
-  return fmt::format("host forwarding rule for {} {}\n", text, stack_.remove_forward(*rule) ? "removed" : "not found");
+  return fmt::format("host forwarding rule for {} {}\n", text,
+                     stack_.remove_forward(*rule) ? "removed" : "not found");
 }
 
 }  // namespace rhea::net::user

@@ -13,7 +13,8 @@ namespace rhea::net::user {
 class UserBackend final : public Port {
  public:
   // Opens the forwarded ports too.
-  static Result<std::unique_ptr<Port>> create(const BackendContext& context, std::span<const OptionText> options);
+  static Result<std::unique_ptr<Port>> create(const BackendContext& context,
+                                              std::span<const OptionText> options);
   UserBackend(const std::string& id, UserConfig config, const Stack::Services& services,
               const Stack::MakeSockets& make_sockets);
 
