@@ -20,6 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const rhea::u8* data, rhea::usize size) {
   (void)net::user::parse_user_options(options, warnings);
   (void)net::user::parse_forward(text);
   (void)net::user::parse_forward_removal(text);
+  (void)net::user::parse_guest_forward(text);
   (void)net::user::parse_resolv_conf(text);
   if (const auto address = parse_ip(text)) {
     const auto again = parse_ip(address->text());

@@ -43,6 +43,13 @@ class Session {
     std::vector<std::string> warnings;
     std::vector<OptionText> options;
     if (flavour & 1) options.push_back({"restrict", "on"});
+    if (flavour & 4) {
+      options.push_back({"tftp", "/etc"});
+      options.push_back({"bootfile", "http://x/y"});
+      options.push_back({"guestfwd", "tcp:10.0.2.100:80-cmd:none"});
+      options.push_back({"dhcp-lease", "52:54:00:12:34:56=10.0.2.77=x"});
+      options.push_back({"hostfwd-listen", "probe"});
+    }
     auto config = parse_user_options(options, warnings);
     backend_ =
         std::make_unique<UserBackend>("n0", config.take(), Stack::Services{loop_, log_, [](std::string) {}},
@@ -52,7 +59,7 @@ class Session {
                                         sockets_ = made.get();
                                         return made;
                                       });
-    if (flavour & 2) nic_.caps_ = {.checksum = true, .tso4 = true, .tso6 = true};
+    if (flavour & 2) nic_.caps_ = {.checksum = true, .tso4 = true, .tso6 = true, .uso = (flavour & 8) != 0};
     Port::connect(nic_, *backend_);
     (void)backend_->stack().add_forward(*parse_forward("tcp::1-:22"));
     (void)backend_->stack().add_forward(*parse_forward("udp::1-:53"));
@@ -124,6 +131,7 @@ class Session {
         std::copy_n(target->sent_to.back().second.begin(), 2, reply.begin());
       target->datagrams.push_back({from, reply});
     }
+    target->segment = data[0] & 0x80 ? static_cast<u16>(1 + data.size() / 3) : u16{0};
     target->notify(kSocketReadable);
     after_();
     loop_.settle();

@@ -36,7 +36,6 @@ std::string netdev_help(const net::BackendType& type) {
   std::string text = fmt::format("{} options:\n", type.name);
   std::vector<std::string> lines;
   for (const net::OptionRow& row : type.options) {
-    if (row.later) continue;
     const char* kind = row.kind == net::OptionRow::boolean  ? "bool (on/off)"
                        : row.kind == net::OptionRow::number ? "num"
                                                             : "str";

@@ -39,7 +39,6 @@ struct OptionRow {
   std::string_view name;
   std::string_view summary;
   bool repeatable = false;
-  bool later = false;  // QEMU has it, Rhea not yet: refused in words
 };
 
 struct BackendContext {

@@ -2,7 +2,9 @@
 #include "sys/file.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -55,6 +57,29 @@ Result<std::shared_ptr<InputFile>> InputFile::open(const std::string& path) {
   if (!S_ISREG(status.st_mode)) return Error("Not a regular file");
   file->size_ = static_cast<u64>(status.st_size);
   file->path_ = path;
+  return file;
+}
+
+std::shared_ptr<InputFile> open_beneath(const std::string& folder, const std::string& name, int& error) {
+  const auto failed = [&](int number) {
+    error = number;
+    return nullptr;
+  };
+  const Fd root(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root) return failed(errno);
+  open_how how{};
+  how.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  Fd fd(static_cast<int>(::syscall(SYS_openat2, root.get(), name.c_str(), &how, sizeof how)));
+  if (!fd) return failed(errno);
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) return failed(errno);
+  if (!S_ISREG(status.st_mode)) return failed(S_ISDIR(status.st_mode) ? EISDIR : EACCES);
+  auto file = std::make_shared<InputFile>();
+  file->fd_ = std::move(fd);
+  file->size_ = static_cast<u64>(status.st_size);
+  file->path_ = name;
+  error = 0;
   return file;
 }
 

@@ -13,12 +13,18 @@
 
 namespace rhea::sys {
 
+// A file that stays open for reading by position.
+class InputFile;
+
+// A regular file in a folder or below it, and nowhere else, whatever dots and links in `name` say (openat2
+// RESOLVE_BENEATH, Linux 5.6). Null with an errno: EXDEV when the name leads out.
+std::shared_ptr<InputFile> open_beneath(const std::string& folder, const std::string& name, int& error);
+
 // The bytes of a file. Errors: what open or read says, and files over `limit` bytes (devices that never end).
 Result<std::vector<u8>> read_file(const std::string& path, u64 limit = u64{1} << 31);
 // Replaces a file.
 Result<void> write_file(const std::string& path, const std::vector<u8>& data);
 
-// A file that stays open for reading by position.
 class InputFile {
  public:
   // Errors: what open says; directories and devices are no such files.
@@ -29,6 +35,7 @@ class InputFile {
   Result<void> read_at(u64 offset, std::span<u8> data) const;
 
  private:
+  friend std::shared_ptr<InputFile> open_beneath(const std::string&, const std::string&, int&);
   Fd fd_;
   u64 size_ = 0;
   std::string path_;

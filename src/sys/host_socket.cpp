@@ -9,8 +9,10 @@
 #include <linux/errqueue.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
@@ -18,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -78,6 +81,7 @@ IoResult result_of(ssize_t count) {
 }
 
 void configure(int fd, SocketKind kind, bool v6) {
+  if (kind == SocketKind::local) return;
   if (v6) set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
   if (kind == SocketKind::stream) {
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -108,11 +112,12 @@ bool IoResult::again() const { return error == EAGAIN || error == EWOULDBLOCK ||
 
 std::unique_ptr<Socket> Socket::open(SocketKind kind, bool v6, int& error) {
   const bool icmp = kind == SocketKind::ping || kind == SocketKind::raw_icmp;
-  const int type = kind == SocketKind::stream     ? SOCK_STREAM
-                   : kind == SocketKind::raw_icmp ? SOCK_RAW
-                                                  : SOCK_DGRAM;
+  const int type = kind == SocketKind::stream || kind == SocketKind::local ? SOCK_STREAM
+                   : kind == SocketKind::raw_icmp                          ? SOCK_RAW
+                                                                           : SOCK_DGRAM;
   const int protocol = icmp ? (v6 ? int{IPPROTO_ICMPV6} : int{IPPROTO_ICMP}) : 0;
-  Fd fd(socket(v6 ? AF_INET6 : AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+  const int family = kind == SocketKind::local ? AF_UNIX : v6 ? AF_INET6 : AF_INET;
+  Fd fd(socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
   if (!fd) {
     error = errno;
     return nullptr;
@@ -122,11 +127,30 @@ std::unique_ptr<Socket> Socket::open(SocketKind kind, bool v6, int& error) {
   return std::make_unique<Socket>(std::move(fd), kind, v6);
 }
 
+Socket::~Socket() {
+  if (!path_.empty()) unlink(path_.c_str());
+}
+
 int Socket::bind(const Endpoint& to) {
   if (kind_ == SocketKind::stream) set_option(fd(), SOL_SOCKET, SO_REUSEADDR, 1);
   sockaddr_storage native;
   const socklen_t size = to_native(to, v6_, native);
   return ::bind(fd(), reinterpret_cast<sockaddr*>(&native), size) ? errno : 0;
+}
+
+int Socket::bind_path(const std::string& path) {
+  sockaddr_un native{};
+  native.sun_family = AF_UNIX;
+  if (path.size() >= sizeof native.sun_path) return ENAMETOOLONG;
+  std::copy(path.begin(), path.end(), native.sun_path);
+  struct stat there {};
+  if (lstat(path.c_str(), &there) == 0) {
+    if (!S_ISSOCK(there.st_mode)) return EEXIST;
+    if (unlink(path.c_str())) return errno;
+  }
+  if (::bind(fd(), reinterpret_cast<sockaddr*>(&native), sizeof native)) return errno;
+  path_ = path;
+  return 0;
 }
 
 int Socket::listen(int backlog) { return ::listen(fd(), backlog) ? errno : 0; }
@@ -141,8 +165,8 @@ std::unique_ptr<Socket> Socket::accept(Endpoint& from, int& error) {
   }
   error = 0;
   from = from_native(native);
-  configure(accepted.get(), SocketKind::stream, false);
-  return std::make_unique<Socket>(std::move(accepted), SocketKind::stream, v6_);
+  configure(accepted.get(), kind_, false);
+  return std::make_unique<Socket>(std::move(accepted), kind_, v6_);
 }
 
 int Socket::connect(const Endpoint& to) {
@@ -214,7 +238,11 @@ IoResult Socket::peek(usize offset, std::span<const IoPiece> into) {
 }
 
 IoResult Socket::discard(usize bytes) {
-  const ssize_t count = recv(fd(), nullptr, bytes, MSG_TRUNC | MSG_DONTWAIT);
+  // Only TCP throws bytes away without a place for them (tcp(7)).
+  thread_local std::vector<u8> place;
+  if (kind_ == SocketKind::local) place.resize(std::min(bytes, kScratch));
+  const ssize_t count = kind_ == SocketKind::local ? recv(fd(), place.data(), place.size(), MSG_DONTWAIT)
+                                                   : recv(fd(), nullptr, bytes, MSG_TRUNC | MSG_DONTWAIT);
   // The kernel moves the offset back by what left the queue.
   if (count > 0 && peek_offset_known_) peek_offset_ -= std::min(peek_offset_, static_cast<usize>(count));
   return result_of(count);
@@ -240,9 +268,19 @@ usize Socket::send_queue() const {
   return ioctl(fd(), SIOCOUTQ, &value) == 0 && value > 0 ? static_cast<usize>(value) : 0;
 }
 
-IoResult Socket::send_to(const Endpoint& to, std::span<const IoPiece> pieces) {
+IoResult Socket::send_to(const Endpoint& to, std::span<const IoPiece> pieces, u16 segment) {
   sockaddr_storage native;
   msghdr message{};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(u16))> control{};
+  if (segment) {
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    cmsghdr* part = CMSG_FIRSTHDR(&message);
+    part->cmsg_level = IPPROTO_UDP;
+    part->cmsg_type = UDP_SEGMENT;
+    part->cmsg_len = CMSG_LEN(sizeof segment);
+    std::memcpy(CMSG_DATA(part), &segment, sizeof segment);
+  }
   message.msg_namelen = to_native(to, v6_, native);
   message.msg_name = &native;
   message.msg_iov = vector_of(pieces);
@@ -251,15 +289,28 @@ IoResult Socket::send_to(const Endpoint& to, std::span<const IoPiece> pieces) {
   return result_of(count);
 }
 
-IoResult Socket::receive_from(Endpoint& from, IoPiece into) {
+void Socket::join_datagrams() { set_option(fd(), IPPROTO_UDP, UDP_GRO, 1); }
+
+IoResult Socket::receive_from(Endpoint& from, IoPiece into, u16& segment) {
   sockaddr_storage native{};
   msghdr message{};
+  alignas(cmsghdr) std::array<char, 64> control;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
   message.msg_name = &native;
   message.msg_namelen = sizeof native;
   message.msg_iov = vector_of(std::span(&into, 1));
   message.msg_iovlen = 1;
   const ssize_t count = recvmsg(fd(), &message, MSG_DONTWAIT);
-  if (count >= 0) from = from_native(native);
+  segment = 0;
+  if (count < 0) return result_of(count);
+  from = from_native(native);
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
+    if (part->cmsg_level != IPPROTO_UDP || part->cmsg_type != UDP_GRO) continue;
+    int size = 0;
+    std::memcpy(&size, CMSG_DATA(part), sizeof size);
+    if (size > 0 && size < count) segment = static_cast<u16>(size);
+  }
   return result_of(count);
 }
 
@@ -342,6 +393,50 @@ usize SocketPoller::take(std::span<Event> events) {
     events[static_cast<usize>(i)] = {native[static_cast<usize>(i)].data.u64, result};
   }
   return count > 0 ? static_cast<usize>(count) : 0;
+}
+
+StreamPair stream_pair(int& error) {
+  const auto failed = [&](int number) {
+    error = number ? number : ECONNREFUSED;
+    return StreamPair{};
+  };
+  const auto listener = Socket::open(SocketKind::stream, false, error);
+  if (!listener) return {};
+  if ((error = listener->bind({IpAddress::v4(0x7f000001), 0, 0}))) return {};
+  if ((error = listener->listen(1))) return {};
+  auto ours = Socket::open(SocketKind::stream, false, error);
+  if (!ours) return {};
+  error = ours->connect(listener->local());
+  if (error && error != EINPROGRESS) return {};
+  // Over loopback the connection is there at once. Another program may have been faster: that is not our end.
+  for (unsigned i = 0; i < 8; ++i) {
+    Endpoint from;
+    auto theirs = listener->accept(from, error);
+    if (!theirs) return failed(error);
+    if (from != ours->local()) continue;
+    error = 0;
+    Fd other(fcntl(theirs->fd(), F_DUPFD_CLOEXEC, 3));
+    if (!other) return failed(errno);
+    fcntl(other.get(), F_SETFL, fcntl(other.get(), F_GETFL) & ~O_NONBLOCK);
+    return {std::move(ours), std::move(other)};
+  }
+  return failed(ECONNREFUSED);
+}
+
+std::vector<IpAddress> addresses_of(const std::string& name) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  std::vector<IpAddress> result;
+  if (getaddrinfo(name.c_str(), nullptr, &hints, &found)) return result;
+  for (const addrinfo* item = found; item; item = item->ai_next) {
+    sockaddr_storage native{};
+    std::memcpy(&native, item->ai_addr, std::min<usize>(sizeof native, item->ai_addrlen));
+    const IpAddress address = from_native(native).address;
+    if (std::find(result.begin(), result.end(), address) == result.end()) result.push_back(address);
+  }
+  freeaddrinfo(found);
+  return result;
 }
 
 bool has_ipv6_route() {

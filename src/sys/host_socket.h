@@ -7,6 +7,7 @@
 #include <array>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "sys/fd.h"
@@ -32,6 +33,7 @@ enum class SocketKind : u8 {
   datagram,
   ping,      // ICMP echo without privileges: the kernel chooses the identifier
   raw_icmp,  // ICMP with privileges
+  local,     // a stream that has a path instead of an address
 };
 
 // What a datagram socket's error queue holds (Linux, ip(7), IP_RECVERR).
@@ -50,10 +52,13 @@ class Socket {
   // Null with `error` set when the host refuses.
   static std::unique_ptr<Socket> open(SocketKind kind, bool v6, int& error);
   explicit Socket(Fd fd, SocketKind kind, bool v6) : fd_(std::move(fd)), kind_(kind), v6_(v6) {}
+  ~Socket();
 
   int fd() const { return fd_.get(); }
   bool v6() const { return v6_; }
   int bind(const Endpoint& to);  // 0 or an errno; streams may reuse an address that lingers
+  // Of a local socket: a socket that is there already is replaced, another file is not (EEXIST).
+  int bind_path(const std::string& path);
   int listen(int backlog);
   std::unique_ptr<Socket> accept(Endpoint& from, int& error);
   int connect(const Endpoint& to);  // 0, EINPROGRESS, or what went wrong
@@ -74,8 +79,12 @@ class Socket {
   usize receive_queue() const;  // bytes
   usize send_queue() const;
 
-  IoResult send_to(const Endpoint& to, std::span<const IoPiece> pieces);
-  IoResult receive_from(Endpoint& from, IoPiece into);
+  // `segment` not 0: the pieces are datagrams of that size, one behind the other (UDP_SEGMENT).
+  IoResult send_to(const Endpoint& to, std::span<const IoPiece> pieces, u16 segment = 0);
+  // `segment`, after join_datagrams(): not 0 when what came is several datagrams of that size (UDP_GRO), the
+  // last one perhaps shorter.
+  IoResult receive_from(Endpoint& from, IoPiece into, u16& segment);
+  void join_datagrams();
   void set_ttl(unsigned ttl);
   void set_tos(unsigned tos);
   // False when the queue is empty.
@@ -90,6 +99,7 @@ class Socket {
   bool peek_offset_known_ = false;
   usize peek_offset_ = 0;  // where the kernel's next peek begins
   unsigned ttl_ = 0, tos_ = 0;
+  std::string path_;  // of a local socket that was bound: its file goes with it
 };
 
 enum : u32 { kSocketReadable = 1, kSocketWritable = 2, kSocketHangup = 4, kSocketError = 8 };
@@ -111,6 +121,17 @@ class SocketPoller {
  private:
   Fd epoll_;
 };
+
+// Two ends of a stream between this process and a program that it starts (over loopback, so that programs
+// find what they expect). Empty with `error` set when the host refuses.
+struct StreamPair {
+  std::unique_ptr<Socket> ours;
+  Fd theirs;
+};
+StreamPair stream_pair(int& error);
+
+// The addresses of a name, as the host resolves it; waits for the answer. Empty when there is none.
+std::vector<IpAddress> addresses_of(const std::string& name);
 
 // Whether the host has a route to the IPv6 internet. Nothing is sent.
 bool has_ipv6_route();

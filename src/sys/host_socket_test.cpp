@@ -4,7 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <string>
+
+#include "sys/file.h"
+#include "sys/process.h"
 
 namespace rhea::sys {
 namespace {
@@ -120,6 +124,50 @@ TEST(DatagramSocket, RefusalComesByTheErrorQueue) {
   EXPECT_EQ(told.code, 3);
   EXPECT_EQ(told.to, nobody);
   EXPECT_EQ(told.payload, (std::vector<u8>{1, 2, 3}));
+}
+
+TEST(LocalSocket, IsReachedByItsPathWhichGoesWithIt) {
+  auto place = PrivateFolder::make("rhea-socket-test").take();
+  const std::string path = place.path() + "/a-b";
+  int error = 0;
+  {
+    auto listener = Socket::open(SocketKind::local, false, error);
+    ASSERT_EQ(listener->bind_path(path), 0);
+    ASSERT_EQ(listener->listen(1), 0);
+    EXPECT_TRUE(std::filesystem::is_socket(path));
+    EXPECT_EQ(Socket::open(SocketKind::local, false, error)->bind_path(std::string(200, 'x')), ENAMETOOLONG);
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
+  ASSERT_TRUE(write_file(path, {}).ok());
+  EXPECT_EQ(Socket::open(SocketKind::local, false, error)->bind_path(path), EEXIST);
+  EXPECT_TRUE(std::filesystem::exists(path));
+}
+
+TEST(Process, SpeaksOverItsStreamAndIsReaped) {
+  int error = 0;
+  StreamPair pair = stream_pair(error);
+  ASSERT_TRUE(pair.ours) << errno_text(error);
+  auto child = Child::start({"cat"}, pair.theirs.get());
+  ASSERT_TRUE(child.ok()) << child.error().message();
+  pair.theirs.reset();
+  u8 data[] = {'h', 'i'};
+  const IoPiece piece{data, 2};
+  ASSERT_EQ(pair.ours->send(std::span(&piece, 1)).count, 2);
+  u8 back[3] = {};
+  const IoPiece into{back, 3};
+  IoResult result{0, EAGAIN};
+  while (result.again()) result = pair.ours->peek(0, std::span(&into, 1));
+  EXPECT_EQ(result.count, 2);
+  EXPECT_EQ(back[1], 'i');
+  EXPECT_EQ(pair.ours->discard(2).count, 2);
+  pair.ours->shutdown_write();
+  child->reap();  // it ended at the end of its input
+  EXPECT_FALSE(Child::start({"/nonexistent/program"}, 0).ok());
+}
+
+TEST(Names, AreLookedUpOnTheHost) {
+  EXPECT_EQ(addresses_of("127.0.0.5"), std::vector{IpAddress::v4(0x7f000005)});
+  EXPECT_TRUE(addresses_of("no such name").empty());
 }
 
 }  // namespace

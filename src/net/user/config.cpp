@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "net/user/service_options.h"
 #include "util/text.h"
 
 namespace rhea::net::user {
@@ -29,17 +30,25 @@ constexpr OptionRow kOptions[] = {
     {Kind::text, "dnssearch", "a domain that the guest searches, told by DHCP", true},
     {Kind::boolean, "restrict", "keep the guest from the host and the world (default off)"},
     {Kind::text, "hostfwd", "[tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT: forward a host port", true},
-    {Kind::text, "guestfwd", "forward a guest's connection to a character device or a command", true, true},
-    {Kind::text, "tftp", "directory of the TFTP server", false, true},
-    {Kind::text, "tftp-server-name", "name of the TFTP server, told by DHCP", false, true},
-    {Kind::text, "bootfile", "file to boot, told by DHCP", false, true},
-    {Kind::text, "smb", "directory of the SMB server", false, true},
-    {Kind::text, "smbserver", "address of the SMB server", false, true},
+    {Kind::text, "guestfwd", "[tcp]:SERVER:PORT-cmd:COMMAND: a command for the guest's connections", true},
+    {Kind::text, "tftp", "folder of the TFTP server at the gateway's address"},
+    {Kind::text, "tftp-server-name", "name of the TFTP server, told by DHCP"},
+    {Kind::text, "bootfile", "file (or http:// address) to boot, told by DHCP"},
+    {Kind::text, "smb", "folder of the SMB server (needs Samba's smbd)"},
+    {Kind::text, "smbserver", "address of the SMB server (default: the network's .4)"},
+    {Kind::number, "mtu", "MTU of the guest, 576 to 1500, told by DHCP and IPv6"},
+    {Kind::text, "ntp", "address of a time server, told by DHCP", true},
+    {Kind::text, "dhcp-lease", "MAC=ADDRESS[=NAME]: an address for one guest", true},
+    {Kind::text, "dns-server", "a name server to ask instead of the host's", true},
+    {Kind::text, "dns-record", "NAME=ADDRESS, NAME=cname:NAME, NAME=txt:TEXT or NAME=ptr:NAME", true},
+    {Kind::text, "hostfwd-listen", "always, or probe: only while the guest's port answers (default always)"},
+    {Kind::number, "hostfwd-hold", "seconds that a forwarded connection waits for the guest (default 60)"},
 };
 
 // What was typed, before the addresses are worked out: what is not given depends on what is.
 struct Typed {
   std::optional<bool> ipv4, ipv6;
+  std::optional<std::string> smb_server;
   std::optional<std::string> net, host, dns, dhcpstart, prefix6, prefix6_length, host6, dns6;
 };
 
@@ -101,20 +110,18 @@ Result<void> parse_network(const std::string& text, UserConfig& config) {
   }
   if (config.prefix_length < 4 || config.prefix_length > 32)
     return Error("Invalid netmask provided (must be in range 4-32)");
-  const u32 mask = config.netmask();
-  config.network = IpAddress::v4(address->to_v4() & mask);
-  const auto inside = [&](u32 host_part) {
-    return IpAddress::v4((address->to_v4() & mask) | (host_part & ~mask));
-  };
-  config.host = inside(0x0202);
-  config.dns = inside(0x0203);
-  config.dhcp_start = inside(0x020f);
+  config.network = IpAddress::v4(address->to_v4() & config.netmask());
+  config.host = address_inside(config, 0x0202);
+  config.dns = address_inside(config, 0x0203);
+  config.dhcp_start = address_inside(config, 0x020f);
+  config.smb_server = address_inside(config, 0x0204);
   return {};
 }
 
 Result<void> resolve_ipv4(const Typed& typed, UserConfig& config) {
   if (!config.ipv4) {
-    if (typed.net || typed.host || typed.dns) return Error("IPv4 disabled but netmask/host/dns provided");
+    if (typed.net || typed.host || typed.dns || !config.smb.empty())
+      return Error("IPv4 disabled but netmask/host/dns provided");
     return {};
   }
   if (typed.net) RHEA_TRY(parse_network(*typed.net, config));
@@ -136,6 +143,7 @@ Result<void> resolve_ipv4(const Typed& typed, UserConfig& config) {
   if (!inside(config.dhcp_start)) return Error("DHCP doesn't belong to network");
   if (config.dhcp_start == config.host || config.dhcp_start == config.dns)
     return Error("DHCP must be different from host and DNS");
+  if (!given(typed.smb_server, config.smb_server)) return Error("Failed to parse SMB address");
   return {};
 }
 
@@ -238,35 +246,72 @@ Result<void> take_option(const std::string& name, const std::string& value, User
       warnings.push_back(fmt::format("dnssearch: '{}' is no domain name: it is left out", value));
   } else if (name == "hostfwd") {
     config.forwards.push_back(RHEA_TRY(parse_forward(value)));
+  } else if (name == "smbserver") {
+    typed.smb_server = value;
+  } else {
+    return take_service_option(name, value, config);
   }
   return {};
 }
 
-Result<void> check_forwards(UserConfig& config, std::vector<std::string>& warnings) {
+void check_forwards(UserConfig& config, std::vector<std::string>& warnings) {
   for (ForwardRule& rule : config.forwards) {
     if (rule.guest_address.is_unspecified() && config.ipv4) rule.guest_address = config.dhcp_start;
-    if (config.ipv4 && rule.guest_address.is_v4() &&
-        !rule.guest_address.in_prefix(config.network, config.prefix_length))
+    const bool v4 = rule.guest_address.is_v4();
+    if (v4 ? config.ipv4 && !rule.guest_address.in_prefix(config.network, config.prefix_length)
+           : config.ipv6 && !rule.guest_address.in_prefix(config.prefix6, config.prefix6_length))
       warnings.push_back(fmt::format("hostfwd={}: the guest address {} is not in the network {}/{}",
-                                     rule.text, rule.guest_address.text(), config.network.text(),
-                                     config.prefix_length));
-    if (!rule.host_given)
+                                     rule.text, rule.guest_address.text(),
+                                     v4 ? config.network.text() : config.prefix6.text(),
+                                     v4 ? config.prefix_length : config.prefix6_length));
+    if (!rule.host_given && rule.unix_path.empty())
       warnings.push_back(
           fmt::format("hostfwd={}: port {} is open on all interfaces of this host; write "
                       "hostfwd={}:127.0.0.1:{}-{}:{} to open it on this host alone",
                       rule.text, rule.host_port, rule.udp ? "udp" : "tcp", rule.host_port,
                       rule.guest_address.text(), rule.guest_port));
   }
+}
+
+// What is there for the guest must be in its network, and not in the way of others.
+Result<void> check_services(UserConfig& config) {
+  const auto inside = [&](const IpAddress& address) {
+    return address.is_v4() ? config.ipv4 && address.in_prefix(config.network, config.prefix_length)
+                           : config.ipv6 && address.in_prefix(config.prefix6, config.prefix6_length);
+  };
+  const auto taken = [&](const IpAddress& address) {
+    return address == config.host || address == config.dns || address == config.host6 ||
+           address == config.dns6 || address == config.broadcast() || address == config.network;
+  };
+  for (GuestForward& rule : config.guest_forwards) {
+    if (rule.address.is_unspecified()) rule.address = address_inside(config, 0x0204);
+    bool conflict = !inside(rule.address) || taken(rule.address);
+    for (const GuestForward& other : config.guest_forwards)
+      conflict |= &other < &rule && other.address == rule.address && other.port == rule.port;
+    if (conflict) return Error("Conflicting/invalid host:port in guest forwarding rule '{}'", rule.text);
+  }
+  if (!config.smb.empty() && (!inside(config.smb_server) || taken(config.smb_server)))
+    return Error("Conflicting/invalid smbserver address");
+  for (const StaticLease& lease : config.leases)
+    if (!inside(lease.address) || taken(lease.address))
+      return Error("Parameter 'dhcp-lease': {} is no address for a guest in this network",
+                   lease.address.text());
   return {};
 }
 
 }  // namespace
 
+IpAddress address_inside(const UserConfig& config, u32 host_part) {
+  return IpAddress::v4(config.network.to_v4() | (host_part & ~config.netmask()));
+}
+
 UserConfig::UserConfig()
     : prefix6(*parse_ipv6("fec0::")),
       host6(*parse_ipv6("fec0::2")),
       dns6(*parse_ipv6("fec0::3")),
-      router6(*parse_ipv6("fe80::2")) {}
+      router6(*parse_ipv6("fe80::2")),
+      tftp_address(IpAddress::v4(0)),
+      smb_server(IpAddress::v4(0x0a000204)) {}
 
 std::span<const OptionRow> user_options() { return kOptions; }
 
@@ -277,8 +322,6 @@ Result<UserConfig> parse_user_options(std::span<const OptionText> options,
   for (const auto& [name, value] : options) {
     const OptionRow* row = find_row(name);
     if (!row) return unknown_option(name);
-    if (row->later)
-      return Error("Parameter '{}' of the user network is not supported yet ({})", name, row->summary);
     RHEA_TRY(take_option(name, value, config, typed, warnings));
   }
   if (typed.ipv4.has_value() != typed.ipv6.has_value()) {
@@ -293,7 +336,8 @@ Result<UserConfig> parse_user_options(std::span<const OptionText> options,
   if (!config.ipv4 && !config.ipv6) return Error("IPv4 and IPv6 disabled");
   RHEA_TRY(resolve_ipv4(typed, config));
   RHEA_TRY(resolve_ipv6(typed, config));
-  RHEA_TRY(check_forwards(config, warnings));
+  RHEA_TRY(check_services(config));
+  check_forwards(config, warnings);
   return config;
 }
 

@@ -2,6 +2,7 @@
 // The options of `-netdev user`: the virtual network's addresses and the forwarded ports.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,16 +14,44 @@
 
 namespace rhea::net::user {
 
-// "[tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT", or without a protocol
-// "HOSTADDR:HOSTPORT-GUESTADDR:GUESTPORT".
+// hostfwd: "[tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT", or without a protocol
+// "HOSTADDR:HOSTPORT-GUESTADDR:GUESTPORT", or "unix:PATH-[GUESTADDR]:GUESTPORT". IPv6 addresses stand in
+// brackets; HOSTADDR may be a name, which is looked up when the port is opened; a port may be a range
+// "FIRST..LAST", one host port for one port of the guest.
 struct ForwardRule {
   bool udp = false;
-  IpAddress host_address;   // unspecified: all interfaces
-  bool host_given = false;  // an address was typed
+  IpAddress host_address;   // unspecified: all interfaces, or those of host_name
+  std::string host_name;    // a name instead of an address
+  bool host_given = false;  // an address or a name was typed
+  std::string unix_path;    // not empty: a unix socket instead of address and port
   u16 host_port = 0;        // 0: the host's kernel chooses
+  u16 ports = 1;            // how many, from host_port and guest_port on
   IpAddress guest_address;  // unspecified: the first DHCP address
   u16 guest_port = 0;
   std::string text;  // as typed
+};
+
+// guestfwd: "[tcp]:SERVER:PORT-cmd:COMMAND": what the guest connects to there is a new process each time.
+struct GuestForward {
+  IpAddress address;  // unspecified: the SMB server's place
+  u16 port = 0;
+  std::vector<std::string> command;
+  std::string text;  // as typed
+};
+
+// A record of the name server's own ("dns-record=NAME=VALUE").
+struct NameRecord {
+  std::string name;  // lower case; "*.x" stands for all names below x
+  enum Type : u16 { a = 1, cname = 5, ptr = 12, txt = 16, aaaa = 28 } type = a;
+  IpAddress address;
+  std::string text;  // of a cname, ptr or txt
+};
+
+// An address that a guest always gets ("dhcp-lease=MAC=ADDRESS[=NAME]").
+struct StaticLease {
+  std::array<u8, 6> mac{};
+  IpAddress address;
+  std::string name;
 };
 
 struct UserConfig {
@@ -42,7 +71,21 @@ struct UserConfig {
   std::string hostname;             // DHCP option 12
   std::string domain;               // DHCP option 15
   std::vector<std::string> search;  // DHCP option 119
+  u16 mtu = 0;                      // DHCP option 26, RA option 5; 0: not told (1500 holds)
+  std::vector<IpAddress> ntp;       // DHCP option 42, DHCPv6 option 56
+  std::vector<StaticLease> leases;
+  std::string tftp;         // folder of the TFTP server; empty: none
+  std::string tftp_server;  // DHCP option 66
+  IpAddress tftp_address;   // of it, when it is an address or could be looked up
+  std::string boot_file;    // "file" of DHCP, boot URL of DHCPv6
+  std::string smb;          // folder of the SMB server; empty: none
+  IpAddress smb_server;     // 10.0.2.4
+  std::vector<GuestForward> guest_forwards;
   std::vector<ForwardRule> forwards;
+  enum class Listen : u8 { always, probe } listen = Listen::always;
+  unsigned hold_seconds = 60;       // how long a forwarded connection waits for the guest to answer
+  std::vector<Endpoint> resolvers;  // instead of the host's
+  std::vector<NameRecord> records;
 
   UserConfig();
   u32 netmask() const { return prefix_length ? ~u32{0} << (32 - prefix_length) : 0; }
@@ -56,6 +99,13 @@ std::span<const OptionRow> user_options();
 Result<UserConfig> parse_user_options(std::span<const OptionText> options,
                                       std::vector<std::string>& warnings);
 
+// An address in the network with this host part ("inside(0x0204)" is 10.0.2.4).
+IpAddress address_inside(const UserConfig& config, u32 host_part);
+
+// Words of a command as a shell would split them: blanks, quotes, backslashes. Nothing: a quote is open.
+std::optional<std::vector<std::string>> split_command(std::string_view text);
+// "[tcp]:SERVER:PORT-cmd:COMMAND".
+Result<GuestForward> parse_guest_forward(const std::string& text);
 // The frame of its errors: "Invalid host forwarding rule 'foo' (No : separators)".
 Result<ForwardRule> parse_forward(const std::string& text);
 // "[tcp|udp]:[HOSTADDR]:HOSTPORT" of hostfwd_remove; nothing: "invalid format".

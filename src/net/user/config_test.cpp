@@ -50,9 +50,39 @@ TEST(UserOptions, MessagesAreQemus) {
       {{{"hostname", std::string(256, 'x')}}, "'vhostname' parameter cannot exceed 255 bytes"},
       {{{"domainname", ""}}, "'domainname' parameter cannot be empty"},
       {{{"hostfwd", "foo"}}, "Invalid host forwarding rule 'foo' (No : separators)"},
+      {{{"smbserver", "zz"}}, "Failed to parse SMB address"},
+      {{{"smb", "/x"}, {"smbserver", "10.0.2.2"}}, "Conflicting/invalid smbserver address"},
+      {{{"tftp-server-name", std::string(256, 'x')}}, "'tftp-server-name' parameter cannot exceed 255 bytes"},
+      {{{"bootfile", std::string(128, 'x')}}, "'bootfile' parameter cannot exceed 127 bytes"},
+      {{{"guestfwd", "foo"}}, "Invalid guest forwarding rule 'foo'"},
+      {{{"guestfwd", "udp:10.0.2.9:80-cmd:cat"}}, "Invalid guest forwarding rule 'udp:10.0.2.9:80-cmd:cat'"},
+      {{{"guestfwd", "tcp:zz:80-cmd:cat"}}, "Invalid guest forwarding rule 'tcp:zz:80-cmd:cat'"},
+      {{{"guestfwd", "tcp:10.0.2.9:0-cmd:cat"}}, "Invalid guest forwarding rule 'tcp:10.0.2.9:0-cmd:cat'"},
+      {{{"guestfwd", "tcp:10.0.2.9:80-cmd:"}}, "Invalid guest forwarding rule 'tcp:10.0.2.9:80-cmd:'"},
+      {{{"guestfwd", "tcp:10.0.2.9:80-cmd:'x"}}, "Invalid guest forwarding rule 'tcp:10.0.2.9:80-cmd:'x'"},
+      {{{"guestfwd", "tcp:10.0.2.2:80-cmd:cat"}},
+       "Conflicting/invalid host:port in guest forwarding rule 'tcp:10.0.2.2:80-cmd:cat'"},
+      {{{"guestfwd", "tcp:1.2.3.4:80-cmd:cat"}},
+       "Conflicting/invalid host:port in guest forwarding rule 'tcp:1.2.3.4:80-cmd:cat'"},
+      {{{"guestfwd", "tcp::80-cmd:cat"}, {"guestfwd", "tcp:10.0.2.4:80-cmd:cat"}},
+       "Conflicting/invalid host:port in guest forwarding rule 'tcp:10.0.2.4:80-cmd:cat'"},
+      {{{"mtu", "9000"}}, "Parameter 'mtu' expects a number from 576 to 1500, not '9000'"},
+      {{{"ntp", "zz"}}, "Parameter 'ntp' expects an IP address, not 'zz'"},
+      {{{"dns-server", "a:b"}}, "Parameter 'dns-server' expects ADDRESS or ADDRESS:PORT, not 'a:b'"},
+      {{{"dns-record", "x"}}, "Parameter 'dns-record': 'x' has no '='"},
+      {{{"dns-record", ".=1.2.3.4"}},
+       "Parameter 'dns-record': '.=1.2.3.4' does not begin with a domain name"},
+      {{{"dns-record", "x=y"}}, "Parameter 'dns-record': 'x=y' has neither address nor type"},
+      {{{"dns-record", "x=cname:*.y"}},
+       "Parameter 'dns-record': 'x=cname:*.y' does not end with a domain name"},
+      {{{"dhcp-lease", "52:54:00:12:34:56"}},
+       "Parameter 'dhcp-lease' expects MAC=ADDRESS[=NAME], not '52:54:00:12:34:56'"},
+      {{{"dhcp-lease", "52:54:00:12:34:56=10.0.3.1"}},
+       "Parameter 'dhcp-lease': 10.0.3.1 is no address for a guest in this network"},
+      {{{"hostfwd-listen", "never"}}, "Parameter 'hostfwd-listen' expects 'always' or 'probe', not 'never'"},
+      {{{"hostfwd-hold", "0"}}, "Parameter 'hostfwd-hold' expects a number from 1 to 3600, not '0'"},
   };
   for (const Case& item : cases) EXPECT_EQ(message(item.options), item.message);
-  EXPECT_NE(message({{"tftp", "/x"}}).find("not supported yet"), std::string::npos);
 }
 
 TEST(UserOptions, AddressesFollowTheNetwork) {
@@ -83,12 +113,29 @@ TEST(Hostfwd, Grammar) {
     const char* why;
   };
   const Case wrong[] = {
-      {"foo", "No : separators"},          {"xyz::1-:2", "Bad protocol name"},
-      {"tcp:1", "Missing : separator"},    {"tcp:1.2.3:1-:2", "Bad host address"},
-      {"tcp::x-:2", "Bad host port"},      {"tcp::22", "Bad host port separator"},
-      {"tcp::70000-:2", "Bad host port"},  {"tcp::1-2", "Missing guest address"},
-      {"tcp::1-a:2", "Bad guest address"}, {"tcp::1-:x", "Bad guest port"},
-      {"tcp::1-:0", "Bad guest port"},     {"tcp::1-:65536", "Bad guest port"},
+      {"foo", "No : separators"},
+      {"xyz::1-:2", "Bad protocol name"},
+      {"tcp:1", "Missing : separator"},
+      {"tcp:1.2.3:1-:2", "Bad host address"},
+      {"tcp::x-:2", "Bad host port"},
+      {"tcp::22", "Bad host port separator"},
+      {"tcp::70000-:2", "Bad host port"},
+      {"tcp::1-2", "Missing guest address"},
+      {"tcp::1-a:2", "Bad guest address"},
+      {"tcp::1-:x", "Bad guest port"},
+      {"tcp::1-:0", "Bad guest port"},
+      {"tcp::1-:65536", "Bad guest port"},
+      {"tcp:[::1:1-:2", "Missing : separator"},
+      {"tcp:[zz]:1-:2", "Bad host address"},
+      {"tcp::9..8-:2", "Bad host port"},
+      {"tcp::8..-:2", "Bad host port"},
+      {"tcp::0..4-:2", "Bad host port"},
+      {"tcp::1..2-:65535", "Bad guest port"},
+      {"tcp::1..3-:1..2", "Bad guest port"},
+      {"tcp::1-[fec0::z]:2", "Bad guest address"},
+      {"unix:/tmp/x", "Missing - separator"},
+      {"unix:-:22", "Missing unix socket path"},
+      {"unix:rel-:22", "unix socket path must be absolute"},
   };
   for (const Case& item : wrong) {
     const auto rule = parse_forward(item.text);
@@ -133,6 +180,64 @@ TEST(Hostfwd, WarnsOfAllInterfaces) {
   ASSERT_TRUE(
       parse_user_options(std::vector<OptionText>{{"hostfwd", "tcp:127.0.0.1:5022-:22"}}, warnings).ok());
   EXPECT_TRUE(warnings.empty());
+}
+
+TEST(Hostfwd, BeyondQemus) {
+  auto rule = parse_forward("tcp:[::1]:8080-[fec0::15]:80");
+  ASSERT_TRUE(rule.ok());
+  EXPECT_EQ(rule->host_address, *parse_ipv6("::1"));
+  EXPECT_EQ(rule->guest_address, *parse_ipv6("fec0::15"));
+  rule = parse_forward("[::1]:8080-:80");
+  ASSERT_TRUE(rule.ok());
+  EXPECT_EQ(rule->host_port, 8080);
+  rule = parse_forward("udp:my-host.test:8000..8099-:9000..9099");
+  ASSERT_TRUE(rule.ok());
+  EXPECT_TRUE(rule->udp);
+  EXPECT_EQ(rule->host_name, "my-host.test");
+  EXPECT_EQ(rule->ports, 100);
+  EXPECT_EQ(rule->guest_port, 9000);
+  rule = parse_forward("tcp::1..65535-:1");
+  ASSERT_TRUE(rule.ok());
+  EXPECT_EQ(rule->ports, 65535);
+  rule = parse_forward("unix:/run/my-vm/ssh-1.sock-10.0.2.15:22");
+  ASSERT_TRUE(rule.ok());
+  EXPECT_EQ(rule->unix_path, "/run/my-vm/ssh-1.sock");
+  EXPECT_EQ(rule->guest_port, 22);
+  EXPECT_FALSE(parse_forward("unix:/" + std::string(107, 'x') + "-:22").ok());
+  EXPECT_TRUE(parse_forward("unix:/" + std::string(106, 'x') + "-:22").ok());
+  EXPECT_EQ(parse_forward_removal("tcp:[::1]:80..82")->ports, 3);
+  EXPECT_EQ(parse_forward_removal("unix:/a-b")->unix_path, "/a-b");
+}
+
+TEST(Guestfwd, CommandsAreSplitAsAShellDoes) {
+  using Words = std::vector<std::string>;
+  EXPECT_EQ(split_command("nc 127.0.0.1  8080"), (Words{"nc", "127.0.0.1", "8080"}));
+  EXPECT_EQ(split_command(R"(sh -c 'echo "a b"; cat' "x\"y\z" a\ b "")"),
+            (Words{"sh", "-c", "echo \"a b\"; cat", "x\"y\\z", "a b", ""}));
+  EXPECT_EQ(split_command("'open"), std::nullopt);
+  EXPECT_EQ(split_command("end\\"), std::nullopt);
+  EXPECT_EQ(split_command("  "), Words{});
+  const auto rule = parse_guest_forward("tcp:10.0.2.100:80-cmd:nc -U /a-b");
+  ASSERT_TRUE(rule.ok());
+  EXPECT_EQ(rule->address.text(), "10.0.2.100");
+  EXPECT_EQ(rule->command, (Words{"nc", "-U", "/a-b"}));
+  EXPECT_EQ(parsed({{"guestfwd", "tcp::80-cmd:cat"}}).guest_forwards.at(0).address.text(), "10.0.2.4");
+}
+
+TEST(UserOptions, Services) {
+  const UserConfig config = parsed({{"net", "192.168.5.0/24"},
+                                    {"mtu", "1400"},
+                                    {"dns-server", "[fd00::1]:5353"},
+                                    {"dns-record", "*.Lab.Test.=192.168.5.9"},
+                                    {"dns-record", "t.test=txt:a=b"},
+                                    {"dhcp-lease", "52:54:00:12:34:56=192.168.5.77=web"}});
+  EXPECT_EQ(config.mtu, 1400);
+  EXPECT_EQ(config.smb_server.text(), "192.168.5.4");
+  EXPECT_EQ(config.resolvers.at(0), (Endpoint{*parse_ipv6("fd00::1"), 5353, 0}));
+  EXPECT_EQ(config.records.at(0).name, "*.lab.test");
+  EXPECT_EQ(config.records.at(1).text, "a=b");
+  EXPECT_EQ(config.leases.at(0).address.text(), "192.168.5.77");
+  EXPECT_EQ(config.leases.at(0).name, "web");
 }
 
 }  // namespace

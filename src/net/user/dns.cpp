@@ -83,7 +83,8 @@ class Dns::Query final : public SocketOwner, public Timeout {
     std::vector<u8>& buffer = dns_.buffer_;
     for (unsigned i = 0; i < 16; ++i) {
       Endpoint from;
-      const IoResult result = socket.receive_from(from, {buffer.data(), buffer.size()});
+      u16 segment = 0;
+      const IoResult result = socket.receive_from(from, {buffer.data(), buffer.size()}, segment);
       if (result.error) {
         if (result.again()) return;
         continue;
@@ -144,7 +145,7 @@ void Dns::answer(Query& query, const u8* message, usize size) {
   if (std::none_of(queries_.begin(), queries_.end(), same)) return;  // answered already
   std::vector<u8> answer(message, message + size);
   store_be<u16>(answer.data(), query.guest_id());
-  udp_->send_to_guest({query.server(), 53, 0}, query.guest(), answer.data(), answer.size());
+  udp_->send_to_guest({query.server(), 53, 0}, query.guest(), answer);
   finish(query);
 }
 

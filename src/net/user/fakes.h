@@ -98,7 +98,9 @@ struct Wire {
   Socket* socket = nullptr;  // null when closed
   bool listening = false, connected = false, shut_down = false, reset = false, keepalive = false;
   Endpoint bound, to;
-  int error = 0;  // SO_ERROR
+  std::string path;                // of a local socket
+  std::vector<std::string> words;  // of a program
+  int error = 0;                   // SO_ERROR
   // Streams.
   Bytes receive_queue;  // from the host's peer
   bool end = false;     // the peer sent FIN
@@ -110,6 +112,9 @@ struct Wire {
   std::vector<std::pair<Endpoint, Bytes>> sent_to;
   std::deque<SocketError> errors;
   int send_error = 0;
+  unsigned send_calls = 0;
+  bool joins = false;
+  u16 segment = 0;  // what receive_from says of a joined datagram
   unsigned ttl = 0;
 
   void notify(u32 events) {
@@ -125,6 +130,7 @@ class FakeSocket final : public Socket {
   int fd() const override { return 7; }
   bool v6() const override { return wire_->v6; }
   int bind(const Endpoint& to) override { return wire_->bound = to, wire_->error; }
+  int bind_path(const std::string& path) override { return wire_->path = path, wire_->error; }
   int listen(int) override { return wire_->listening = true, 0; }
   int connect(const Endpoint& to) override {
     return wire_->to = to, wire_->error ? wire_->error : EINPROGRESS;
@@ -174,15 +180,24 @@ class FakeSocket final : public Socket {
   void set_keepalive() override { wire_->keepalive = true; }
   usize receive_queue() const override { return wire_->receive_queue.size(); }
   usize send_queue() const override { return 0; }
-  IoResult send_to(const Endpoint& to, std::span<const Piece> pieces) override {
+  IoResult send_to(const Endpoint& to, std::span<const Piece> pieces, u16 segment) override {
     if (wire_->send_error) return {0, wire_->send_error};
+    ++wire_->send_calls;
     Bytes data;
     for (const Piece& piece : pieces) data.insert(data.end(), piece.data, piece.data + piece.size);
-    wire_->sent_to.emplace_back(to, data);
+    for (usize at = 0; segment && at + segment < data.size(); at += segment) {
+      const auto start = data.begin() + static_cast<std::ptrdiff_t>(at);
+      wire_->sent_to.emplace_back(to, Bytes(start, start + segment));
+    }
+    const usize rest = segment && !data.empty() ? (data.size() - 1) / segment * segment : 0;
+    wire_->sent_to.emplace_back(to, Bytes(data.begin() + static_cast<std::ptrdiff_t>(rest), data.end()));
     return {static_cast<s64>(data.size()), 0};
   }
-  IoResult receive_from(Endpoint& from, Piece into) override {
+  void join_datagrams() override { wire_->joins = true; }
+  IoResult receive_from(Endpoint& from, Piece into, u16& segment) override {
+    segment = 0;
     if (wire_->datagrams.empty()) return {0, EAGAIN};
+    if (wire_->joins) segment = wire_->segment;
     auto [sender, data] = wire_->datagrams.front();
     wire_->datagrams.pop_front();
     from = sender;
@@ -219,6 +234,20 @@ class FakeSockets final : public Sockets {
     wires.push_back(wire);
     return std::make_unique<FakeSocket>(wire);
   }
+  std::unique_ptr<Socket> start(const std::vector<std::string>& words, SocketOwner* owner,
+                                std::string& error) override {
+    if (refuse_start) return error = "no such program", nullptr;
+    auto wire = std::make_shared<Wire>();
+    wire->kind = SocketKind::stream;
+    wire->owner = owner;
+    wire->words = words;
+    wires.push_back(wire);
+    return std::make_unique<FakeSocket>(wire);
+  }
+  std::vector<IpAddress> addresses_of(const std::string& name) override {
+    return name == "both.test" ? std::vector{IpAddress::v4(0x7f000001), *parse_ipv6("::1")}
+                               : std::vector<IpAddress>{};
+  }
   std::vector<Endpoint> resolvers() override { return servers; }
   bool has_ipv6_route() override { return ipv6; }
   usize open_file_limit() override { return 1024; }
@@ -226,7 +255,8 @@ class FakeSockets final : public Sockets {
 
   std::vector<std::shared_ptr<Wire>> wires;
   std::vector<Endpoint> servers{{IpAddress::v4(0x08080808), 53, 0}, {IpAddress::v4(0x09090909), 53, 0}};
-  int refuse[4] = {};
+  int refuse[5] = {};
+  bool refuse_start = false;
   int next_error = 0;
   bool ipv6 = false;
 

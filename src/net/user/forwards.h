@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Forwarded ports (hostfwd): listening sockets of the host, and what they accept or receive on its way to the
 // guest.
+//
+// With hostfwd-listen=probe a TCP port is bound from the start, but listens only while the guest's port
+// answers: the guest is asked with a SYN, which is reset when it is answered, every two seconds.
 #pragma once
 
 #include <memory>
@@ -16,8 +19,9 @@ class Forwards {
  public:
   Forwards(Context& context, Tcp& tcp, Udp& udp);
   ~Forwards();
+  // All ports of a rule, or none of them.
   Result<void> add(const ForwardRule& rule);
-  // False when there is no such rule. Connections that it accepted live on.
+  // False when none of the rule's ports is forwarded. Connections that were accepted live on.
   bool remove(const ForwardRule& rule);
   // Goes on reading datagrams that the guest's NIC had no room for.
   void run();
@@ -25,7 +29,9 @@ class Forwards {
   struct Row {
     bool udp;
     int fd;
+    std::string path;  // instead of `host`
     Endpoint host, guest;
+    bool listening;
   };
   std::vector<Row> rows() const;
 

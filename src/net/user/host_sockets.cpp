@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "net/user/host_sockets.h"
 
+#include <algorithm>
+
 #include "sys/file.h"
 #include "util/text.h"
 
@@ -40,6 +42,7 @@ class HostSockets::HostSocket final : public Socket {
     if (!error && kind_ != SocketKind::stream) watch();
     return error;
   }
+  int bind_path(const std::string& path) override { return socket_->bind_path(path); }
   int listen(int backlog) override {
     const int error = socket_->listen(backlog);
     if (!error) watch();
@@ -53,7 +56,7 @@ class HostSockets::HostSocket final : public Socket {
   std::unique_ptr<Socket> accept(Endpoint& from, int& error) override {
     auto accepted = socket_->accept(from, error);
     if (!accepted) return nullptr;
-    auto result = std::make_unique<HostSocket>(all_, std::move(accepted), SocketKind::stream, nullptr);
+    auto result = std::make_unique<HostSocket>(all_, std::move(accepted), kind_, nullptr);
     result->watch();
     return result;
   }
@@ -71,24 +74,27 @@ class HostSockets::HostSocket final : public Socket {
   usize receive_queue() const override { return socket_->receive_queue(); }
   usize send_queue() const override { return socket_->send_queue(); }
 
-  IoResult send_to(const Endpoint& to, std::span<const Piece> pieces) override {
-    const IoResult result = socket_->send_to(to, native(pieces));
+  IoResult send_to(const Endpoint& to, std::span<const Piece> pieces, u16 segment) override {
+    const IoResult result = socket_->send_to(to, native(pieces), segment);
     if (!watched_) watch();
     return result;
   }
-  IoResult receive_from(Endpoint& from, Piece into) override {
-    return socket_->receive_from(from, {into.data, into.size});
+  IoResult receive_from(Endpoint& from, Piece into, u16& segment) override {
+    return socket_->receive_from(from, {into.data, into.size}, segment);
   }
+  void join_datagrams() override { socket_->join_datagrams(); }
   void set_ttl(unsigned ttl) override { socket_->set_ttl(ttl); }
   void set_tos(unsigned tos) override { socket_->set_tos(tos); }
   bool next_error(SocketError& error) override { return socket_->next_error(error); }
 
- private:
   // A datagram socket that has room again is of no interest: what did not fit was dropped.
   void watch() {
     if (watched_) return;
-    watched_ = all_.poller_.add(socket_->fd(), token_, kind_ == SocketKind::stream);
+    const bool stream = kind_ == SocketKind::stream || kind_ == SocketKind::local;
+    watched_ = all_.poller_.add(socket_->fd(), token_, stream);
   }
+
+ private:
   HostSockets& all_;
   std::unique_ptr<sys::Socket> socket_;
   SocketKind kind_;
@@ -110,6 +116,31 @@ std::unique_ptr<Socket> HostSockets::open(SocketKind kind, bool v6, SocketOwner*
   return std::make_unique<HostSocket>(*this, std::move(socket), kind, owner);
 }
 
+std::unique_ptr<Socket> HostSockets::start(const std::vector<std::string>& words, SocketOwner* owner,
+                                           std::string& error) {
+  int number = 0;
+  sys::StreamPair pair = sys::stream_pair(number);
+  if (!pair.ours) return error = sys::errno_text(number), nullptr;
+  auto child = sys::Child::start(words, pair.theirs.get());
+  if (!child) return error = child.error().message(), nullptr;
+  const int pid = child->pid();
+  running_.push_back({child.take(), nullptr});
+  Running& running = running_.back();
+  running.watch = loop_.watch(running.child.fd(), kReadable, [this, pid](u32) { ended(pid); });
+  auto socket = std::make_unique<HostSocket>(*this, std::move(pair.ours), SocketKind::stream, owner);
+  socket->watch();
+  return socket;
+}
+
+void HostSockets::ended(int pid) {
+  const auto found = std::find_if(running_.begin(), running_.end(),
+                                  [&](const Running& running) { return running.child.pid() == pid; });
+  if (found == running_.end()) return;
+  found->child.reap();
+  found->watch.reset();
+  running_.erase(found);
+}
+
 // One batch a turn: other work of the loop (a NIC's queue, timers) comes in between.
 void HostSockets::poll() {
   std::array<sys::SocketPoller::Event, kBatch> events;
@@ -121,11 +152,8 @@ void HostSockets::poll() {
   if (count) after_events_();
 }
 
-// Looked at once a second at most, read again when it changed.
+// Looked at for each query, read again when it changed: a change holds at once.
 std::vector<Endpoint> HostSockets::resolvers() {
-  const s64 now = loop_.real_clock().now();
-  if (!resolvers_.empty() && now - resolvers_checked_ < kSecond) return resolvers_;
-  resolvers_checked_ = now;
   const u64 version = sys::file_version(kResolvConf);
   if (!resolvers_.empty() && version == resolvers_version_) return resolvers_;
   resolvers_version_ = version;

@@ -7,6 +7,7 @@
 
 #include "core/event_loop.h"
 #include "net/user/sockets.h"
+#include "sys/process.h"
 
 namespace rhea::net::user {
 
@@ -17,6 +18,9 @@ class HostSockets final : public Sockets {
   ~HostSockets() override;
 
   std::unique_ptr<Socket> open(SocketKind kind, bool v6, SocketOwner* owner, int& error) override;
+  std::unique_ptr<Socket> start(const std::vector<std::string>& words, SocketOwner* owner,
+                                std::string& error) override;
+  std::vector<IpAddress> addresses_of(const std::string& name) override { return sys::addresses_of(name); }
   std::vector<Endpoint> resolvers() override;
   bool has_ipv6_route() override;
   usize open_file_limit() override { return open_file_limit_; }
@@ -24,7 +28,12 @@ class HostSockets final : public Sockets {
 
  private:
   class HostSocket;
+  struct Running {
+    sys::Child child;
+    std::unique_ptr<FdWatch> watch;
+  };
   void poll();
+  void ended(int pid);
 
   EventLoop& loop_;
   std::function<void()> after_events_;
@@ -34,10 +43,10 @@ class HostSockets final : public Sockets {
   usize open_file_limit_;
   std::vector<Endpoint> resolvers_;
   u64 resolvers_version_ = 0;
-  s64 resolvers_checked_ = 0;
   bool ipv6_route_ = false;
   s64 ipv6_checked_ = 0;
   std::unique_ptr<FdWatch> watch_;
+  std::vector<Running> running_;
 };
 
 }  // namespace rhea::net::user

@@ -58,7 +58,8 @@ class Icmp::Ping final : public SocketOwner, public Timeout {
     std::vector<u8>& buffer = icmp_.buffer_;
     for (unsigned i = 0; i < 64; ++i) {
       Endpoint from;
-      const IoResult result = socket_->receive_from(from, {buffer.data(), buffer.size()});
+      u16 segment = 0;
+      const IoResult result = socket_->receive_from(from, {buffer.data(), buffer.size()}, segment);
       if (result.error) {
         if (result.again()) return;
         continue;
@@ -245,9 +246,18 @@ void Icmp::relay_error(u8 type, u8 code, u32 rest, const IpAddress& offender, co
   context_.link.write_headers(packet.data(), Mac{}, out, quote.size());
   std::copy_n(quote.begin(), part, packet.begin() + static_cast<std::ptrdiff_t>(kEthernetHeader + header));
   const bool known = offender.is_v4() == !v6 && !offender.is_unspecified();
-  const IpAddress speaker = known ? context_.seen_from_guest(offender) : to;
+  const IpAddress speaker = known ? context_.seen_from_guest(offender, !v6) : to;
   const bool too_big = v6 ? type == 2 : type == kUnreachable && code == 4;
   send_quote(type, code, too_big ? rest : 0, speaker, from, std::span(packet).subspan(kEthernetHeader));
+}
+
+void Icmp::tell_error(Error error, const IpAddress& from, const IpAddress& to, u8 protocol,
+                      std::span<const u8> quote) {
+  static constexpr u8 kCodes4[] = {0, 1, 3, 13, 0}, kCodes6[] = {0, 3, 4, 1, 0};
+  const bool v6 = !from.is_v4();
+  const usize index = static_cast<usize>(error);
+  relay_error(v6 ? kUnreachable6 : kUnreachable, v6 ? kCodes6[index] : kCodes4[index], 0,
+              v6 ? context_.config.host6 : context_.config.host, from, to, protocol, quote);
 }
 
 std::vector<Icmp::Row> Icmp::rows() const {

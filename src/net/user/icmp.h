@@ -38,6 +38,10 @@ class Icmp {
   void relay_error(u8 type, u8 code, u32 rest, const IpAddress& offender, const IpAddress& from,
                    const IpAddress& to, u8 protocol, std::span<const u8> quote);
 
+  // The same by Error, from the gateway.
+  void tell_error(Error error, const IpAddress& from, const IpAddress& to, u8 protocol,
+                  std::span<const u8> quote);
+
   struct Row {
     IpAddress guest, remote;
     int fd;

@@ -12,6 +12,10 @@ constexpr usize kMaxWaiting = 32;
 constexpr s64 kWaitLimit = 3 * kSecond;
 constexpr s64 kAskInterval = kSecond;
 constexpr usize kFragmentData = (kMtu - kIpv4Header) & ~usize{7};
+constexpr usize kFragmentHeader = 8;  // of IPv6 (RFC 8200, section 4.5)
+constexpr usize kFragmentData6 = (kMtu - kIpv6Header - kFragmentHeader) & ~usize{7};
+constexpr u8 kNextFragment = 44;
+constexpr usize kMostPieces = 8;  // of a packet that is sent without copying it together
 
 usize total_of(std::span<const Piece> pieces) {
   usize total = 0;
@@ -35,7 +39,8 @@ Link::Link(Port& port, const UserConfig& config, Clock& clock, u64 hash_key)
       config_(config),
       clock_(clock),
       neighbours_(16, AddressHash{hash_key}),
-      asked_(16, AddressHash{hash_key}) {}
+      asked_(16, AddressHash{hash_key}),
+      next_fragment_id_(static_cast<u32>(hash_key >> 32)) {}
 
 Mac Link::mac_of(const IpAddress& from) const {
   if (!from.is_v4()) return {0x52, 0x56, 0, 0, 0, 2};
@@ -76,18 +81,18 @@ void Link::learn(const IpAddress& address, const Mac& mac) {
       waiting_.push_back(std::move(item));
       continue;
     }
-    std::copy(mac.begin(), mac.end(), item.frame.begin());
-    send_or_queue(std::move(item.frame));
+    std::copy(mac.begin(), mac.end(), item.item.frame.begin());
+    send_or_queue(std::move(item.item));
   }
   if (on_learned) on_learned(address);
 }
 
-void Link::wait_for(const IpAddress& address, Bytes frame) {
+void Link::wait_for(const IpAddress& address, Queued item) {
   if (waiting_.size() >= kMaxWaiting) {
     waiting_.pop_front();
     ++dropped_;
   }
-  waiting_.push_back({address, std::move(frame), clock_.now()});
+  waiting_.push_back({address, std::move(item), clock_.now()});
 }
 
 usize Link::write_headers(u8* at, const Mac& to_mac, const IpOut& out, usize transport_size) {
@@ -130,19 +135,35 @@ Link::Bytes Link::build(const Mac& mac, const IpOut& out, std::span<const Piece>
   return frame;
 }
 
-bool Link::send_ip(const IpOut& out, std::span<const Piece> transport) {
+bool Link::send_ip(const IpOut& out, std::span<const Piece> transport, const Offload& offload) {
   const usize size = total_of(transport);
   const Mac* known = neighbour(out.to);
   const Mac mac = known ? *known : Mac{};
-  if (size + (out.to.is_v4() ? kIpv4Header : kIpv6Header) > kMtu) {
-    if (known && out.to.is_v4() && size <= 65515) return send_fragments(mac, out, transport, size);
+  if (offload.gso == Offload::none && size + (out.to.is_v4() ? kIpv4Header : kIpv6Header) > kMtu) {
+    if (known && size <= 65515) return send_fragments(mac, out, transport, size);
     ++dropped_;
     return false;
   }
-  Bytes frame = build(mac, out, transport, size);
-  if (known) return send_or_queue(std::move(frame));
-  wait_for(out.to, std::move(frame));
+  if (known && queue_.empty() && !blocked_) {
+    const Sent sent = send_now(mac, out, transport, size, offload);
+    if (sent != Sent::busy) return sent == Sent::taken;
+  }
+  Queued item{build(mac, out, transport, size), offload};
+  if (known) return send_or_queue(std::move(item));
+  wait_for(out.to, std::move(item));
   return false;
+}
+
+// Without copying the payload; busy also when the packet has too many pieces or is so short that it is
+// padded.
+Sent Link::send_now(const Mac& mac, const IpOut& out, std::span<const Piece> transport, usize size,
+                    const Offload& offload) {
+  if (transport.size() > kMostPieces || size < kMinFrame) return Sent::busy;
+  std::array<u8, kEthernetHeader + kIpv6Header> headers;
+  std::array<Piece, kMostPieces + 1> pieces;
+  pieces[0] = {headers.data(), write_headers(headers.data(), mac, out, size)};
+  std::copy(transport.begin(), transport.end(), pieces.begin() + 1);
+  return send_frame(Frame{std::span(pieces).first(transport.size() + 1), offload});
 }
 
 bool Link::send_ip(const IpOut& out, const u8* data, usize size) {
@@ -150,20 +171,34 @@ bool Link::send_ip(const IpOut& out, const u8* data, usize size) {
   return send_ip(out, std::span(&piece, 1));
 }
 
-// RFC 791, section 3.2: offsets in units of 8 bytes, one identification for all.
+// RFC 791, section 3.2, and RFC 8200, section 4.5: offsets in units of 8 bytes, one identification for all.
 bool Link::send_fragments(const Mac& mac, const IpOut& out, std::span<const Piece> transport, usize size) {
   const Frame whole{transport, {}};
-  const u16 id = next_id_++;
+  const bool v4 = out.to.is_v4();
+  const u16 id = v4 ? next_id_++ : u16{0};
+  const u32 id6 = v4 ? 0 : next_fragment_id_++;
+  const usize most = v4 ? kFragmentData : kFragmentData6;
+  IpOut part_out = out;
+  if (!v4) part_out.protocol = kNextFragment;
   bool sent = true;
-  for (usize offset = 0; offset < size; offset += kFragmentData) {
-    const usize part = std::min(kFragmentData, size - offset);
-    Bytes frame(std::max(kEthernetHeader + kIpv4Header + part, kMinFrame));
-    const usize at = write_headers(frame.data(), mac, out, part);
-    u8* ip = frame.data() + kEthernetHeader;
-    store_be<u16>(ip + 4, id);
-    store_be<u16>(ip + 6, static_cast<u16>(offset / 8 | (offset + part < size ? 0x2000 : 0)));
-    store_be<u16>(ip + 10, 0);
-    store_be<u16>(ip + 10, checksum(ip, kIpv4Header));
+  for (usize offset = 0; offset < size; offset += most) {
+    const usize part = std::min(most, size - offset);
+    const bool more = offset + part < size;
+    const usize extra = v4 ? 0 : kFragmentHeader;
+    Bytes frame(std::max(kEthernetHeader + (v4 ? kIpv4Header : kIpv6Header) + extra + part, kMinFrame));
+    usize at = write_headers(frame.data(), mac, part_out, extra + part);
+    if (v4) {
+      u8* ip = frame.data() + kEthernetHeader;
+      store_be<u16>(ip + 4, id);
+      store_be<u16>(ip + 6, static_cast<u16>(offset / 8 | (more ? 0x2000 : 0)));
+      store_be<u16>(ip + 10, 0);
+      store_be<u16>(ip + 10, checksum(ip, kIpv4Header));
+    } else {
+      frame[at] = out.protocol;
+      store_be<u16>(frame.data() + at + 2, static_cast<u16>(offset | (more ? 1 : 0)));
+      store_be<u32>(frame.data() + at + 4, id6);
+      at += kFragmentHeader;
+    }
     whole.copy(offset, frame.data() + at, part);
     sent &= send_or_queue(std::move(frame));
   }
@@ -188,24 +223,24 @@ void Link::send_arp(const Mac& to, const u8* arp, usize size) {
   send_or_queue(std::move(frame));
 }
 
-bool Link::send_or_queue(Bytes frame) {
+bool Link::send_or_queue(Queued item) {
   if (queue_.empty() && !blocked_) {
-    Piece piece{frame.data(), frame.size()};
-    const Sent sent = send_frame(Frame{std::span(&piece, 1), {}});
+    Piece piece{item.frame.data(), item.frame.size()};
+    const Sent sent = send_frame(Frame{std::span(&piece, 1), item.offload});
     if (sent != Sent::busy) return sent == Sent::taken;
   }
   if (queue_.size() >= kQueueHigh) {
     ++dropped_;
     return false;
   }
-  queue_.push_back(std::move(frame));
+  queue_.push_back(std::move(item));
   return true;
 }
 
 void Link::drain() {
   while (!queue_.empty() && !blocked_) {
-    Piece piece{queue_.front().data(), queue_.front().size()};
-    if (send_frame(Frame{std::span(&piece, 1), {}}) == Sent::busy) return;
+    Piece piece{queue_.front().frame.data(), queue_.front().frame.size()};
+    if (send_frame(Frame{std::span(&piece, 1), queue_.front().offload}) == Sent::busy) return;
     queue_.pop_front();
   }
 }

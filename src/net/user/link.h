@@ -47,7 +47,8 @@ class Link {
 
   // An IP packet whose transport header and payload are `transport`; in fragments if it is longer than the
   // MTU. False when it was dropped (nobody knows the address yet: it may still go out when somebody answers).
-  bool send_ip(const IpOut& out, std::span<const Piece> transport);
+  // `offload`: of a frame that goes out whole (checksum left to the guest, or large datagrams in one).
+  bool send_ip(const IpOut& out, std::span<const Piece> transport, const Offload& offload = {});
   bool send_ip(const IpOut& out, const u8* data, usize size);
   // A whole IPv4 packet broadcast to everybody (DHCP).
   bool broadcast_ip(const IpOut& out, std::span<const Piece> transport);
@@ -77,25 +78,33 @@ class Link {
  private:
   static constexpr usize kQueueHigh = 512, kQueueLow = 128;
   using Bytes = std::vector<u8>;
+  struct Queued {
+    Bytes frame;
+    Offload offload;
+  };
   struct Waiting {
     IpAddress address;
-    Bytes frame;
+    Queued item;
     s64 since;
   };
-  bool send_or_queue(Bytes frame);
+  bool send_or_queue(Queued item);
+  bool send_or_queue(Bytes frame) { return send_or_queue(Queued{std::move(frame), {}}); }
+  Sent send_now(const Mac& mac, const IpOut& out, std::span<const Piece> transport, usize size,
+                const Offload& offload);
   bool send_fragments(const Mac& mac, const IpOut& out, std::span<const Piece> transport, usize size);
   Bytes build(const Mac& mac, const IpOut& out, std::span<const Piece> transport, usize size);
-  void wait_for(const IpAddress& address, Bytes frame);
+  void wait_for(const IpAddress& address, Queued item);
 
   Port& port_;
   const UserConfig& config_;
   Clock& clock_;
   bool blocked_ = false;
-  std::deque<Bytes> queue_;
+  std::deque<Queued> queue_;
   std::deque<Waiting> waiting_;  // for a neighbour to answer
   std::unordered_map<IpAddress, Mac, AddressHash> neighbours_;
   std::unordered_map<IpAddress, s64, AddressHash> asked_;
   u16 next_id_ = 1;
+  u32 next_fragment_id_;
   u64 dropped_ = 0;
 };
 

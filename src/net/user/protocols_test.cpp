@@ -162,6 +162,57 @@ TEST_F(DhcpTest, RestrictedGuestsGetNoRouter) {
   EXPECT_EQ(numbers(options_of(net.guest.take())), (std::vector<int>{53, 54, 1, 51}));
 }
 
+TEST_F(DhcpTest, TellsWhatOptionsSay) {
+  Net net(std::vector<OptionText>{{"bootfile", "http://10.0.2.2/boot.ipxe"},
+                                  {"tftp-server-name", "boot.test"},
+                                  {"mtu", "1400"},
+                                  {"ntp", "10.0.2.2"},
+                                  {"ntp", "192.0.2.1"}});
+  send(net, message(1, {{55, {1, 3, 67}}}));
+  const Seen offer = net.guest.take();
+  const Options options = options_of(offer);
+  EXPECT_EQ(numbers(options), (std::vector<int>{53, 54, 1, 3, 6, 51, 66, 60, 26, 42, 67}));
+  EXPECT_EQ(options[6].second, bytes_of("boot.test"));
+  EXPECT_EQ(options[7].second, bytes_of("HTTPClient"));
+  EXPECT_EQ(options[8].second, (Bytes{0x05, 0x78}));
+  EXPECT_EQ(options[9].second, (Bytes{10, 0, 2, 2, 192, 0, 2, 1}));
+  EXPECT_STREQ(reinterpret_cast<const char*>(&offer.payload[108]), "http://10.0.2.2/boot.ipxe");
+}
+
+TEST_F(DhcpTest, RapidCommitIsOneRoundTrip) {
+  Net net;
+  send(net, message(1, {{80, {}}}));
+  const Seen ack = net.guest.take();
+  EXPECT_EQ(options_of(ack)[0].second, Bytes{5});
+  EXPECT_EQ(options_of(ack).back().first, 80);
+  EXPECT_EQ(given(ack), IpAddress::v4(0x0a00020f));
+}
+
+TEST_F(DhcpTest, LeasesKeptForOneGuest) {
+  Net net(std::vector<OptionText>{{"dhcp-lease", "52:54:00:12:34:56=10.0.2.77=web"},
+                                  {"dhcp-lease", "52:54:00:12:34:99=10.0.2.15"}});
+  send(net, message(1));
+  const Seen offer = net.guest.take();
+  EXPECT_EQ(given(offer), IpAddress::v4(0x0a00024d));
+  mac_[5] = 0x57;
+  send(net, message(1, {{50, address(0x0a00024d)}}));
+  EXPECT_EQ(given(net.guest.take()), IpAddress::v4(0x0a000210));  // neither of those
+  send(net, message(3, {{50, address(0x0a00020f)}}));
+  EXPECT_EQ(options_of(net.guest.take())[0].second, Bytes{6});
+  mac_[5] = 0x99;
+  send(net, message(3, {{50, address(0x0a00020f)}}));
+  EXPECT_EQ(given(net.guest.take()), IpAddress::v4(0x0a00020f));
+}
+
+TEST_F(DhcpTest, ADeclinedAddressIsNotGivenAgain) {
+  Net net;
+  send(net, message(1));
+  net.guest.take();
+  send(net, message(4, {{50, address(0x0a00020f)}}));
+  send(net, message(1));
+  EXPECT_EQ(given(net.guest.take()), IpAddress::v4(0x0a000210));
+}
+
 Bytes echo(u16 id, u16 sequence, const Bytes& data, u8 type = 8) {
   Bytes bytes(8);
   bytes[0] = type;
@@ -342,6 +393,65 @@ TEST(Udp, OverlappingFragmentsAreDropped) {
   net.send_ip(kOutside, kUdp, Bytes(datagram.begin(), datagram.begin() + 1480), 64, 0x2000);
   net.send_ip(kOutside, kUdp, Bytes(datagram.begin() + 1472, datagram.end()), 64, 1472 / 8);
   EXPECT_TRUE(net.sockets->wires.empty());
+}
+
+TEST(Udp, ABurstIsOneCall) {
+  Net net;
+  const auto frame = [&](usize size, u32 start) {
+    const Bytes datagram = Net::udp(5000, 6000, pattern(size, start));
+    Bytes bytes(kEthernetHeader + kIpv4Header);
+    const Mac gateway{0x52, 0x55, 10, 0, 2, 2};
+    std::copy(gateway.begin(), gateway.end(), bytes.begin());
+    std::copy(net.mac.begin(), net.mac.end(), bytes.begin() + 6);
+    store_be<u16>(&bytes[12], kTypeIpv4);
+    bytes[14] = 0x45;
+    store_be<u16>(&bytes[16], static_cast<u16>(kIpv4Header + datagram.size()));
+    bytes[22] = 64;
+    bytes[23] = kUdp;
+    std::memcpy(&bytes[26], net.address.wire(), 4);
+    std::memcpy(&bytes[30], kOutside.wire(), 4);
+    bytes.insert(bytes.end(), datagram.begin(), datagram.end());
+    return bytes;
+  };
+  // 100 datagrams of 1400 bytes and one of 7 within a turn: the first at once, the others in bursts.
+  for (u32 i = 0; i <= 100; ++i) {
+    const Bytes bytes = frame(i == 100 ? 7 : 1400, i);
+    const Piece piece{const_cast<u8*>(bytes.data()), bytes.size()};
+    send_to_peer(net.guest, Frame{std::span(&piece, 1), {}});
+  }
+  net.loop.settle();
+  ASSERT_EQ(net.last().sent_to.size(), 101u);
+  EXPECT_LE(net.last().send_calls, 5u);
+  for (u32 i = 0; i <= 100; ++i) EXPECT_EQ(net.last().sent_to[i].second, pattern(i == 100 ? 7 : 1400, i));
+  // What a turn has gathered is not kept for the next one.
+  net.send(frame(10, 1));
+  net.send(frame(10, 2));
+  EXPECT_EQ(net.last().sent_to.size(), 103u);
+}
+
+TEST(Udp, DatagramsThatTheKernelJoinedArePartedForANicWithoutLargeOnes) {
+  for (const bool large : {false, true}) {
+    Net net;
+    if (large) net.guest.caps_ = {.checksum = true, .uso = true};
+    net.send_udp(kOutside, 5000, 6000, bytes_of("x"));
+    Wire& wire = net.last();
+    EXPECT_TRUE(wire.joins);
+    wire.segment = 1000;
+    wire.datagrams.push_back({{kOutside, 6000, 0}, pattern(2500)});
+    net.event(wire, kSocketReadable);
+    Bytes got;
+    usize frames = 0;
+    while (!net.guest.empty()) {
+      const Offload offload = net.guest.offloads.front();
+      EXPECT_EQ(offload.gso, large ? Offload::udp_l4 : Offload::none);
+      EXPECT_EQ(offload.gso_size, large ? 1000 : 0);
+      const Seen seen = net.guest.take();
+      got.insert(got.end(), seen.payload.begin(), seen.payload.end());
+      ++frames;
+    }
+    EXPECT_EQ(got, pattern(2500));
+    EXPECT_EQ(frames, large ? 1u : 3u);
+  }
 }
 
 TEST(Udp, ForwardedPortAnswersGoBackToTheClient) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "net/frame.h"
@@ -38,6 +39,7 @@ class Socket {
   virtual bool v6() const = 0;
   // Events begin with the first successful connect, bind, listen or accept.
   virtual int bind(const Endpoint& to) = 0;
+  virtual int bind_path(const std::string& path) = 0;
   virtual int listen(int backlog) = 0;
   virtual int connect(const Endpoint& to) = 0;
   virtual std::unique_ptr<Socket> accept(Endpoint& from, int& error) = 0;
@@ -53,8 +55,9 @@ class Socket {
   virtual usize receive_queue() const = 0;
   virtual usize send_queue() const = 0;
 
-  virtual IoResult send_to(const Endpoint& to, std::span<const Piece> pieces) = 0;
-  virtual IoResult receive_from(Endpoint& from, Piece into) = 0;
+  virtual IoResult send_to(const Endpoint& to, std::span<const Piece> pieces, u16 segment = 0) = 0;
+  virtual IoResult receive_from(Endpoint& from, Piece into, u16& segment) = 0;
+  virtual void join_datagrams() = 0;
   virtual void set_ttl(unsigned ttl) = 0;
   virtual void set_tos(unsigned tos) = 0;
   virtual bool next_error(SocketError& error) = 0;
@@ -65,6 +68,11 @@ class Sockets {
   virtual ~Sockets() = default;
   // Null with an errno when the host refuses.
   virtual std::unique_ptr<Socket> open(SocketKind kind, bool v6, SocketOwner* owner, int& error) = 0;
+  // A program, its standard streams the other end (sys/process.h). Null with the reason when it cannot be.
+  virtual std::unique_ptr<Socket> start(const std::vector<std::string>& words, SocketOwner* owner,
+                                        std::string& error) = 0;
+  // Of a host's name; waits for the answer.
+  virtual std::vector<IpAddress> addresses_of(const std::string& name) = 0;
   // The host's name servers, as they are now.
   virtual std::vector<Endpoint> resolvers() = 0;
   virtual bool has_ipv6_route() = 0;

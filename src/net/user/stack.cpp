@@ -9,17 +9,28 @@
 #include "net/user/ipv6.h"
 #include "net/user/reassembly.h"
 #include "net/user/tcp.h"
+#include "net/user/tftp.h"
 #include "net/user/udp.h"
 
 namespace rhea::net::user {
 
+const GuestForward* Context::service(const Endpoint& at) const {
+  for (const GuestForward& rule : config.guest_forwards)
+    if (rule.address == at.address && rule.port == at.port) return &rule;
+  return nullptr;
+}
+
 bool Context::is_own(const IpAddress& address) const {
+  for (const GuestForward& rule : config.guest_forwards)
+    if (rule.address == address) return true;
   if (address.is_v4()) return config.ipv4 && (address == config.host || address == config.dns);
   return config.ipv6 && (address == config.host6 || address == config.dns6 || address == config.router6);
 }
 
 Destination Context::destination(const IpAddress& to) const {
   if (to.is_multicast() || to.is_loopback() || to.is_unspecified()) return {};
+  for (const GuestForward& rule : config.guest_forwards)
+    if (rule.address == to) return {Destination::service, {}};
   if (to.is_v4()) {
     if (to == config.host) return {Destination::host, IpAddress::v4(0x7f000001)};
     if (to == config.dns) return {Destination::dns, {}};
@@ -32,10 +43,9 @@ Destination Context::destination(const IpAddress& to) const {
   return {Destination::host, to};
 }
 
-IpAddress Context::seen_from_guest(const IpAddress& peer) const {
-  const bool hidden = peer.is_loopback() || peer.is_unspecified();
-  if (peer.is_v4())
-    return hidden || peer.in_prefix(config.network, config.prefix_length) ? config.host : peer;
+IpAddress Context::seen_from_guest(const IpAddress& peer, bool v4) const {
+  const bool hidden = peer.is_loopback() || peer.is_unspecified() || peer.is_v4() != v4;
+  if (v4) return hidden || peer.in_prefix(config.network, config.prefix_length) ? config.host : peer;
   return hidden || peer.is_link_local() || peer.in_prefix(config.prefix6, config.prefix6_length)
              ? config.host6
              : peer;
@@ -56,10 +66,12 @@ Stack::Stack(Port& port, UserConfig config, const Services& services, const Make
       ipv6_(std::make_unique<Ipv6>(context_)),
       dhcp_(std::make_unique<Dhcp>(context_)),
       dns_(std::make_unique<Dns>(context_)),
-      udp_(std::make_unique<Udp>(context_, *icmp_, *dhcp_, *dns_)),
+      tftp_(std::make_unique<Tftp>(context_)),
+      udp_(std::make_unique<Udp>(context_, Udp::Servers{*icmp_, *dhcp_, *dns_, *tftp_})),
       tcp_(std::make_unique<Tcp>(context_, *icmp_)),
       forwards_(std::make_unique<Forwards>(context_, *tcp_, *udp_)) {
   dns_->set_udp(*udp_);
+  tftp_->set_udp(*udp_);
   link_.on_learned = [this](const IpAddress& address) { tcp_->on_neighbour(address); };
   link_.solicit = [this](const IpAddress& address) {
     if (address.is_v4())
@@ -84,6 +96,7 @@ void Stack::run() {
   link_.drain();
   icmp_->run();
   dns_->run();
+  tftp_->run();
   tcp_->run();
   udp_->run();
   forwards_->run();
@@ -195,6 +208,21 @@ void Stack::dispatch(Packet& packet) {
   }
 }
 
+void Stack::look_up_names() {
+  if (config_.tftp_server.empty()) return;
+  if (const auto literal = parse_ipv4(config_.tftp_server)) {
+    config_.tftp_address = *literal;
+    return;
+  }
+  for (const IpAddress& address : sockets_->addresses_of(config_.tftp_server)) {
+    if (!address.is_v4()) continue;
+    config_.tftp_address = address;
+    return;
+  }
+  context_.warn(fmt::format("tftp-server-name={}: no address of it is known; DHCP names this host instead",
+                            config_.tftp_server));
+}
+
 Result<void> Stack::add_forward(const ForwardRule& rule) { return forwards_->add(rule); }
 bool Stack::remove_forward(const ForwardRule& rule) { return forwards_->remove(rule); }
 usize Stack::tcp_flows() const { return tcp_->flows(); }
@@ -209,6 +237,14 @@ std::string row_text(const std::string& name, int fd, const Endpoint& from, cons
                      to.address.text(), to.port, receive_queue, send_queue);
 }
 
+// A rule's line; "CLOSED" while the guest's port does not answer (hostfwd-listen=probe).
+std::string forward_text(const Forwards::Row& row) {
+  const char* state = row.listening ? "  TCP[HOST_FORWARD]" : "  TCP[FORWARD_CLOSED]";
+  if (row.path.empty()) return row_text(state, row.fd, row.host, row.guest, 0, 0);
+  return fmt::format("{:<19} {:>3} {} {:>15} {:>5} {:>5} {:>5}\n", state, row.fd, "unix:" + row.path,
+                     row.guest.address.text(), row.guest.port, 0, 0);
+}
+
 }  // namespace
 
 std::string Stack::info() const {
@@ -217,7 +253,7 @@ std::string Stack::info() const {
     text += row_text(fmt::format("  TCP[{}]", row.state), row.fd, row.key.guest, row.key.remote,
                      row.receive_queue, row.send_queue);
   for (const auto& row : forwards_->rows())
-    if (!row.udp) text += row_text("  TCP[HOST_FORWARD]", row.fd, row.host, row.guest, 0, 0);
+    if (!row.udp) text += forward_text(row);
   for (const auto& row : udp_->rows())
     text += row_text(fmt::format("  UDP[{} sec]", row.left / kSecond), row.fd, row.guest, row.remote, 0, 0);
   for (const auto& row : forwards_->rows())

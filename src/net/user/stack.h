@@ -32,12 +32,13 @@ class Icmp;
 class Ipv6;
 class Reassembly;
 class Tcp;
+class Tftp;
 class Udp;
 
 // Where a packet of the guest goes, as a host socket sees it.
 struct Destination {
-  enum Kind : u8 { host, dns, nowhere } kind = nowhere;
-  IpAddress address;  // of a host socket, for kind host
+  enum Kind : u8 { host, dns, service, nowhere } kind = nowhere;  // service: what guestfwd offers there
+  IpAddress address;                                              // of a host socket, for kind host
 };
 
 // What the protocols share.
@@ -53,9 +54,12 @@ struct Context {
 
   s64 now() const { return timeouts.now(); }
   Destination destination(const IpAddress& to) const;
-  // How the guest sees a peer of a host socket: loopback, and what its own network has, is the gateway.
-  IpAddress seen_from_guest(const IpAddress& peer) const;
-  bool is_own(const IpAddress& address) const;  // the gateway's, the name server's
+  // How a guest of this family sees a peer of a host socket: loopback, what its own network has, and peers of
+  // the other family are the gateway.
+  IpAddress seen_from_guest(const IpAddress& peer, bool v4) const;
+  // The gateway's, the name server's, those of guestfwd.
+  bool is_own(const IpAddress& address) const;
+  const GuestForward* service(const Endpoint& at) const;
 };
 
 class Stack {
@@ -77,6 +81,8 @@ class Stack {
   // The guest stands still (paused): timeouts towards it wait.
   void set_running(bool running);
 
+  // Looks up the names that options give (tftp-server-name): once, at the start.
+  void look_up_names();
   // Opens the port of a rule; the text of an errno otherwise ("Address already in use").
   Result<void> add_forward(const ForwardRule& rule);
   bool remove_forward(const ForwardRule& rule);
@@ -106,6 +112,7 @@ class Stack {
   std::unique_ptr<Ipv6> ipv6_;
   std::unique_ptr<Dhcp> dhcp_;
   std::unique_ptr<Dns> dns_;
+  std::unique_ptr<Tftp> tftp_;
   std::unique_ptr<Udp> udp_;
   std::unique_ptr<Tcp> tcp_;
   std::unique_ptr<Forwards> forwards_;

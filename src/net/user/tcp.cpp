@@ -10,7 +10,7 @@ namespace rhea::net::user {
 
 namespace {
 
-constexpr usize kMaxFlows = 8192;
+constexpr usize kMaxFlows = 65536;
 constexpr usize kQuantum = 64 * 1024;       // bytes a flow sends before the next one's turn
 constexpr usize kTurnBudget = 1024 * 1024;  // bytes sent in one run
 
@@ -20,7 +20,7 @@ Tcp::Tcp(Context& context, Icmp& icmp)
     : context_(context), icmp_(icmp), flows_(16, KeyHash{{context.key}}), scratch_(128 * 1024) {}
 Tcp::~Tcp() = default;
 
-usize Tcp::flow_limit() const { return std::min(kMaxFlows, context_.sockets.open_file_limit() / 2); }
+usize Tcp::flow_limit() const { return std::min(kMaxFlows, context_.sockets.open_file_limit() / 4 * 3); }
 
 void Tcp::input(const Packet& packet) {
   Segment segment;
@@ -68,10 +68,12 @@ void Tcp::refuse(const Packet& packet) {
 void Tcp::open_from_guest(const Packet& packet, const TcpKey& key) {
   const Destination destination = context_.destination(packet.to);
   const bool to_dns = destination.kind == Destination::dns && key.remote.port == 53;
+  const GuestForward* service = context_.service(key.remote);
   if (packet.from.is_unspecified() || key.guest.port == 0) return;
-  if (context_.config.restricted || key.remote.port == 0 || flows_.size() >= flow_limit())
-    return refuse(packet);
+  if (key.remote.port == 0 || flows_.size() >= flow_limit()) return refuse(packet);
+  if (context_.config.restricted && !service) return refuse(packet);
   if (destination.kind == Destination::dns && !to_dns) return refuse(packet);
+  if (destination.kind == Destination::service && !service) return refuse(packet);
   if (destination.kind == Destination::nowhere) {
     icmp_.send_error(Icmp::Error::host_unreachable, packet.v6 ? context_.config.host6 : context_.config.host,
                      packet);
@@ -82,7 +84,10 @@ void Tcp::open_from_guest(const Packet& packet, const TcpKey& key) {
   auto flow = std::make_unique<TcpFlow>(*this, key, TcpFlow::connecting, initial_sequence(key));
   TcpFlow& opened = *flow;
   flows_.emplace(key, std::move(flow));
-  if (!opened.connect(packet, syn)) remove(opened);
+  if (service)
+    opened.start(*service, syn);
+  else if (!opened.connect(packet, syn))
+    remove(opened);
 }
 
 bool Tcp::open_to_guest(std::unique_ptr<Socket> socket, Endpoint from, const Endpoint& guest) {
@@ -99,6 +104,19 @@ bool Tcp::open_to_guest(std::unique_ptr<Socket> socket, Endpoint from, const End
   opened.adopt(std::move(socket));
   opened.send_syn();
   return true;
+}
+
+void Tcp::probe(const Endpoint& guest, std::function<void(bool)> done) {
+  const UserConfig& config = context_.config;
+  TcpKey key{guest, {guest.address.is_v4() ? config.host : config.host6, 0, 0}};
+  for (unsigned tries = 0; tries < 100 && (key.remote.port == 0 || flows_.contains(key)); ++tries)
+    key.remote.port = static_cast<u16>(49152 + context_.sockets.random() % 16384);
+  if (flows_.contains(key)) return done(false);
+  auto flow = std::make_unique<TcpFlow>(*this, key, TcpFlow::syn_sent, initial_sequence(key));
+  TcpFlow& opened = *flow;
+  flows_.emplace(key, std::move(flow));
+  opened.on_answer = std::move(done);
+  opened.send_syn();
 }
 
 void Tcp::on_neighbour(const IpAddress& address) {
@@ -164,6 +182,7 @@ std::vector<Tcp::Row> Tcp::rows() const {
   std::vector<Row> rows;
   for (const auto& [key, flow] : flows_) {
     const Socket* socket = flow->socket();
+    if (!socket) continue;  // a probe
     rows.push_back({key, flow->state_name(), socket ? socket->fd() : -1, socket ? socket->receive_queue() : 0,
                     flow->buffered() + (socket ? socket->send_queue() : 0)});
   }

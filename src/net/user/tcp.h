@@ -48,6 +48,8 @@ class Tcp {
   // is to see it (another port if that one is in use). False when there are too many flows; the socket is
   // reset.
   bool open_to_guest(std::unique_ptr<Socket> socket, Endpoint from, const Endpoint& guest);
+  // Asks whether a port of the guest answers: a SYN, reset when it is answered. Silence is a no.
+  void probe(const Endpoint& guest, std::function<void(bool)> done);
   void on_neighbour(const IpAddress& address);
   void set_running(bool running) { running_ = running; }
 

@@ -11,7 +11,9 @@ namespace {
 
 constexpr s64 kFirstInterval = kSecond;  // RFC 6298, section 2.1
 constexpr s64 kLongestInterval = 60 * kSecond;
-constexpr unsigned kSynTries = 6;  // to the guest: about a minute, time enough to boot
+constexpr unsigned kSynTries = 6;  // of the SYN-ACK
+constexpr unsigned kProbeTries = 2;
+constexpr s64 kLongestSynInterval = 8 * kSecond;  // a guest that boots is heard soon after it is up
 constexpr unsigned kTries = 12;
 constexpr s64 kIdle = 2 * 60 * 60 * kSecond;  // RFC 9293, section 3.8.4
 constexpr s64 kProbeInterval = 75 * kSecond;
@@ -37,7 +39,8 @@ TcpFlow::TcpFlow(Tcp& tcp, const TcpKey& key, State state, u32 initial_sequence)
       head_seq_(initial_sequence + 1),
       congestion_window_(kFirstWindow),
       retransmit_interval_(kFirstInterval),
-      last_heard_(tcp.context_.now()) {}
+      last_heard_(tcp.context_.now()),
+      opened_at_(last_heard_) {}
 
 const char* TcpFlow::state_name() const {
   switch (state_) {
@@ -72,6 +75,15 @@ bool TcpFlow::connect(const Packet& packet, const Segment& syn) {
   if (socket_) error = socket_->connect(to);
   if (error && error != EINPROGRESS) return host_failed(error), state_ != closed;
   return true;
+}
+
+void TcpFlow::start(const GuestForward& service, const Segment& syn) {
+  take_options(syn);
+  std::string why;
+  socket_ = context_.sockets.start(service.command, this, why);
+  if (socket_) return host_connected();
+  context_.warn(fmt::format("guestfwd={}: {}", service.text, why));
+  host_failed(ECONNREFUSED);
 }
 
 // The name server's TCP service is that of the first resolver that answers.
@@ -147,12 +159,7 @@ void TcpFlow::host_failed(int error) {
     store_be<u16>(quote, key_.guest.port);
     store_be<u16>(quote + 2, key_.remote.port);
     store_be<u32>(quote + 4, receive_next_ - 1);
-    static constexpr u8 kCodes4[] = {0, 1, 3, 13, 0}, kCodes6[] = {0, 3, 4, 1, 0};
-    const usize index = static_cast<usize>(reason);
-    const UserConfig& config = context_.config;
-    tcp_.icmp_.relay_error(v6_ ? 1 : 3, v6_ ? kCodes6[index] : kCodes4[index], 0,
-                           v6_ ? config.host6 : config.host, key_.guest.address, key_.remote.address, kTcp,
-                           quote);
+    tcp_.icmp_.tell_error(reason, key_.guest.address, key_.remote.address, kTcp, quote);
   }
   context_.log.write(LogItem::net, "tcp: {} to {}: errno {}", key_.guest.text(), key_.remote.text(), error);
   state_ = closed;
@@ -179,7 +186,12 @@ void TcpFlow::become_open() {
   tcp_.want_send(*this);
 }
 
+void TcpFlow::end_probe(bool answered) {
+  if (const auto done = std::exchange(on_answer, nullptr)) done(answered);
+}
+
 void TcpFlow::reset_host() {
+  end_probe(false);
   if (socket_) socket_->reset_on_close();
   state_ = closed;
   tcp_.buffered_ -= buffered() + out_of_order_bytes_;
@@ -274,18 +286,29 @@ void TcpFlow::on_timeout() {
   arm_timeout();
 }
 
+// A forwarded connection waits for a guest that boots as long as hostfwd-hold says; a guest that is up and
+// has the connection opened (SYN-ACK) has less patience itself.
+void TcpFlow::retransmit_syn() {
+  const bool forwarded = state_ == syn_sent && !on_answer;
+  const s64 hold = s64{context_.config.hold_seconds} * kSecond;
+  const unsigned most = on_answer ? kProbeTries : kSynTries;
+  if (forwarded ? context_.now() - opened_at_ >= hold : tries_ >= most) {
+    context_.log.write(LogItem::net, "tcp: the guest does not answer for {}", key_.guest.text());
+    return state_ == syn_received ? reset_both() : reset_host();
+  }
+  retransmit_interval_ = std::min(retransmit_interval_, kLongestSynInterval);
+  retransmit_due_ = context_.now() + retransmit_interval_;
+  if (forwarded)
+    retransmit_due_ = std::min(retransmit_due_, std::max(opened_at_ + hold, context_.now() + kMillisecond));
+  send_control(state_ == syn_received ? kSyn | kAck : kSyn, initial_send_);
+  arm_timeout();
+}
+
 void TcpFlow::retransmit() {
   ++tries_;
   retransmit_interval_ = std::min(2 * retransmit_interval_, kLongestInterval);
   retransmit_due_ = context_.now() + retransmit_interval_;
-  if (state_ != open) {
-    if (tries_ >= kSynTries) {
-      context_.log.write(LogItem::net, "tcp: the guest does not answer for {}", key_.guest.text());
-      return state_ == syn_received ? reset_both() : reset_host();
-    }
-    send_control(state_ == syn_received ? kSyn | kAck : kSyn, initial_send_);
-    return arm_timeout();
-  }
+  if (state_ != open) return retransmit_syn();
   if (tries_ > kTries) return reset_both();
   if (send_max_ != send_unacked_ && send_window_ != 0) {
     // Everything again from the first byte that was not acknowledged.

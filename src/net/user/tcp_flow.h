@@ -45,6 +45,8 @@ class TcpFlow final : public SocketOwner, public Timeout {
 
   // Starts connecting for the guest's SYN. False when that failed at once, and the guest was told.
   bool connect(const Packet& packet, const Segment& syn);
+  // Starts a program for the guest's SYN instead (guestfwd).
+  void start(const GuestForward& service, const Segment& syn);
   void adopt(std::unique_ptr<Socket> socket);  // of a forwarded port
   void send_syn();
 
@@ -63,6 +65,8 @@ class TcpFlow final : public SocketOwner, public Timeout {
   Socket* socket() const { return socket_.get(); }
   usize buffered() const { return buffer_.size() - buffer_start_; }
   bool flush_queued = false, send_queued = false;
+  // Of a probe, which has no socket: whether somebody listens in the guest.
+  std::function<void(bool)> on_answer;
 
  private:
   // tcp_input.cpp
@@ -89,6 +93,8 @@ class TcpFlow final : public SocketOwner, public Timeout {
   void reset_both();
   void reset_host();
   void finish_if_done();
+  void retransmit_syn();
+  void end_probe(bool answered);
   bool flush_buffer();
   void release_acked(bool all);
   void arm_timeout();
@@ -168,6 +174,7 @@ class TcpFlow final : public SocketOwner, public Timeout {
   u32 timed_seq_ = 0;
   s64 timed_at_ = 0;  // 0: nothing is timed
   s64 last_heard_ = 0;
+  s64 opened_at_ = 0;
   unsigned tries_ = 0;
   std::vector<Endpoint> resolvers_;  // of a connection to the name server: those still to be tried
 };

@@ -94,6 +94,11 @@ void TcpFlow::input_syn_sent(const Segment& segment) {
   }
   if ((segment.flags & kAck) && !acks) return send_control(kRst, segment.ack);
   if ((segment.flags & (kSyn | kAck)) != (kSyn | kAck)) return;
+  if (on_answer) {
+    end_probe(true);
+    send_control(kRst, segment.ack);
+    return reset_host();
+  }
   take_options(segment);
   send_unacked_ = segment.ack;
   become_open();

@@ -523,7 +523,7 @@ TEST_F(TcpTest, FlowsAreLimited) {
     to_ = IpAddress::v4(0x5db80000 + i);
     send_syn();
   }
-  EXPECT_LE(net_.stack().tcp_flows(), 512u);
+  EXPECT_LE(net_.stack().tcp_flows(), 768u);
   EXPECT_TRUE(take().flags & kRst);
 }
 

@@ -6,6 +6,7 @@
 #include "net/checksum.h"
 #include "net/user/dhcp.h"
 #include "net/user/dns.h"
+#include "net/user/tftp.h"
 
 namespace rhea::net::user {
 
@@ -15,6 +16,8 @@ constexpr s64 kLifetime = 240 * kSecond;
 constexpr usize kMaxFlows = 2048;
 constexpr usize kMaxRoutes = 256;
 constexpr unsigned kReadsInTurn = 32;
+constexpr usize kMostSegments = 64;  // of UDP_SEGMENT
+constexpr usize kMostBytes = 65000;
 
 }  // namespace
 
@@ -27,18 +30,20 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     std::array<Piece, kMaxSegments> pieces;
     const usize count = part_of(*packet.frame, packet.transport + kUdpHeader, payload_size, pieces);
     const auto payload = std::span(pieces).first(count);
+    const Offload& offload = packet.frame->offload;
+    const u16 segment = offload.gso == Offload::udp_l4 ? offload.gso_size : u16{0};
     last_remote_ = {packet.to, port, 0};
-    if (answer(payload) || udp_.context_.config.restricted) return;
+    if (answer(payload, segment) || udp_.context_.config.restricted) return;
     Socket* socket = socket_for(to, packet);
     if (!socket) return;
-    socket->set_ttl(packet.ttl - 1u);
-    socket->set_tos(packet.tos);
-    IoResult result = socket->send_to({to, port, 0}, payload);
-    // An error that an earlier datagram met is told at the next call.
-    if (result.error && !result.again()) result = socket->send_to({to, port, 0}, payload);
-    Icmp::Error error;
-    if (result.error && Icmp::error_of(result.error, error))
-      udp_.icmp_.send_error(error, gateway(packet.v6), packet);
+    if (segment || payload_size == 0 || sent_turn_ != udp_.turn_) {
+      udp_.flush();
+      send_now(socket, {to, port, 0}, packet, payload, segment);
+    } else {
+      gather(socket, {to, port, 0}, packet, payload, payload_size);
+    }
+    sent_turn_ = udp_.turn_;
+    udp_.context_.schedule();
   }
   void add_route(const Endpoint& seen, const Endpoint& client, const std::shared_ptr<Socket>& socket) {
     touch();
@@ -78,15 +83,48 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     std::weak_ptr<Socket> socket;
   };
   // To a client that came by a forwarded port; false if the remote end is none.
-  bool answer(std::span<const Piece> payload) {
+  bool answer(std::span<const Piece> payload, u16 segment) {
     const auto route = routes_.find(last_remote_);
     if (route == routes_.end()) return false;
     if (const auto socket = route->second.socket.lock()) {
-      socket->send_to(route->second.client, payload);
+      socket->send_to(route->second.client, payload, segment);
       return true;
     }
     routes_.erase(route);
     return false;
+  }
+  void send_now(Socket* socket, const Endpoint& to, const Packet& packet, std::span<const Piece> payload,
+                u16 segment) {
+    socket->set_ttl(packet.ttl - 1u);
+    socket->set_tos(packet.tos);
+    IoResult result = socket->send_to(to, payload, segment);
+    // An error that an earlier datagram met is told at the next call.
+    if (result.error && !result.again()) result = socket->send_to(to, payload, segment);
+    Icmp::Error error;
+    if (result.error && Icmp::error_of(result.error, error))
+      udp_.icmp_.send_error(error, gateway(packet.v6), packet);
+  }
+  void gather(Socket* socket, const Endpoint& to, const Packet& packet, std::span<const Piece> payload,
+              usize size) {
+    Burst& burst = udp_.burst_;
+    const bool same = burst.flow == this && burst.socket == socket && burst.to == to &&
+                      burst.ttl == packet.ttl && burst.tos == packet.tos && size <= burst.segment &&
+                      burst.bytes.size() == burst.count * burst.segment &&
+                      burst.bytes.size() + size <= kMostBytes && burst.count < kMostSegments;
+    if (!same) {
+      udp_.flush();
+      burst.flow = this;
+      burst.socket = socket;
+      burst.to = to;
+      burst.seen = packet.to;
+      burst.ttl = packet.ttl;
+      burst.tos = packet.tos;
+      burst.segment = size;
+      burst.count = 0;
+    }
+    for (const Piece& piece : payload)
+      burst.bytes.insert(burst.bytes.end(), piece.data, piece.data + piece.size);
+    ++burst.count;
   }
   IpAddress gateway(bool v6) const { return v6 ? udp_.context_.config.host6 : udp_.context_.config.host; }
   void touch() { set_timeout(udp_.context_.now() + kLifetime); }
@@ -96,7 +134,10 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     if (socket) return socket.get();
     int error = 0;
     socket = udp_.context_.sockets.open(SocketKind::datagram, !to.is_v4(), this, error);
-    if (socket) return socket.get();
+    if (socket) {
+      socket->join_datagrams();
+      return socket.get();
+    }
     Icmp::Error reason;
     if (Icmp::error_of(error, reason)) udp_.icmp_.send_error(reason, gateway(packet.v6), packet);
     return nullptr;
@@ -107,15 +148,16 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     for (unsigned i = 0; i < kReadsInTurn; ++i) {
       if (context.link.congested()) return true;
       Endpoint from;
-      const IoResult result = sockets_[family]->receive_from(from, {buffer.data(), buffer.size()});
+      u16 segment = 0;
+      const IoResult result = sockets_[family]->receive_from(from, {buffer.data(), buffer.size()}, segment);
       if (result.error) {
         if (!result.again()) continue;
         readable_[family] = false;
         return false;
       }
       touch();
-      const Endpoint seen{context.seen_from_guest(from.address), from.port, 0};
-      udp_.send_to_guest(seen, guest_, buffer.data(), static_cast<usize>(result.count));
+      const Endpoint seen{context.seen_from_guest(from.address, guest_.address.is_v4()), from.port, 0};
+      udp_.send_to_guest(seen, guest_, std::span(buffer).first(static_cast<usize>(result.count)), segment);
     }
     return true;
   }
@@ -131,7 +173,7 @@ class Udp::Flow final : public SocketOwner, public Timeout {
       std::copy(error.payload.begin(), error.payload.end(), quote.begin() + kUdpHeader);
       if (socket.v6() != v6) continue;
       udp_.icmp_.relay_error(error.type, error.code, error.info, error.offender, guest_.address,
-                             udp_.context_.seen_from_guest(error.to.address), kUdp, quote);
+                             udp_.context_.seen_from_guest(error.to.address, !v6), kUdp, quote);
     }
     socket.take_error();
   }
@@ -142,14 +184,16 @@ class Udp::Flow final : public SocketOwner, public Timeout {
   std::unique_ptr<Socket> sockets_[2];  // IPv4, IPv6
   bool readable_[2] = {};
   bool queued_ = false;
+  u64 sent_turn_ = 0;  // when a datagram was sent to the host
   std::map<Endpoint, Route> routes_;
 };
 
-Udp::Udp(Context& context, Icmp& icmp, Dhcp& dhcp, Dns& dns)
+Udp::Udp(Context& context, const Servers& servers)
     : context_(context),
-      icmp_(icmp),
-      dhcp_(dhcp),
-      dns_(dns),
+      icmp_(servers.icmp),
+      dhcp_(servers.dhcp),
+      dns_(servers.dns),
+      tftp_(servers.tftp),
       flows_(16, EndpointHash{{context.key}}),
       buffer_(65536) {}
 Udp::~Udp() = default;
@@ -158,17 +202,14 @@ void Udp::input(const Packet& packet) {
   if (packet.transport_size() < kUdpHeader) return;
   const u8* header = packet.transport_header();
   const u16 to_port = load_be<u16>(header + 2);
-  const usize length = load_be<u16>(header + 4);
+  const bool large = packet.frame->offload.gso == Offload::udp_l4;
+  const usize length = large ? packet.transport_size() : load_be<u16>(header + 4);
   if (length < kUdpHeader || length > packet.transport_size()) return;
   const usize payload = length - kUdpHeader;
   const UserConfig& config = context_.config;
   const bool broadcast =
       !packet.v6 && (packet.to == IpAddress::v4(0xffffffff) || packet.to == config.broadcast());
-  if (!packet.v6 && to_port == 67 && (broadcast || packet.to == config.host)) {
-    std::vector<u8> message(payload);
-    packet.frame->copy(packet.transport + kUdpHeader, message.data(), payload);
-    return dhcp_.input(packet.source_mac, message.data(), payload);
-  }
+  if (serve(packet, to_port, payload, broadcast)) return;
   if (config.restricted) {
     // Only what a forwarded port brought in may be answered.
     const auto found = flows_.find({packet.from, load_be<u16>(header), 0});
@@ -183,12 +224,29 @@ void Udp::input(const Packet& packet) {
     packet.frame->copy(packet.transport + kUdpHeader, query.data(), payload);
     return dns_.query({packet.from, load_be<u16>(header), 0}, packet.to, query);
   }
+  if (destination.kind == Destination::service)
+    return icmp_.send_error(Icmp::Error::port_unreachable, packet.to, packet);
   if (destination.kind == Destination::nowhere) {
     if (!packet.to.is_multicast())
       icmp_.send_error(Icmp::Error::host_unreachable, packet.v6 ? config.host6 : config.host, packet);
     return;
   }
   forward(packet, destination.address, payload);
+}
+
+bool Udp::serve(const Packet& packet, u16 port, usize payload, bool broadcast) {
+  const bool own = packet.to == (packet.v6 ? context_.config.host6 : context_.config.host) || broadcast;
+  const bool dhcp = !packet.v6 && port == 67 && own, tftp = port == 69 && own;
+  if (!dhcp && !tftp) return false;
+  std::vector<u8> message(payload);
+  packet.frame->copy(packet.transport + kUdpHeader, message.data(), payload);
+  if (dhcp) {
+    dhcp_.input(packet.source_mac, message.data(), payload);
+  } else if (!packet.from.is_unspecified()) {
+    const IpAddress& server = packet.v6 ? context_.config.host6 : context_.config.host;
+    tftp_.input({packet.from, load_be<u16>(packet.transport_header()), 0}, server, message);
+  }
+  return true;
 }
 
 void Udp::forward(const Packet& packet, const IpAddress& to, usize payload_size) {
@@ -202,7 +260,7 @@ void Udp::forward(const Packet& packet, const IpAddress& to, usize payload_size)
 Udp::Flow* Udp::flow_of(const Endpoint& guest) {
   const auto found = flows_.find(guest);
   if (found != flows_.end()) return found->second.get();
-  if (flows_.size() >= std::min(kMaxFlows, context_.sockets.open_file_limit() / 4)) evict_oldest();
+  if (flows_.size() >= std::min(kMaxFlows, context_.sockets.open_file_limit() / 8)) evict_oldest();
   return flows_.emplace(guest, std::make_unique<Flow>(*this, guest)).first->second.get();
 }
 
@@ -216,12 +274,45 @@ void Udp::evict_oldest() {
 void Udp::remove(const Endpoint& guest) {
   const auto found = flows_.find(guest);
   if (found == flows_.end()) return;
+  if (burst_.flow == found->second.get()) flush();
   gone_.push_back(std::move(found->second));
   flows_.erase(found);
   context_.schedule();
 }
 
+void Udp::flush() {
+  if (burst_.flow && !burst_.bytes.empty()) send_burst();
+  burst_.flow = nullptr;
+  burst_.bytes.clear();
+}
+
+// A datagram of one piece; or all in one call, and one by one where the route does not take that.
+void Udp::send_burst() {
+  Burst& burst = burst_;
+  burst.socket->set_ttl(burst.ttl - 1u);
+  burst.socket->set_tos(burst.tos);
+  const Piece whole{burst.bytes.data(), burst.bytes.size()};
+  const u16 segment = burst.count > 1 ? static_cast<u16>(burst.segment) : u16{0};
+  IoResult result = burst.socket->send_to(burst.to, std::span(&whole, 1), segment);
+  for (usize at = 0; result.error && !result.again() && at < whole.size; at += burst.segment) {
+    const Piece part{whole.data + at, std::min(burst.segment, whole.size - at)};
+    const IoResult sent = burst.socket->send_to(burst.to, std::span(&part, 1));
+    if (at + burst.segment >= whole.size) result = sent;
+  }
+  Icmp::Error error;
+  if (!result.error || !Icmp::error_of(result.error, error)) return;
+  const Endpoint& guest = burst.flow->guest();
+  std::vector<u8> quote(kUdpHeader + std::min<usize>(burst.segment, 64));
+  store_be<u16>(quote.data(), guest.port);
+  store_be<u16>(quote.data() + 2, burst.to.port);
+  store_be<u16>(quote.data() + 4, static_cast<u16>(kUdpHeader + burst.segment));
+  std::copy_n(whole.data, quote.size() - kUdpHeader, quote.begin() + kUdpHeader);
+  icmp_.tell_error(error, guest.address, burst.seen, kUdp, quote);
+}
+
 void Udp::run() {
+  ++turn_;
+  flush();
   gone_.clear();
   std::vector<Endpoint> ready;
   ready.swap(ready_);
@@ -235,26 +326,56 @@ void Udp::run() {
   if (!ready_.empty() && !context_.link.congested()) context_.schedule();
 }
 
-bool Udp::send_to_guest(const Endpoint& from, const Endpoint& guest, const u8* data, usize size) {
-  if (size > 65535 - kUdpHeader - kIpv4Header || from.address.is_v4() != guest.address.is_v4()) return false;
+bool Udp::send_to_guest(const Endpoint& from, const Endpoint& guest, std::span<u8> data, u16 segment) {
+  if (!segment || data.size() <= segment) return send_one(from, guest, data, 0);
+  const Caps caps = context_.link.caps();
+  const usize headers = (guest.address.is_v4() ? kIpv4Header : kIpv6Header) + kUdpHeader;
+  const bool large = caps.uso && caps.checksum && headers + segment <= kMtu &&
+                     data.size() + headers + kEthernetHeader <= kMaxGsoFrame;
+  if (large) return send_one(from, guest, data, segment);
+  bool sent = true;
+  for (usize at = 0; at < data.size(); at += segment)
+    sent &= send_one(from, guest, data.subspan(at, std::min<usize>(segment, data.size() - at)), 0);
+  return sent;
+}
+
+bool Udp::send_one(const Endpoint& from, const Endpoint& guest, std::span<u8> data, u16 segment) {
+  const bool v4 = guest.address.is_v4();
+  if (data.size() > 65535 - kUdpHeader - kIpv4Header || from.address.is_v4() != v4) return false;
+  const usize size = kUdpHeader + data.size();
   u8 header[kUdpHeader];
   store_be<u16>(header, from.port);
   store_be<u16>(header + 2, guest.port);
-  store_be<u16>(header + 4, static_cast<u16>(kUdpHeader + size));
+  store_be<u16>(header + 4, static_cast<u16>(size));
   store_be<u16>(header + 6, 0);
   ChecksumSum sum;
-  sum.add_pseudo_header(from.address, guest.address, kUdp, kUdpHeader + size);
-  sum.add(header, sizeof header);
-  sum.add(data, size);
-  store_be<u16>(header + 6, sum.checksum() ? sum.checksum() : 0xffff);
-  const Piece pieces[] = {{header, sizeof header}, {const_cast<u8*>(data), size}};
-  return context_.link.send_ip({.from = from.address, .to = guest.address, .protocol = kUdp}, pieces);
+  sum.add_pseudo_header(from.address, guest.address, kUdp, size);
+  Offload offload;
+  const usize ip = v4 ? kIpv4Header : kIpv6Header;
+  if (context_.link.caps().checksum && (segment || ip + size <= kMtu)) {
+    store_be<u16>(header + 6, sum.folded());
+    offload.needs_checksum = offload.checksum_valid = true;
+    offload.checksum_start = static_cast<u16>(kEthernetHeader + ip);
+    offload.checksum_offset = 6;
+    if (segment) {
+      offload.gso = Offload::udp_l4;
+      offload.gso_size = segment;
+      offload.header_length = static_cast<u16>(kEthernetHeader + ip + kUdpHeader);
+    }
+  } else {
+    sum.add(header, sizeof header);
+    sum.add(data.data(), data.size());
+    store_be<u16>(header + 6, sum.checksum() ? sum.checksum() : 0xffff);
+  }
+  const Piece pieces[] = {{header, sizeof header}, {data.data(), data.size()}};
+  return context_.link.send_ip({.from = from.address, .to = guest.address, .protocol = kUdp}, pieces,
+                               offload);
 }
 
 void Udp::deliver(const Endpoint& seen, const Endpoint& guest, const Endpoint& client,
-                  const std::shared_ptr<Socket>& socket, const u8* data, usize size) {
+                  const std::shared_ptr<Socket>& socket, std::span<u8> data, u16 segment) {
   if (Flow* flow = flow_of(guest)) flow->add_route(seen, client, socket);
-  send_to_guest(seen, guest, data, size);
+  send_to_guest(seen, guest, data, segment);
 }
 
 std::vector<Udp::Row> Udp::rows() const {

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 // UDP: one host socket for each port of the guest and address family, so that the guest keeps one address and
 // port towards all peers (RFC 4787, endpoint-independent mapping and filtering).
+//
+// A datagram goes to the host's socket at once. What the same flow sends to the same place within the same
+// turn of the loop is gathered, and goes by one system call (UDP_SEGMENT). The other way the kernel joins
+// datagrams (UDP_GRO); a NIC that takes large datagrams gets them as they are, the others one by one.
 #pragma once
 
 #include <map>
@@ -15,18 +19,24 @@ namespace rhea::net::user {
 
 class Udp {
  public:
-  Udp(Context& context, Icmp& icmp, Dhcp& dhcp, Dns& dns);
+  struct Servers {
+    Icmp& icmp;
+    Dhcp& dhcp;
+    Dns& dns;
+    Tftp& tftp;
+  };
+  Udp(Context& context, const Servers& servers);
   ~Udp();
   void input(const Packet& packet);
   // Reads what host sockets have, as far as the guest takes it.
   void run();
 
-  // A datagram to the guest. `from` as the guest sees it.
-  bool send_to_guest(const Endpoint& from, const Endpoint& guest, const u8* data, usize size);
-  // A datagram that came in by a forwarded port: the guest's answers to `seen` go back to `client` by
-  // `socket`.
+  // Datagrams to the guest: one, or with `segment` several of that size, one behind the other. `from` as the
+  // guest sees it.
+  bool send_to_guest(const Endpoint& from, const Endpoint& guest, std::span<u8> data, u16 segment = 0);
+  // What came in by a forwarded port: the guest's answers to `seen` go back to `client` by `socket`.
   void deliver(const Endpoint& seen, const Endpoint& guest, const Endpoint& client,
-               const std::shared_ptr<Socket>& socket, const u8* data, usize size);
+               const std::shared_ptr<Socket>& socket, std::span<u8> data, u16 segment);
 
   struct Row {
     Endpoint guest, remote;
@@ -44,6 +54,21 @@ class Udp {
     }
   };
   class Flow;
+  // Datagrams of a burst on their way to the host: of one flow, to one place, of one size but for the last.
+  struct Burst {
+    Flow* flow = nullptr;
+    Socket* socket = nullptr;
+    Endpoint to;
+    IpAddress seen;  // `to` as the guest sees it
+    u8 ttl = 0, tos = 0;
+    usize segment = 0, count = 0;
+    std::vector<u8> bytes;
+  };
+  void flush();
+  void send_burst();
+  bool send_one(const Endpoint& from, const Endpoint& guest, std::span<u8> data, u16 segment);
+  // Of the stack's own servers; false when it is not for them.
+  bool serve(const Packet& packet, u16 port, usize payload, bool broadcast);
   void forward(const Packet& packet, const IpAddress& to, usize payload_size);
   Flow* flow_of(const Endpoint& guest);
   void evict_oldest();
@@ -53,10 +78,13 @@ class Udp {
   Icmp& icmp_;
   Dhcp& dhcp_;
   Dns& dns_;
+  Tftp& tftp_;
   std::unordered_map<Endpoint, std::unique_ptr<Flow>, EndpointHash> flows_;
   std::vector<std::unique_ptr<Flow>> gone_;
   std::vector<Endpoint> ready_;  // flows whose sockets may have more to read
   std::vector<u8> buffer_;
+  Burst burst_;
+  u64 turn_ = 1;
 };
 
 }  // namespace rhea::net::user

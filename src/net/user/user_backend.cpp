@@ -9,23 +9,35 @@ Result<std::unique_ptr<Port>> UserBackend::create(const BackendContext& context,
                                                   std::span<const OptionText> options) {
   UserConfig config = RHEA_TRY(parse_user_options(options, context.warnings));
   const std::vector<ForwardRule> forwards = config.forwards;
+  std::optional<SmbShare> share;
+  if (!config.smb.empty()) {
+    share.emplace(RHEA_TRY(SmbShare::make(config.smb)));
+    for (const u16 port : {u16{139}, u16{445}})
+      config.guest_forwards.push_back({config.smb_server, port, share->command(), "smb=" + config.smb});
+  }
+  if (!config.tftp.empty())
+    if (const int error = sys::check_folder(config.tftp))
+      context.warnings.push_back(fmt::format("tftp={}: {}; files are looked for when the guest asks",
+                                             config.tftp, sys::errno_text(error)));
   const Stack::Services services{context.loop, context.log, context.warn};
   auto backend = std::make_unique<UserBackend>(
       context.id, std::move(config), services,
       [&](std::function<void()> after_events) -> std::unique_ptr<Sockets> {
         return std::make_unique<HostSockets>(context.loop, std::move(after_events));
-      });
+      },
+      std::move(share));
+  backend->stack_.look_up_names();
   for (const ForwardRule& rule : forwards) RHEA_TRY(backend->stack_.add_forward(rule));
   return std::unique_ptr<Port>(std::move(backend));
 }
 
 UserBackend::UserBackend(const std::string& id, UserConfig config, const Stack::Services& services,
-                         const Stack::MakeSockets& make_sockets)
-    : Port(id), stack_(*this, std::move(config), services, make_sockets) {}
+                         const Stack::MakeSockets& make_sockets, std::optional<SmbShare> share)
+    : Port(id), share_(std::move(share)), stack_(*this, std::move(config), services, make_sockets) {}
 
 // Checksums of the guest are not looked at: the link is memory. Large segments go to sockets as they are.
 Caps UserBackend::caps() const {
-  return {.checksum = true, .tso4 = true, .tso6 = true, .uso = false, .max_frame = kMaxGsoFrame};
+  return {.checksum = true, .tso4 = true, .tso6 = true, .uso = true, .max_frame = kMaxGsoFrame};
 }
 
 Sent UserBackend::send(const Frame& frame) {

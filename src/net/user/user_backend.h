@@ -3,9 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "net/backend.h"
+#include "net/user/smb.h"
 #include "net/user/stack.h"
 
 namespace rhea::net::user {
@@ -15,8 +17,9 @@ class UserBackend final : public Port {
   // Opens the forwarded ports too.
   static Result<std::unique_ptr<Port>> create(const BackendContext& context,
                                               std::span<const OptionText> options);
+  // `share`: of smb=, kept as long as the backend.
   UserBackend(const std::string& id, UserConfig config, const Stack::Services& services,
-              const Stack::MakeSockets& make_sockets);
+              const Stack::MakeSockets& make_sockets, std::optional<SmbShare> share = {});
 
   Caps caps() const override;
   Sent send(const Frame& frame) override;
@@ -33,6 +36,7 @@ class UserBackend final : public Port {
   std::string hostfwd_remove(const std::string& rule);
 
  private:
+  std::optional<SmbShare> share_;
   Stack stack_;
   bool link_up_ = true;
 };

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: MIT
+// TFTP, guestfwd, SMB, and how forwarded ports listen.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "net/user/smb.h"
+#include "net/user/testing.h"
+#include "sys/file.h"
+
+namespace rhea::net::user::testing {
+namespace {
+
+// A folder with files, a folder in it, and ways that lead out.
+class Folder {
+ public:
+  Folder() : place_(sys::PrivateFolder::make("rhea-tftp-test").take()), root(place_.path() + "/root") {
+    namespace fs = std::filesystem;
+    fs::create_directories(root + "/sub");
+    write("root/hello", bytes_of("hello\n"));
+    write("root/sub/file", pattern(512 * 3));
+    write("secret", bytes_of("secret"));
+    fs::create_symlink("../secret", root + "/out");
+    fs::create_symlink(place_.path() + "/secret", root + "/absolute");
+    fs::create_symlink("../hello", root + "/sub/inside");
+    fs::create_symlink("..", root + "/up");
+  }
+  void write(const std::string& name, const Bytes& data) {
+    EXPECT_TRUE(sys::write_file(place_.path() + "/" + name, data).ok());
+  }
+
+ private:
+  sys::PrivateFolder place_;
+
+ public:
+  std::string root;
+};
+
+class TftpTest : public ::testing::Test {
+ protected:
+  TftpTest() : net_(std::vector<OptionText>{{"tftp", folder_.root}}) {}
+  void request(const std::string& name, const std::string& mode = "octet",
+               const std::vector<std::string>& more = {}, u8 operation = 1) {
+    Bytes bytes{0, operation};
+    const auto add = [&](const std::string& text) {
+      bytes.insert(bytes.end(), text.begin(), text.end());
+      bytes.push_back(0);
+    };
+    add(name);
+    add(mode);
+    for (const std::string& text : more) add(text);
+    net_.send_udp(kGateway, 2000, 69, bytes);
+  }
+  void acknowledge(u16 block) { net_.send_udp(kGateway, 2000, 69, {0, 4, u8(block >> 8), u8(block)}); }
+  Bytes take() {
+    const Seen seen = net_.guest.take();
+    EXPECT_EQ(seen.from, kGateway);
+    EXPECT_EQ(seen.from_port, 69);
+    EXPECT_EQ(seen.to_port, 2000);
+    return seen.payload;
+  }
+  static Bytes error(u8 code, const std::string& text) {
+    Bytes bytes{0, 5, 0, code};
+    bytes.insert(bytes.end(), text.begin(), text.end());
+    bytes.push_back(0);
+    return bytes;
+  }
+  Folder folder_;
+  Net net_;
+};
+
+TEST_F(TftpTest, SendsBlockByBlock) {
+  request("hello");
+  EXPECT_EQ(take(), (Bytes{0, 3, 0, 1, 'h', 'e', 'l', 'l', 'o', '\n'}));
+  acknowledge(1);
+  EXPECT_TRUE(net_.guest.empty());
+  request("/sub/file", "OCTET");
+  Bytes got;
+  for (u16 block = 1; block <= 4; ++block) {
+    const Bytes data = take();
+    EXPECT_EQ(load_be<u16>(&data[2]), block);
+    got.insert(got.end(), data.begin() + 4, data.end());
+    EXPECT_TRUE(net_.guest.empty());
+    acknowledge(block);
+  }
+  EXPECT_EQ(got, pattern(512 * 3));  // the fourth block is empty
+  EXPECT_TRUE(net_.guest.empty());
+}
+
+TEST_F(TftpTest, NoWayOut) {
+  for (const char* name :
+       {"../secret", "sub/../../secret", "out", "absolute", "up/secret", "/../secret", "sub"}) {
+    request(name);
+    EXPECT_EQ(take(), error(2, "Access violation")) << name;
+  }
+  for (const char* name : {"none", "", "sub/none", "hello/x"}) {
+    request(name);
+    EXPECT_EQ(take(), error(1, "File not found")) << name;
+  }
+  for (const char* name : {"sub/inside", "sub/../hello"}) {
+    request(name);
+    EXPECT_EQ(take().at(1), 3) << name;
+  }
+  request("hello", "netascii");
+  EXPECT_EQ(take(), error(4, "Unsupported transfer mode"));
+  request("new", "octet", {}, 2);
+  EXPECT_EQ(take(), error(2, "Access violation"));
+  net_.send_udp(kGateway, 2000, 69, {0, 1, 'x', 'y'});
+  EXPECT_EQ(take().at(1), 5);
+}
+
+TEST_F(TftpTest, Options) {
+  request("sub/file", "octet",
+          {"tsize", "0", "BLKSIZE", "700", "timeout", "3", "windowsize", "2", "odd", "x"});
+  const std::string expected("\0\6tsize\0001536\0blksize\000700\0timeout\0003\0windowsize\0002\0", 48);
+  const Bytes options = take();
+  EXPECT_EQ(std::string(options.begin(), options.end()), expected);
+  acknowledge(0);
+  EXPECT_EQ(take().size(), 704u);
+  EXPECT_EQ(take().size(), 704u);
+  EXPECT_TRUE(net_.guest.empty());
+  acknowledge(1);  // the second was lost
+  EXPECT_EQ(load_be<u16>(&take()[2]), 2);
+  EXPECT_EQ(take().size(), 4u + 136);
+  acknowledge(3);
+  net_.loop.advance(10 * kSecond);
+  EXPECT_TRUE(net_.guest.empty());
+  request("hello", "octet", {"blksize", "65464"});
+  const Bytes largest = take();
+  EXPECT_EQ(std::string(largest.begin() + 2, largest.end()), std::string("blksize\0001468\0", 13));
+}
+
+TEST_F(TftpTest, SendsAgainUntilItIsHeard) {
+  request("hello");
+  for (unsigned i = 0; i < 5; ++i) {
+    EXPECT_EQ(take().at(3), 1);
+    net_.loop.advance(1100 * kMillisecond);
+  }
+  acknowledge(0);  // an old one
+  acknowledge(5);  // of what was never sent
+  net_.guest.frames.clear();
+  net_.guest.offloads.clear();
+  net_.loop.advance(100 * kSecond);
+  while (!net_.guest.empty()) EXPECT_EQ(take().at(3), 1);
+  acknowledge(1);
+  net_.loop.advance(10 * kSecond);
+  EXPECT_TRUE(net_.guest.empty());
+}
+
+TEST_F(TftpTest, LargeFilesGoRoundTheBlockNumbers) {
+  folder_.write("root/large", pattern(8 * 65600));
+  request("large", "octet", {"blksize", "8", "windowsize", "64"});
+  take();
+  acknowledge(0);
+  Bytes got;
+  u64 block = 0;
+  while (block < 65601) {
+    const Bytes data = take();
+    EXPECT_EQ(load_be<u16>(&data[2]), static_cast<u16>(++block));
+    got.insert(got.end(), data.begin() + 4, data.end());
+    if (net_.guest.empty()) acknowledge(static_cast<u16>(block));
+  }
+  EXPECT_EQ(got, pattern(8 * 65600));
+}
+
+TEST(Tftp, OffIsNoAccess) {
+  Net net;
+  net.send_udp(kGateway, 2000, 69, {0, 1, 'x', 0, 'o', 'c', 't', 'e', 't', 0});
+  EXPECT_EQ(net.guest.take().payload.at(3), 2);
+  EXPECT_TRUE(net.sockets->wires.empty());
+}
+
+Bytes segment(u16 from, u16 to, u8 flags, u32 seq, u32 ack, const Bytes& data = {}) {
+  Bytes bytes(kTcpHeader);
+  store_be<u16>(&bytes[0], from);
+  store_be<u16>(&bytes[2], to);
+  store_be<u32>(&bytes[4], seq);
+  store_be<u32>(&bytes[8], ack);
+  bytes[12] = 0x50;
+  bytes[13] = flags;
+  store_be<u16>(&bytes[14], 60000);
+  bytes.insert(bytes.end(), data.begin(), data.end());
+  return bytes;
+}
+
+const IpAddress kService = IpAddress::v4(0x0a000264);
+
+TEST(Guestfwd, AProgramForEachConnection) {
+  Net net(std::vector<OptionText>{{"restrict", "on"}, {"guestfwd", "tcp:10.0.2.100:80-cmd:cat -u"}});
+  net.send_ip(kService, kTcp, segment(4000, 80, kSyn, 100, 0));
+  ASSERT_EQ(net.sockets->wires.size(), 1u);
+  EXPECT_EQ(net.last().words, (std::vector<std::string>{"cat", "-u"}));
+  const Seen answer = net.guest.take();
+  EXPECT_EQ(answer.flags, kSyn | kAck);
+  EXPECT_EQ(answer.from, kService);
+  net.send_ip(kService, kTcp, segment(4000, 80, kAck | kPsh, 101, answer.seq + 1, bytes_of("ask")));
+  EXPECT_EQ(net.last().sent, bytes_of("ask"));
+  net.last().receive_queue = bytes_of("told");
+  net.event(net.last(), kSocketReadable);
+  Bytes told;
+  while (!net.guest.empty()) {
+    const Seen seen = net.guest.take();
+    told.insert(told.end(), seen.payload.begin(), seen.payload.end());
+  }
+  EXPECT_EQ(told, bytes_of("told"));
+  // Another port there is refused, as is everything else for a restricted guest.
+  net.send_ip(kService, kTcp, segment(4001, 81, kSyn, 100, 0));
+  EXPECT_EQ(net.guest.take().flags, kRst | kAck);
+  net.send_ip(kGateway, kTcp, segment(4001, 80, kSyn, 100, 0));
+  EXPECT_EQ(net.guest.take().flags, kRst | kAck);
+}
+
+TEST(Guestfwd, AProgramThatCannotStartIsARefusalAndSaid) {
+  Net net(std::vector<OptionText>{{"guestfwd", "tcp:10.0.2.100:80-cmd:nonesuch"}});
+  net.sockets->refuse_start = true;
+  net.send_ip(kService, kTcp, segment(4000, 80, kSyn, 100, 0));
+  EXPECT_EQ(net.guest.take().flags, kRst | kAck);
+  ASSERT_EQ(net.warnings.size(), 1u);
+  EXPECT_EQ(net.warnings[0], "guestfwd=tcp:10.0.2.100:80-cmd:nonesuch: no such program");
+  EXPECT_EQ(net.stack().tcp_flows(), 0u);
+}
+
+TEST(Smb, ConfigurationAndRefusals) {
+  const std::string text = SmbShare::configuration("/srv/x", "/tmp/place", "someone");
+  for (const char* line :
+       {"[qemu]\npath = /srv/x\n", "force user = someone\n", "pid directory = /tmp/place\n",
+        "bind interfaces only = yes\n", "guest ok = yes\n"})
+    EXPECT_NE(text.find(line), std::string::npos) << line;
+  if (!sys::is_executable("/usr/sbin/smbd")) {
+    EXPECT_EQ(SmbShare::make("/tmp").error().message(), "Could not find '/usr/sbin/smbd', please install it");
+  } else {
+    EXPECT_EQ(SmbShare::make("/nonexistent").error().message(),
+              "Error accessing shared directory '/nonexistent': No such file or directory");
+  }
+}
+
+void learn(Net& net) {
+  net.send_udp(kGateway, 9, 9, {});
+  while (!net.guest.empty()) net.guest.take();
+}
+
+TEST(Forwards, RangesNamesAndPaths) {
+  Net net;
+  ASSERT_TRUE(net.stack().add_forward(*parse_forward("tcp:127.0.0.1:8000..8009-:9000")).ok());
+  ASSERT_EQ(net.sockets->wires.size(), 10u);
+  EXPECT_EQ(net.wire(9).bound.port, 8009);
+  ASSERT_TRUE(net.stack().add_forward(*parse_forward("tcp:both.test:80-:80")).ok());
+  ASSERT_EQ(net.sockets->wires.size(), 12u);
+  EXPECT_TRUE(net.wire(11).v6);
+  auto refused = net.stack().add_forward(*parse_forward("tcp:none.test:80-:80"));
+  EXPECT_EQ(
+      refused.error().message(),
+      "Could not set up host forwarding rule 'tcp:none.test:80-:80': no address of 'none.test' is known");
+  ASSERT_TRUE(net.stack().add_forward(*parse_forward("unix:/run/a-b-:22")).ok());
+  EXPECT_EQ(net.last().path, "/run/a-b");
+  EXPECT_NE(net.backend->info_usernet(-1).find("unix:/run/a-b"), std::string::npos);
+  EXPECT_TRUE(net.stack().remove_forward(*parse_forward_removal("tcp:127.0.0.1:8003..8004")));
+  EXPECT_EQ(net.wire(3).socket, nullptr);
+  EXPECT_NE(net.wire(5).socket, nullptr);
+  EXPECT_TRUE(net.stack().remove_forward(*parse_forward_removal("unix:/run/a-b")));
+  EXPECT_FALSE(net.stack().remove_forward(*parse_forward_removal("unix:/run/a-b")));
+}
+
+TEST(Forwards, OneOfARangeThatIsTakenUndoesTheOthers) {
+  Net net;
+  net.sockets->next_error = EADDRINUSE;
+  const auto refused = net.stack().add_forward(*parse_forward("tcp:127.0.0.1:8000..8009-:9000"));
+  EXPECT_EQ(refused.error().message(),
+            "Could not set up host forwarding rule 'tcp:127.0.0.1:8000..8009-:9000': Address already in use");
+  EXPECT_NE(refused.error().hint().find("TCP port 8000"), std::string::npos);
+  for (const auto& wire : net.sockets->wires) EXPECT_EQ(wire->socket, nullptr);
+}
+
+// A client over IPv6 of a guest that has IPv4: the gateway is its peer.
+TEST(Forwards, ClientsOfTheOtherFamilyAreTheGateway) {
+  Net net;
+  learn(net);
+  ASSERT_TRUE(net.stack().add_forward(*parse_forward("tcp:[::]:8000-:80")).ok());
+  Wire& port = net.last();
+  auto client = std::make_shared<Wire>();
+  port.pending.push_back({client, {*parse_ipv6("2001:db8::9"), 40000, 0}});
+  net.event(port, kSocketReadable);
+  const Seen syn = net.guest.take();
+  EXPECT_EQ(syn.flags, kSyn);
+  EXPECT_EQ(syn.from, kGateway);
+  EXPECT_EQ(syn.from_port, 40000);
+}
+
+TEST(Forwards, AClientIsHeldAsLongAsSaid) {
+  Net net(std::vector<OptionText>{{"hostfwd-hold", "20"}});
+  ASSERT_TRUE(net.stack().add_forward(*parse_forward("tcp:127.0.0.1:8000-:80")).ok());
+  Wire& port = net.last();
+  auto client = std::make_shared<Wire>();
+  port.pending.push_back({client, {IpAddress::v4(0x7f000001), 40000, 0}});
+  net.event(port, kSocketReadable);  // nobody knows the guest: it boots
+  net.loop.advance(19 * kSecond);
+  EXPECT_NE(client->socket, nullptr);
+  net.loop.advance(2 * kSecond);
+  EXPECT_EQ(client->socket, nullptr);
+  EXPECT_TRUE(client->reset);
+}
+
+TEST(Forwards, ProbedPortsListenWhileTheGuestDoes) {
+  Net net(std::vector<OptionText>{{"hostfwd-listen", "probe"}});
+  learn(net);
+  ASSERT_TRUE(net.stack().add_forward(*parse_forward("tcp:127.0.0.1:8000-:80")).ok());
+  net.loop.settle();
+  EXPECT_EQ(net.last().bound.port, 8000);
+  EXPECT_FALSE(net.last().listening);
+  const auto answer = [&](u8 flags) {
+    const Seen probe = net.guest.take();
+    EXPECT_EQ(probe.flags, kSyn);
+    EXPECT_EQ(probe.to_port, 80);
+    net.send_ip(probe.from, kTcp, segment(80, probe.from_port, flags, 1, probe.seq + 1));
+    if (flags & kRst) return;
+    const Seen reset = net.guest.take();
+    EXPECT_EQ(reset.flags, kRst);
+    EXPECT_EQ(reset.seq, probe.seq + 1);
+  };
+  answer(kRst | kAck);
+  EXPECT_FALSE(net.last().listening);
+  net.loop.advance(2100 * kMillisecond);
+  answer(kSyn | kAck);
+  EXPECT_TRUE(net.last().listening);
+  EXPECT_NE(net.backend->info_usernet(-1).find("TCP[HOST_FORWARD]"), std::string::npos);
+  net.loop.advance(2100 * kMillisecond);
+  answer(kRst | kAck);
+  EXPECT_FALSE(net.last().listening);
+  EXPECT_NE(net.last().socket, nullptr);  // the port stays ours
+  EXPECT_NE(net.backend->info_usernet(-1).find("TCP[FORWARD_CLOSED]"), std::string::npos);
+  // A guest that says nothing is asked twice.
+  net.loop.advance(2100 * kMillisecond);
+  net.guest.take();
+  net.loop.advance(10 * kSecond);
+  EXPECT_FALSE(net.last().listening);
+  EXPECT_EQ(net.stack().tcp_flows(), 1u);  // the probe of now
+}
+
+}  // namespace
+}  // namespace rhea::net::user::testing
