@@ -178,7 +178,7 @@ Result<void> Image::resize(u64 size, Preallocation preallocation) {
   return top_->resize(size, preallocation);
 }
 
-Result<void> Image::commit() {
+Result<void> Image::commit(bool empty, const std::function<void(u64)>& progress) {
   Node* below = top_->backing();
   if (!below) return Error("Image does not have a backing file");
   const bool was_read_only = below->read_only();
@@ -200,9 +200,10 @@ Result<void> Image::commit() {
         }
       }
       offset += size;
+      if (progress) progress(offset);
     }
     RHEA_TRY(below->flush());
-    RHEA_TRY(top_->make_empty());
+    if (empty) RHEA_TRY(top_->make_empty());
     return {};
   }();
   if (was_read_only) {

@@ -58,6 +58,8 @@ struct ImageSpec {
   u64 offset = 0, size = 0;          // raw only: the part of the file that is the disk; size 0: the rest
   std::string backing_file;          // not empty: instead of the one that the image names
   std::string backing_format;
+  std::string load_snapshot;         // qcow2, read-only: the disk as this snapshot has it
+  bool repair_on_open = true;        // false, for checking tools: as it is, damaged or not
 };
 
 struct Snapshot {
@@ -148,8 +150,8 @@ class Image {
   // --- With nothing in flight (drain() first) ------------------------------------------------------------------
   // Shrinking loses what is beyond the new end. Errors: a format or file that cannot.
   Result<void> resize(u64 size, Preallocation preallocation = Preallocation::off);
-  // Writes all that the top layer has into its backing image and empties the layer.
-  Result<void> commit();
+  // Writes all that the top layer has into its backing image and, unless told not to, empties the layer.
+  Result<void> commit(bool empty = true, const std::function<void(u64)>& progress = {});
 
   // Internal snapshots; errors say so where the format has none.
   bool can_snapshot() const;
