@@ -170,6 +170,13 @@ def loopback_up():
         fcntl.ioctl(s, 0x8914, struct.pack("16sh14x", b"lo", flags | 1))
 
 
+def add_loopback_address(address):
+    """One more address on lo, in a network namespace of our own."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        where = struct.pack("16sH2x4s8x", b"lo:1", socket.AF_INET, socket.inet_aton(address))
+        fcntl.ioctl(s, 0x8916, where)  # SIOCSIFADDR
+
+
 def enter_namespace():
     """Run this script again inside its own user, network and mount namespaces.
 

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "net/user/service_options.h"
 #include "util/text.h"
 
@@ -292,6 +294,13 @@ Result<void> check_services(UserConfig& config) {
   }
   if (!config.smb.empty() && (!inside(config.smb_server) || taken(config.smb_server)))
     return Error("Conflicting/invalid smbserver address");
+  for (const NameRecord& record : config.records) {
+    const auto is_target = [&](const NameRecord& other) { return other.name == to_lower(record.text); };
+    const bool known = std::any_of(config.records.begin(), config.records.end(), is_target);
+    if (record.type == NameRecord::cname && !known)
+      return Error("Parameter 'dns-record': '{}' has no record of its own, which an alias needs",
+                   record.text);
+  }
   for (const StaticLease& lease : config.leases)
     if (!inside(lease.address) || taken(lease.address))
       return Error("Parameter 'dhcp-lease': {} is no address for a guest in this network",

@@ -75,6 +75,8 @@ TEST(UserOptions, MessagesAreQemus) {
       {{{"dns-record", "x=y"}}, "Parameter 'dns-record': 'x=y' has neither address nor type"},
       {{{"dns-record", "x=cname:*.y"}},
        "Parameter 'dns-record': 'x=cname:*.y' does not end with a domain name"},
+      {{{"dns-record", "x=cname:y"}},
+       "Parameter 'dns-record': 'y' has no record of its own, which an alias needs"},
       {{{"dhcp-lease", "52:54:00:12:34:56"}},
        "Parameter 'dhcp-lease' expects MAC=ADDRESS[=NAME], not '52:54:00:12:34:56'"},
       {{{"dhcp-lease", "52:54:00:12:34:56=10.0.3.1"}},

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <bitset>
-#include <map>
 
 #include "core/property.h"
 #include "net/checksum.h"
+#include "net/user/encode_names.h"
 #include "util/text.h"
 
 namespace rhea::net::user {
@@ -61,34 +61,6 @@ void add_option(std::vector<u8>& options, u8 number, u32 value) {
 }
 void add_option(std::vector<u8>& options, u8 number, const std::string& text) {
   if (!text.empty()) add_option(options, number, reinterpret_cast<const u8*>(text.data()), text.size());
-}
-
-// Names in DNS form, each suffix written once (RFC 1035, section 4.1.4).
-std::vector<u8> encode_domains(const std::vector<std::string>& domains) {
-  std::vector<u8> bytes;
-  std::map<std::string, usize> known;
-  for (const std::string& domain : domains) {
-    std::string_view rest = domain;
-    for (;;) {
-      if (rest.empty()) {
-        bytes.push_back(0);
-        break;
-      }
-      const auto found = known.find(std::string(rest));
-      if (found != known.end()) {
-        bytes.push_back(static_cast<u8>(0xc0 | found->second >> 8));
-        bytes.push_back(static_cast<u8>(found->second));
-        break;
-      }
-      if (bytes.size() < 0x3fff) known[std::string(rest)] = bytes.size();
-      const usize dot = rest.find('.');
-      const std::string_view label = rest.substr(0, dot);
-      bytes.push_back(static_cast<u8>(label.size()));
-      bytes.insert(bytes.end(), label.begin(), label.end());
-      rest = dot == std::string_view::npos ? std::string_view() : rest.substr(dot + 1);
-    }
-  }
-  return bytes;
 }
 
 }  // namespace
@@ -334,7 +306,7 @@ void Dhcp::add_options(std::vector<u8>& options, const Request& request, u8 type
   add_option(options, Option::host_name, lease && !lease->given.empty() ? lease->given : config.hostname);
   add_option(options, Option::domain_name, config.domain);
   add_option(options, Option::tftp_server_name, config.tftp_server);
-  const std::vector<u8> search = encode_domains(config.search);
+  const std::vector<u8> search = encode_names(config.search, true);
   for (usize at = 0; at < search.size(); at += 255)  // RFC 3396: a long option in parts
     add_option(options, Option::domain_search, search.data() + at, std::min<usize>(255, search.size() - at));
   if (config.boot_file.starts_with("http://") || config.boot_file.starts_with("https://"))

@@ -29,7 +29,7 @@ class Dns::Query final : public SocketOwner, public Timeout {
         message_(message.begin(), message.end()),
         guest_id_(load_be<u16>(message.data())),
         wire_id_(static_cast<u16>(dns.context_.sockets.random())),
-        resolvers_(dns.context_.sockets.resolvers()),
+        resolvers_(dns.context_.resolvers()),
         give_up_(dns.context_.now() + kGiveUp) {
     store_be<u16>(message_.data(), wire_id_);
   }
@@ -125,11 +125,15 @@ class Dns::Query final : public SocketOwner, public Timeout {
   std::unique_ptr<Socket> sockets_[2];
 };
 
-Dns::Dns(Context& context) : context_(context), buffer_(65536) {}
+Dns::Dns(Context& context, const Dhcp& dhcp) : context_(context), names_(context, dhcp), buffer_(65536) {}
 Dns::~Dns() = default;
 
 void Dns::query(const Endpoint& guest, const IpAddress& server, std::span<const u8> message) {
   if (message.size() < kHeader || (message[2] & 0x80)) return;
+  if (auto own = names_.answer(message)) {
+    udp_->send_to_guest({server, 53, 0}, guest, *own);
+    return;
+  }
   const auto same = std::find_if(queries_.begin(), queries_.end(), [&](const auto& query) {
     return query->guest() == guest && query->guest_id() == load_be<u16>(message.data()) &&
            query->same_question(message);

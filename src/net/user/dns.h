@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 // The name server that the guest sees: queries go on, as they are, to the host's resolvers. The first is
 // asked; when it is silent for a second, refuses or fails, the next one is asked too, and the first good
-// answer goes back.
+// answer goes back. Names of the network itself are answered here (names.h), without asking anybody.
 #pragma once
 
 #include <memory>
 #include <vector>
 
+#include "net/user/names.h"
 #include "net/user/stack.h"
 
 namespace rhea::net::user {
@@ -15,7 +16,7 @@ class Udp;
 
 class Dns {
  public:
-  explicit Dns(Context& context);
+  Dns(Context& context, const Dhcp& dhcp);
   ~Dns();
   // Where answers go out; set once, before any query.
   void set_udp(Udp& udp) { udp_ = &udp; }
@@ -30,6 +31,7 @@ class Dns {
   void finish(Query& query);
 
   Context& context_;
+  Names names_;
   Udp* udp_ = nullptr;
   std::vector<std::unique_ptr<Query>> queries_;
   std::vector<std::unique_ptr<Query>> gone_;

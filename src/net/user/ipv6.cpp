@@ -5,6 +5,7 @@
 #include "net/user/ipv6.h"
 
 #include "net/checksum.h"
+#include "net/user/encode_names.h"
 
 namespace rhea::net::user {
 
@@ -12,7 +13,8 @@ namespace {
 
 constexpr u8 kRouterSolicitation = 133, kRouterAdvertisement = 134;
 constexpr u8 kNeighbourSolicitation = 135, kNeighbourAdvertisement = 136, kRedirect = 137;
-constexpr u8 kSourceAddress = 1, kTargetAddress = 2, kPrefix = 3, kNameServer = 25;
+constexpr u8 kSourceAddress = 1, kTargetAddress = 2, kPrefix = 3, kMtuOption = 5, kNameServer = 25,
+             kSearchList = 31;
 constexpr u32 kValidSeconds = 86400, kPreferredSeconds = 14400, kRouterSeconds = 1800;
 // Unasked advertisements are rare (RFC 4861 allows up to half an hour): an idle guest is left alone.
 constexpr s64 kInterval = 600 * kSecond;
@@ -45,6 +47,16 @@ void add_link_address(std::vector<u8>& message, u8 option, const Mac& mac) {
 void add_u32(std::vector<u8>& message, u32 value) {
   message.resize(message.size() + 4);
   store_be<u32>(message.data() + message.size() - 4, value);
+}
+
+// RFC 8106, section 5.2: names padded to units of 8 bytes.
+void add_search_list(std::vector<u8>& message, const UserConfig& config) {
+  std::vector<u8> names = encode_names(config.search, false);
+  if (names.empty() || names.size() > 512) return;
+  names.resize((names.size() + 7) / 8 * 8);
+  message.insert(message.end(), {kSearchList, static_cast<u8>(1 + names.size() / 8), 0, 0});
+  add_u32(message, kRouterSeconds);
+  message.insert(message.end(), names.begin(), names.end());
 }
 
 // The link-layer address option of a message whose options begin at `at`.
@@ -101,7 +113,9 @@ void Ipv6::send(const Mac& mac, const IpAddress& from, const IpAddress& to, std:
 void Ipv6::advertise_router() {
   const UserConfig& config = context_.config;
   const bool leads_out = !config.restricted && context_.sockets.has_ipv6_route();
-  std::vector<u8> message{kRouterAdvertisement, 0, 0, 0, 64, 0, 0, 0};
+  // Addresses come from the prefix, the rest also by DHCPv6 (flag O).
+  constexpr u8 kOtherConfiguration = 0x40;
+  std::vector<u8> message{kRouterAdvertisement, 0, 0, 0, 64, kOtherConfiguration, 0, 0};
   if (leads_out) store_be<u16>(message.data() + 6, kRouterSeconds);
   add_u32(message, 0);
   add_u32(message, 0);
@@ -111,10 +125,16 @@ void Ipv6::advertise_router() {
   add_u32(message, kPreferredSeconds);
   add_u32(message, 0);
   message.insert(message.end(), config.prefix6.bytes.begin(), config.prefix6.bytes.end());
-  if (leads_out) {
+  if (config.mtu) {
+    message.insert(message.end(), {kMtuOption, 1, 0, 0});
+    add_u32(message, config.mtu);
+  }
+  // The name server is here, wherever the host's resolvers are: a guest without IPv4 needs it.
+  if (!config.restricted) {
     message.insert(message.end(), {kNameServer, 3, 0, 0});
     add_u32(message, kRouterSeconds);
     message.insert(message.end(), config.dns6.bytes.begin(), config.dns6.bytes.end());
+    add_search_list(message, config);
   }
   send(multicast_mac(all_nodes()), config.router6, all_nodes(), std::move(message));
   set_timeout(context_.now() + kInterval);

@@ -2,6 +2,8 @@
 // ARP, DHCP, DNS, ICMP, UDP, IPv4 fragments and IPv6 of the user-mode stack.
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "net/user/testing.h"
 
 namespace rhea::net::user::testing {
@@ -597,6 +599,92 @@ TEST_F(DnsTest, ManyQueriesAreBounded) {
   EXPECT_EQ(open, 0u);
 }
 
+Bytes question(const std::string& name, u16 type) {
+  Bytes bytes{0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0};
+  usize start = 0;
+  while (start <= name.size() && !name.empty()) {
+    const usize dot = std::min(name.find('.', start), name.size());
+    bytes.push_back(static_cast<u8>(dot - start));
+    bytes.insert(bytes.end(), name.begin() + static_cast<std::ptrdiff_t>(start),
+                 name.begin() + static_cast<std::ptrdiff_t>(dot));
+    start = dot + 1;
+  }
+  bytes.insert(bytes.end(), {0, u8(type >> 8), u8(type), 0, 1});
+  return bytes;
+}
+
+class NamesTest : public DhcpTest {
+ protected:
+  NamesTest()
+      : net_(std::vector<OptionText>{{"domainname", "lab.test"},
+                                     {"dns-record", "srv.x.test=192.0.2.1"},
+                                     {"dns-record", "srv.x.test=2001:db8::1"},
+                                     {"dns-record", "*.x.test=192.0.2.9"},
+                                     {"dns-record", "www.y.test=cname:srv.x.test"},
+                                     {"dns-record", "t.y.test=txt:hello"},
+                                     {"dns-server", "192.0.2.53:5353"}}) {}
+  // The records of the answer: type and data each.
+  std::vector<std::pair<u16, Bytes>> ask(const std::string& name, u16 type) {
+    const Bytes query = question(name, type);
+    net_.address = IpAddress::v4(0x0a00020f);
+    net_.send_udp(kNameServer, 3333, 53, query);
+    std::vector<std::pair<u16, Bytes>> records;
+    if (net_.guest.empty()) return {{0xffff, {}}};
+    const Bytes answer = net_.guest.take().payload;
+    EXPECT_EQ(answer[3] & 15, 0);
+    usize at = query.size();
+    for (unsigned left = load_be<u16>(&answer[6]); left; --left) {
+      const bool pointer = answer[at] & 0xc0;
+      while (!pointer && answer[at]) at += 1u + answer[at];
+      at += pointer ? 2 : 1;
+      const usize size = load_be<u16>(&answer[at + 8]);
+      const auto data = answer.begin() + static_cast<std::ptrdiff_t>(at + 10);
+      records.push_back({load_be<u16>(&answer[at]), Bytes(data, data + static_cast<std::ptrdiff_t>(size))});
+      at += 10 + size;
+    }
+    return records;
+  }
+  using Records = std::vector<std::pair<u16, Bytes>>;
+  Net net_;
+};
+
+TEST_F(NamesTest, OfTheNetworkItself) {
+  for (const char* name : {"host", "GATEWAY", "host.lab.test"}) {
+    EXPECT_EQ(ask(name, 1), (Records{{1, {10, 0, 2, 2}}})) << name;
+    EXPECT_EQ(ask(name, 28).at(0).second.size(), 16u);
+    EXPECT_EQ(ask(name, 15), Records{}) << name;  // it is there, and has no such record
+  }
+  EXPECT_EQ(ask("dns", 1), (Records{{1, {10, 0, 2, 3}}}));
+  Bytes pointer{7};
+  for (const char c : std::string("gateway")) pointer.push_back(static_cast<u8>(c));
+  const Bytes domain{3, 'l', 'a', 'b', 4, 't', 'e', 's', 't', 0};
+  pointer.insert(pointer.end(), domain.begin(), domain.end());
+  EXPECT_EQ(ask("2.2.0.10.in-addr.arpa", 12), (Records{{12, pointer}}));
+  EXPECT_TRUE(net_.sockets->wires.empty());
+}
+
+TEST_F(NamesTest, OfGuestsAsTheyToldDhcp) {
+  EXPECT_EQ(ask("zebra", 1).at(0).first, 0xffff);  // goes on to the host's
+  send(net_, message(3, {{12, bytes_of("Zebra")}}));
+  net_.guest.take();
+  EXPECT_EQ(ask("zebra", 1), (Records{{1, {10, 0, 2, 15}}}));
+  EXPECT_EQ(ask("zebra.lab.test", 28), Records{});
+  EXPECT_EQ(ask("15.2.0.10.in-addr.arpa", 12).at(0).second.at(0), 5);
+}
+
+TEST_F(NamesTest, OfOptions) {
+  EXPECT_EQ(ask("srv.x.test", 1), (Records{{1, {192, 0, 2, 1}}}));
+  EXPECT_EQ(ask("srv.x.test", 28).at(0).first, 28);
+  EXPECT_EQ(ask("any.deep.x.test", 1), (Records{{1, {192, 0, 2, 9}}}));
+  EXPECT_EQ(ask("t.y.test", 16), (Records{{16, {5, 'h', 'e', 'l', 'l', 'o'}}}));
+  const Records alias = ask("www.y.test", 1);
+  ASSERT_EQ(alias.size(), 2u);
+  EXPECT_EQ(alias[0].first, 5);
+  EXPECT_EQ(alias[1], (Records::value_type{1, {192, 0, 2, 1}}));
+  EXPECT_EQ(ask("other.test", 1).at(0).first, 0xffff);
+  EXPECT_EQ(net_.last().sent_to.at(0).first, (Endpoint{IpAddress::v4(0xc0000235), 5353, 0}));
+}
+
 TEST(ResolvConf, ReadsServers) {
   const auto servers = parse_resolv_conf(
       "# c\nsearch x\nnameserver 1.2.3.4\n nameserver\t::1 # x\nnameserver bad\noptions a\n");
@@ -683,6 +771,117 @@ TEST_F(Ipv6Test, UdpAndTcpGoToTheHostsLoopback) {
   send(global_, host_, kTcp, syn, 64);
   net_.event(net_.last(), kSocketWritable);
   EXPECT_EQ(net_.guest.take().flags, kSyn | kAck);
+}
+
+TEST_F(Ipv6Test, ExtensionHeadersArePassedOver) {
+  // Destination options, then UDP.
+  Bytes packet{kUdp, 0, 1, 4, 0, 0, 0, 0};
+  const Bytes datagram = Net::udp(5000, 6000, bytes_of("six"));
+  packet.insert(packet.end(), datagram.begin(), datagram.end());
+  send(global_, host_, 60, packet, 64);
+  ASSERT_EQ(net_.sockets->wires.size(), 1u);
+  EXPECT_EQ(net_.last().sent_to.at(0).second, bytes_of("six"));
+  packet[1] = 200;  // longer than the packet
+  send(global_, host_, 60, packet, 64);
+  EXPECT_EQ(net_.last().sent_to.size(), 1u);
+}
+
+TEST_F(Ipv6Test, LargeDatagramsInFragments) {
+  const Bytes data = pattern(4000);
+  const Bytes datagram = Net::udp(5000, 6000, data);
+  const auto part = [&](u16 from, u16 to) {
+    Bytes bytes{kUdp, 0, 0, 0, 0, 0, 0, 7};
+    store_be<u16>(&bytes[2], static_cast<u16>(from | (to < datagram.size() ? 1 : 0)));
+    bytes.insert(bytes.end(), datagram.begin() + from, datagram.begin() + to);
+    return bytes;
+  };
+  send(global_, host_, 44, part(2896, 4008), 64);
+  send(global_, host_, 44, part(0, 1448), 64);
+  EXPECT_TRUE(net_.sockets->wires.empty());
+  send(global_, host_, 44, part(1448, 2896), 64);
+  ASSERT_EQ(net_.sockets->wires.size(), 1u);
+  EXPECT_EQ(net_.last().sent_to.at(0).second, data);
+  net_.last().datagrams.push_back({{*parse_ipv6("::1"), 6000, 0}, data});
+  net_.event(net_.last(), kSocketReadable);
+  Bytes back;
+  for (int i = 0; i < 3; ++i) {
+    const Bytes frame = net_.guest.frames.front();
+    net_.guest.frames.pop_front();
+    net_.guest.offloads.pop_front();
+    ASSERT_LE(frame.size(), 1514u);
+    EXPECT_EQ(frame[20], 44);
+    EXPECT_EQ(load_be<u16>(&frame[56]) & 0xfff8u, back.size());
+    back.insert(back.end(), frame.begin() + 62, frame.begin() + 54 + load_be<u16>(&frame[18]));
+  }
+  EXPECT_EQ(Bytes(back.begin() + 8, back.end()), data);
+}
+
+class Dhcpv6Test : public Ipv6Test {
+ protected:
+  Bytes option(u16 code, const Bytes& data) {
+    Bytes bytes(4);
+    store_be<u16>(&bytes[0], code);
+    store_be<u16>(&bytes[2], static_cast<u16>(data.size()));
+    bytes.insert(bytes.end(), data.begin(), data.end());
+    return bytes;
+  }
+  const Bytes client_{0, 3, 0, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56};
+  const Bytes server_{0, 3, 0, 1, 0x52, 0x56, 0, 0, 0, 2};
+  // Sends a message and gives the options of the answer, by number; type is [0].
+  std::map<u16, Bytes> ask(u8 type, const std::vector<Bytes>& options, u8 expected) {
+    Bytes message{type, 1, 2, 3};
+    for (const Bytes& part : options) message.insert(message.end(), part.begin(), part.end());
+    send(link_, *parse_ipv6("ff02::1:2"), kUdp, Net::udp(546, 547, message), 1);
+    std::map<u16, Bytes> result;
+    if (net_.guest.empty()) return result;
+    const Seen seen = net_.guest.take();
+    EXPECT_EQ(seen.from, router_);
+    EXPECT_EQ(seen.to_port, 546);
+    EXPECT_EQ(seen.payload.at(0), expected);
+    EXPECT_EQ(seen.payload.at(3), 3);
+    for (usize at = 4; at + 4 <= seen.payload.size();) {
+      const usize size = load_be<u16>(&seen.payload[at + 2]);
+      const auto data = seen.payload.begin() + static_cast<std::ptrdiff_t>(at + 4);
+      result[load_be<u16>(&seen.payload[at])] = Bytes(data, data + static_cast<std::ptrdiff_t>(size));
+      at += 4 + size;
+    }
+    return result;
+  }
+  const Bytes association_ = option(3, {0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0});
+};
+
+TEST_F(Dhcpv6Test, GivesAndTakesBackAddresses) {
+  auto advertised = ask(1, {option(1, client_), association_}, 2);
+  EXPECT_EQ(advertised[1], client_);
+  EXPECT_EQ(advertised[2], server_);
+  EXPECT_EQ(advertised[23],
+            Bytes(net_.stack().config().dns6.bytes.begin(), net_.stack().config().dns6.bytes.end()));
+  ASSERT_GE(advertised[3].size(), 12u + 4 + 24);
+  const IpAddress given = IpAddress::from_wire(&advertised[3][16], false);
+  EXPECT_EQ(given, *parse_ipv6("fec0::1000"));
+  auto replied = ask(3, {option(1, client_), option(2, server_), association_}, 7);
+  EXPECT_EQ(IpAddress::from_wire(&replied[3][16], false), given);
+  replied = ask(5, {option(1, client_), option(2, server_), association_}, 7);
+  EXPECT_EQ(IpAddress::from_wire(&replied[3][16], false), given);
+  Bytes other = client_;
+  other[9] = 0x57;
+  auto second = ask(1, {option(1, other), association_, option(14, {})}, 7);  // rapid commit
+  EXPECT_EQ(IpAddress::from_wire(&second[3][16], false), *parse_ipv6("fec0::1001"));
+  EXPECT_TRUE(second.contains(14));
+  replied = ask(8, {option(1, client_), option(2, server_), association_}, 7);
+  EXPECT_EQ(load_be<u16>(replied[13].data()), 0);
+  replied = ask(5, {option(1, client_), option(2, server_), association_}, 7);
+  EXPECT_EQ(load_be<u16>(&replied[3][16]), 3);  // no binding
+  // To another server, and without who asks: nothing.
+  EXPECT_TRUE(ask(3, {option(1, client_), option(2, other), association_}, 7).empty());
+  EXPECT_TRUE(ask(1, {association_}, 7).empty());
+}
+
+TEST_F(Dhcpv6Test, TellsWithoutGiving) {
+  auto told = ask(11, {option(6, {0, 23, 0, 59})}, 7);
+  EXPECT_EQ(told[23].size(), 16u);
+  EXPECT_FALSE(told.contains(3));
+  EXPECT_FALSE(told.contains(59));  // nothing to boot
 }
 
 TEST_F(Ipv6Test, AddressesInDisguiseAreDropped) {

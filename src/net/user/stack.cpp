@@ -3,6 +3,7 @@
 
 #include "net/user/arp.h"
 #include "net/user/dhcp.h"
+#include "net/user/dhcpv6.h"
 #include "net/user/dns.h"
 #include "net/user/forwards.h"
 #include "net/user/icmp.h"
@@ -65,13 +66,15 @@ Stack::Stack(Port& port, UserConfig config, const Services& services, const Make
       icmp_(std::make_unique<Icmp>(context_)),
       ipv6_(std::make_unique<Ipv6>(context_)),
       dhcp_(std::make_unique<Dhcp>(context_)),
-      dns_(std::make_unique<Dns>(context_)),
+      dhcpv6_(std::make_unique<Dhcpv6>(context_)),
+      dns_(std::make_unique<Dns>(context_, *dhcp_)),
       tftp_(std::make_unique<Tftp>(context_)),
-      udp_(std::make_unique<Udp>(context_, Udp::Servers{*icmp_, *dhcp_, *dns_, *tftp_})),
+      udp_(std::make_unique<Udp>(context_, Udp::Servers{*icmp_, *dhcp_, *dhcpv6_, *dns_, *tftp_})),
       tcp_(std::make_unique<Tcp>(context_, *icmp_)),
       forwards_(std::make_unique<Forwards>(context_, *tcp_, *udp_)) {
   dns_->set_udp(*udp_);
   tftp_->set_udp(*udp_);
+  dhcpv6_->set_udp(*udp_);
   link_.on_learned = [this](const IpAddress& address) { tcp_->on_neighbour(address); };
   link_.solicit = [this](const IpAddress& address) {
     if (address.is_v4())
@@ -184,7 +187,30 @@ void Stack::input_ipv6(Packet& packet) {
     return;
   if (packet.from.is_link_local() || packet.from.in_prefix(config_.prefix6, config_.prefix6_length))
     link_.learn(packet.from, packet.source_mac);
-  dispatch(packet);
+  if (skip_extensions(packet)) dispatch(packet);
+}
+
+// Options for hops and the destination, and a route that is used up, say nothing to this stack (RFC 8200,
+// section 4). False when the packet ends here: a fragment, or headers that make no sense.
+bool Stack::skip_extensions(Packet& packet) {
+  constexpr u8 kHopByHop = 0, kRouting = 43, kFragment = 44, kDestination = 60;
+  for (unsigned count = 0;; ++count) {
+    const u8 type = packet.protocol;
+    if (type != kHopByHop && type != kRouting && type != kFragment && type != kDestination) return true;
+    if (count == 8 || packet.transport + 8 > std::min(packet.head_size, packet.end)) return false;
+    const u8* header = packet.transport_header();
+    if (type == kFragment) {
+      const std::vector<u8> whole = reassembly_->add6(packet);
+      if (whole.empty()) return false;
+      const Piece piece{const_cast<u8*>(whole.data()), whole.size()};
+      input(Frame{std::span(&piece, 1), {}});
+      return false;
+    }
+    if (type == kRouting && header[3]) return false;
+    packet.protocol = header[0];
+    packet.transport += (header[1] + 1u) * 8;
+    if (packet.transport > std::min(packet.head_size, packet.end)) return false;
+  }
 }
 
 void Stack::dispatch(Packet& packet) {

@@ -26,6 +26,7 @@ namespace rhea::net::user {
 
 class Arp;
 class Dhcp;
+class Dhcpv6;
 class Dns;
 class Forwards;
 class Icmp;
@@ -59,6 +60,10 @@ struct Context {
   IpAddress seen_from_guest(const IpAddress& peer, bool v4) const;
   // The gateway's, the name server's, those of guestfwd.
   bool is_own(const IpAddress& address) const;
+  // Who is asked about names: those of dns-server=, else the host's.
+  std::vector<Endpoint> resolvers() const {
+    return config.resolvers.empty() ? sockets.resolvers() : config.resolvers;
+  }
   const GuestForward* service(const Endpoint& at) const;
 };
 
@@ -95,6 +100,7 @@ class Stack {
  private:
   void input_ipv4(Packet& packet);
   void input_ipv6(Packet& packet);
+  bool skip_extensions(Packet& packet);
   void dispatch(Packet& packet);
   void schedule();
 
@@ -111,6 +117,7 @@ class Stack {
   std::unique_ptr<Icmp> icmp_;
   std::unique_ptr<Ipv6> ipv6_;
   std::unique_ptr<Dhcp> dhcp_;
+  std::unique_ptr<Dhcpv6> dhcpv6_;
   std::unique_ptr<Dns> dns_;
   std::unique_ptr<Tftp> tftp_;
   std::unique_ptr<Udp> udp_;

@@ -65,7 +65,7 @@ bool TcpFlow::connect(const Packet& packet, const Segment& syn) {
   const Destination destination = context_.destination(packet.to);
   Endpoint to{destination.address, key_.remote.port, 0};
   if (destination.kind == Destination::dns) {
-    resolvers_ = context_.sockets.resolvers();
+    resolvers_ = context_.resolvers();
     if (resolvers_.empty()) return host_failed(ECONNREFUSED), false;
     to = resolvers_.front();
     resolvers_.erase(resolvers_.begin());

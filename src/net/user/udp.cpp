@@ -5,6 +5,7 @@
 
 #include "net/checksum.h"
 #include "net/user/dhcp.h"
+#include "net/user/dhcpv6.h"
 #include "net/user/dns.h"
 #include "net/user/tftp.h"
 
@@ -192,6 +193,7 @@ Udp::Udp(Context& context, const Servers& servers)
     : context_(context),
       icmp_(servers.icmp),
       dhcp_(servers.dhcp),
+      dhcpv6_(servers.dhcpv6),
       dns_(servers.dns),
       tftp_(servers.tftp),
       flows_(16, EndpointHash{{context.key}}),
@@ -235,17 +237,25 @@ void Udp::input(const Packet& packet) {
 }
 
 bool Udp::serve(const Packet& packet, u16 port, usize payload, bool broadcast) {
-  const bool own = packet.to == (packet.v6 ? context_.config.host6 : context_.config.host) || broadcast;
+  const UserConfig& config = context_.config;
+  const bool own = packet.to == (packet.v6 ? config.host6 : config.host) || broadcast;
   const bool dhcp = !packet.v6 && port == 67 && own, tftp = port == 69 && own;
-  if (!dhcp && !tftp) return false;
+  // All_DHCP_Relay_Agents_and_Servers (RFC 8415, section 7.1), or the server itself.
+  static const IpAddress servers6 = *parse_ipv6("ff02::1:2");
+  const bool dhcpv6 =
+      packet.v6 && port == 547 && (packet.to == servers6 || packet.to == config.router6 || own);
+  if (!dhcp && !tftp && !dhcpv6) return false;
   std::vector<u8> message(payload);
   packet.frame->copy(packet.transport + kUdpHeader, message.data(), payload);
-  if (dhcp) {
+  const Endpoint guest{packet.from, load_be<u16>(packet.transport_header()), 0};
+  if (dhcp)
     dhcp_.input(packet.source_mac, message.data(), payload);
-  } else if (!packet.from.is_unspecified()) {
-    const IpAddress& server = packet.v6 ? context_.config.host6 : context_.config.host;
-    tftp_.input({packet.from, load_be<u16>(packet.transport_header()), 0}, server, message);
-  }
+  else if (packet.from.is_unspecified())
+    return true;
+  else if (dhcpv6)
+    dhcpv6_.input(guest, message);
+  else
+    tftp_.input(guest, packet.v6 ? config.host6 : config.host, message);
   return true;
 }
 

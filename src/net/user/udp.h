@@ -22,6 +22,7 @@ class Udp {
   struct Servers {
     Icmp& icmp;
     Dhcp& dhcp;
+    Dhcpv6& dhcpv6;
     Dns& dns;
     Tftp& tftp;
   };
@@ -77,6 +78,7 @@ class Udp {
   Context& context_;
   Icmp& icmp_;
   Dhcp& dhcp_;
+  Dhcpv6& dhcpv6_;
   Dns& dns_;
   Tftp& tftp_;
   std::unordered_map<Endpoint, std::unique_ptr<Flow>, EndpointHash> flows_;
