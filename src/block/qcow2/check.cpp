@@ -23,6 +23,11 @@ namespace {
 
 constexpr u64 kMaxClusters = u64{1} << 29;
 
+void reserved_bits(CheckResult& result, const char* table, u64 entry) {
+  result.messages.push_back(fmt::format("ERROR found {} entry with reserved bits set: {:x}", table, entry));
+  ++result.corruptions;
+}
+
 }  // namespace
 
 // Counts a reference to every cluster of a stretch of the file.
@@ -62,6 +67,13 @@ Result<void> Qcow2Node::count_l2(References& references, CheckResult& result, u6
       }
       continue;
     }
+    if (entry & kL2Reserved) {
+      reserved_bits(result, "l2", entry);
+      if (repair == Repair::all) {
+        table->set_entry(i, entry & ~kL2Reserved);
+        ++result.corruptions_fixed;
+      }
+    }
     const u64 offset = entry & kOffsetMask;
     if (!offset) continue;
     if (offset & (cluster() - 1)) {
@@ -86,6 +98,14 @@ Result<void> Qcow2Node::count_l2(References& references, CheckResult& result, u6
 Result<void> Qcow2Node::count_table(References& references, CheckResult& result, std::vector<u64>& l1, u64 l1_offset, bool active, Repair repair) {
   add_reference(references, result, l1_offset, l1.size() * 8);
   for (u64 i = 0; i < l1.size(); ++i) {
+    if (l1[i] & kL1Reserved) {
+      reserved_bits(result, "l1", l1[i]);
+      if (active && repair == Repair::all) {
+        l1[i] &= ~kL1Reserved;
+        dirty_l1_.insert(i / 64);
+        ++result.corruptions_fixed;
+      }
+    }
     const u64 l2_offset = l1[i] & kOffsetMask;
     if (!l2_offset) continue;
     const bool beyond = l2_offset >= align_up(file_->size(), cluster());
@@ -140,6 +160,11 @@ Result<void> Qcow2Node::count_refcount_structure(References& references, CheckRe
   add_reference(references, result, header_.refcount_table_offset, table_bytes);
   for (u64 at = 0; at < table_bytes; at += cluster()) references.refcount_blocks.push_back((header_.refcount_table_offset + at) >> header_.cluster_bits);
   for (u64 i = 0; i < refcount_table_.size(); ++i) {
+    if (refcount_table_[i] & ~kOffsetMask) {
+      result.messages.push_back(fmt::format("ERROR refcount table entry {} has reserved bits set", i));
+      ++result.corruptions;
+      references.rebuild = true;
+    }
     const u64 offset = refcount_table_[i] & kOffsetMask;
     if (!offset) continue;
     const char* wrong = offset & (cluster() - 1)                       ? "is not cluster aligned; refcount table entry corrupted"
@@ -174,6 +199,16 @@ Result<void> Qcow2Node::count_all(References& references, CheckResult& result, R
   for (const SnapshotEntry& entry : snapshots_) {
     auto l1 = RHEA_TRY(load_l1(entry.l1_offset, entry.l1_size));
     RHEA_TRY(count_table(references, result, l1, entry.l1_offset, false, repair));
+  }
+  if (header_.snapshots_offset % cluster() || header_.snapshots_offset >= kMaxHostOffset) {
+    result.messages.push_back("ERROR snapshot table offset invalid");
+    ++result.corruptions;
+    if (repair == Repair::all) {  // there are no snapshots, or the image would not have been opened
+      const u8 none[12] = {};
+      RHEA_TRY(write_header_field(kSnapshotsAt, none));
+      header_.snapshots_offset = 0;
+      ++result.corruptions_fixed;
+    }
   }
   add_reference(references, result, header_.snapshots_offset, snapshots_bytes_);
   RHEA_TRY(count_bitmaps(references, result));
@@ -302,6 +337,7 @@ Result<CheckResult> Qcow2Node::check_locked(Repair repair) {
   RHEA_TRY(refcounts_->write_dirty());
   RHEA_TRY(write_back());
   RHEA_TRY(file_->flush());
+  note_metadata();
   const u64 wrong = result.corruptions - result.corruptions_fixed;
   if (!wrong && !result.check_errors && (header_.incompatible & (kDirty | kCorrupt))) {
     RHEA_TRY(set_incompatible(header_.incompatible & ~(kDirty | kCorrupt)));

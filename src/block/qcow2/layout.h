@@ -68,6 +68,7 @@ constexpr u64 kCopied = u64{1} << 63;       // its refcount is 1: it may be writ
 constexpr u64 kCompressed = u64{1} << 62;
 constexpr u64 kZeroFlag = 1;                // version 3: reads as zeros
 constexpr u64 kOffsetMask = 0x00fffffffffffe00;
+constexpr u64 kL1Reserved = 0x7f000000000001ff, kL2Reserved = 0x3f000000000001fe;
 constexpr u64 kMaxHostOffset = u64{1} << 56;
 
 // Limits that keep a hostile header from asking for gigabytes.

@@ -70,8 +70,15 @@ Result<void> Qcow2Node::load_tables() {
     snapshots_ = RHEA_TRY(parse_snapshots(table, header_.snapshot_count, header_, &used));
     snapshots_bytes_ = used;
   }
+  note_metadata();
+  return {};
+}
+
+void Qcow2Node::note_metadata() {
+  metadata_.clear();
+  const u64 end = file_->size();  // a hostile header's tables lie far beyond it
   const auto cover = [&](u64 offset, u64 bytes) {
-    for (u64 at = offset; at < offset + bytes; at += cluster()) metadata_.insert(at);
+    for (u64 at = offset; at < std::min(offset + bytes, end); at += cluster()) metadata_.insert(at);
   };
   cover(0, cluster());
   cover(header_.l1_offset, l1_.size() * 8);
@@ -84,7 +91,6 @@ Result<void> Qcow2Node::load_tables() {
   for (const u64 entry : refcount_table_) {
     if (entry & kOffsetMask) metadata_.insert(entry & kOffsetMask);
   }
-  return {};
 }
 
 Result<std::vector<u64>> Qcow2Node::load_l1(u64 offset, u64 entries) {

@@ -106,6 +106,7 @@ class Qcow2Node final : public Node {
   Qcow2Node(std::unique_ptr<Node> file, const OpenFlags& flags) : file_(std::move(file)), read_only_(flags.read_only), give_back_(flags.discard) {}
   Result<void> load(const OpenFlags& flags);
   Result<void> load_tables();
+  void note_metadata();                              // fills metadata_
 
   // --- qcow2_node.cpp: mapping. All of these are called with the mutex held. -----------------------------------
   u64 cluster() const { return header_.cluster_size(); }

@@ -52,7 +52,10 @@ Result<void> Qcow2Node::change_refcounts(u64 offset, u64 size, s64 by) {
 Result<Qcow2Node::Clusters> Qcow2Node::find_free(u64 least, u64 most) {
   u64 index = free_hint_, run = 0;
   bool first_free_seen = false;
+  // Clusters that were given out lie beyond the file's end until they are written, but not this many.
+  const u64 last = (file_->size() >> header_.cluster_bits) + (u64{1} << 20) + most;
   for (;;) {
+    if (index > last && run == 0) return corrupt("refcounts say that all clusters far beyond the file's end are in use");
     const u64 number = index / per_block();
     Table* block = RHEA_TRY(refcount_block(number));
     const u64 end = (number + 1) * per_block();

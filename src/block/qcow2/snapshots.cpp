@@ -185,7 +185,10 @@ Result<void> Qcow2Node::apply_snapshot(const std::string& id_or_name) {
   if (size > (u64{1} << 62)) return Error("the snapshot '{}' is of a disk of {} bytes, which cannot be", id_or_name, size);
   std::vector<u64> l1 = RHEA_TRY(load_l1(entry.l1_offset, entry.l1_size));
   for (u64& l1_entry : l1) l1_entry &= ~kCopied;
-  RHEA_TRY(count_references(l1, 1));
+  if (auto counted = count_references(l1, 1); !counted) {
+    (void)check_locked(Repair::all);
+    return std::move(counted.error());
+  }
   l1.resize(std::max<u64>(l1.size(), l1_entries_for(std::max(size, header_.size), header_.cluster_bits)));
   const std::vector<u64> old = l1_;
   RHEA_TRY(refcounts_->write_dirty());
