@@ -20,30 +20,39 @@ namespace {
 
 constexpr s32 kSlice = 50000;         // instructions of a CPU's turn with icount, when there is more than one
 constexpr s32 kTraceSlice = 10000;    // between two lines of the trace
+constexpr s32 kTraceAll = 100;        // below that the lines have the registers too
 
 // Lines for comparing two runs: after each slice, what the CPU's hot registers hold.
 class Trace {
  public:
-  // `name`: a path, and perhaps ":N": a line about every N instructions.
+  // `name`: a path, perhaps ":N", a line about every N instructions, and perhaps ":FROM", none before so many. To find
+  // the first instruction that differs: N = 1, FROM the last line of a coarser trace that was equal.
   static Result<std::unique_ptr<Trace>> open(const std::string& name) {
     std::string path = name;
-    s32 every = kTraceSlice;
-    if (const usize colon = name.rfind(':'); colon != std::string::npos) {
-      const std::optional<u64> number = parse_number(std::string_view(name).substr(colon + 1));
-      if (!number || *number == 0 || *number > INT32_MAX) {
-        return Error("trace file '{}': after ':' comes the number of instructions between lines, 1 to {}", name, INT32_MAX);
-      }
-      every = static_cast<s32>(*number);
-      path = name.substr(0, colon);
+    std::vector<u64> numbers;
+    for (usize colon; numbers.size() < 2 && (colon = path.rfind(':')) != std::string::npos;) {
+      const std::optional<u64> number = parse_number(std::string_view(path).substr(colon + 1));
+      if (!number) break;
+      numbers.insert(numbers.begin(), *number);
+      path.resize(colon);
+    }
+    const u64 every = numbers.empty() ? kTraceSlice : numbers[0];
+    if (every == 0 || every > INT32_MAX || (numbers.empty() && name.find(':') != std::string::npos)) {
+      return Error("trace file '{}': after ':' comes the number of instructions between lines, 1 to {}, and perhaps after "
+                   "another ':' the number of the first one", name, INT32_MAX);
     }
     std::FILE* file = std::fopen(path.c_str(), "w");
     if (!file) return Error("trace file '{}' cannot be opened for writing", path);
-    return std::unique_ptr<Trace>(new Trace(file, every));
+    return std::unique_ptr<Trace>(new Trace(file, static_cast<s32>(every), numbers.size() > 1 ? numbers[1] : 0));
   }
   ~Trace() { std::fclose(file_); }
-  s32 every() const { return every_; }
+  s32 every(const VirtualCpu& cpu) const {
+    const u64 now = cpu.instructions.load(std::memory_order_relaxed);
+    return now >= from_ ? every_ : static_cast<s32>(std::min<u64>(from_ - now, INT32_MAX / 2));
+  }
 
   void line(VirtualCpu& cpu) {
+    if (cpu.instructions.load(std::memory_order_relaxed) < from_) return;
     const ir::StateHeader& state = cpu.state();
     u64 hash = 0xcbf29ce484222325;
     auto mix = [&](u64 value) { hash = (hash ^ value) * 0x100000001b3; };
@@ -52,6 +61,7 @@ class Trace {
       u64 value = 0;
       std::memcpy(&value, base + pin.offset, pin.type == ir::Type::I32 || pin.type == ir::Type::F32 ? 4 : 8);
       mix(value);
+      if (every_ < kTraceAll) std::fprintf(file_, "%llx ", static_cast<unsigned long long>(value));
     }
     std::fprintf(file_, "%u %llu %08llx %08llx %08x %016llx\n", cpu.index(),
                  static_cast<unsigned long long>(cpu.instructions.load(std::memory_order_relaxed)),
@@ -60,9 +70,10 @@ class Trace {
   }
 
  private:
-  Trace(std::FILE* file, s32 every) : file_(file), every_(every) {}
+  Trace(std::FILE* file, s32 every, u64 from) : file_(file), every_(every), from_(from) {}
   std::FILE* file_;
   s32 every_;
+  u64 from_;
 };
 
 class EngineImpl final : public Engine, private memory::Listener {
@@ -192,7 +203,7 @@ class EngineImpl final : public Engine, private memory::Listener {
     if (!cpu.enter()) return false;
     if (cpu.wants_sleep()) cpu.wake_up();
     s32 most = cpus_.size() > 1 ? kSlice : INT32_MAX / 2;
-    if (trace_) most = std::min(most, trace_->every());
+    if (trace_) most = std::min(most, trace_->every(cpu));
     counter_->begin_slice(&cpu.state().budget, most);
     while (cpu.run_blocks() == Leave::poll && !cpu.wants_sleep() && !control_.stopped() && !control_.ending()) {
       if (cpu.state().budget <= 0) break;

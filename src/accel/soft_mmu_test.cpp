@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// The soft MMU with a guest whose mappings are a table of the test, one page of device, and 1 MiB of RAM. The last
+// test lets random accesses, changes of mappings and maintenance loose and compares tables with the walker.
 #include "accel/soft_mmu.h"
 
 #include <gtest/gtest.h>

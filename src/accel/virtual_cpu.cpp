@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: MIT
+// A virtual CPU's ways between its places, its sleep, and the maintenance that CPUs ask of each other.
+//
+// Each of them is a store followed by a look at what the other side stores (sequentially consistent): a CPU stores
+// its place and then looks for stops and queued maintenance; who stops or queues stores that and then looks at the
+// place. So one of them sees the other. Sleep is the same with `asleep_` and the pins.
 #include "accel/virtual_cpu.h"
 
 #include <algorithm>

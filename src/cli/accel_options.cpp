@@ -25,7 +25,7 @@ std::string accel_help() {
   text += fmt::format("{:<24} - {}\n", "  host-features=<list>",
                       "of the host CPU: all, none, or names joined by '+' (avx2+bmi2)");
   text += fmt::format("{:<24} - {}\n", "  thread=<single|multi>", "one host thread for each CPU (multi)");
-  text += fmt::format("{:<24} - {}\n", "  trace=<file>", "with -icount: a line for each block that runs");
+  text += fmt::format("{:<24} - {}\n", "  trace=<file>[:<n>[:<from>]]", "with -icount: a line of CPU state every n instructions, from the given one on");
   return text;
 }
 

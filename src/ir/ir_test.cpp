@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// Evaluation of opcodes: tables of edge values for integers, for vectors each lane against a computation in 128 bits;
+// what the verifier refuses; the printer.
 #include "ir/ir.h"
 
 #include <gtest/gtest.h>

@@ -48,6 +48,13 @@ struct TestMachine {
     for (usize i = 0; i < size; i++) memory[(address + i) & 4095] = static_cast<const u8*>(from)[i];
   }
 
+  // Big-endian data: the bytes of a number the other way round; of a vector, those of each half.
+  static Value in_order(const Inst& inst, Value value) {
+    if (!(inst.aux & kBigEndian)) return value;
+    if (inst.lane == 128) return {__builtin_bswap64(value.lo), __builtin_bswap64(value.hi)};
+    return {__builtin_bswap64(value.lo) >> (64 - inst.lane)};
+  }
+
   usize step(const Block& block, std::vector<Value>& values, usize at) {
     const Inst& inst = block.insts[at];
     Value args[3];
@@ -65,8 +72,15 @@ struct TestMachine {
         flags = (flags & ~mask) | (flags_of(def, def_args, args[0]) & mask);
         break;
       }
-      case Op::Load: case Op::LoadV: read(args[0].lo, &result, inst.lane / 8); break;
-      case Op::Store: case Op::StoreV: write(args[0].lo, &args[1], inst.lane / 8); break;
+      case Op::Load: case Op::LoadV:
+        read(args[0].lo, &result, inst.lane / 8);
+        result = in_order(inst, result);
+        break;
+      case Op::Store: case Op::StoreV: {
+        const Value value = in_order(inst, args[1]);
+        write(args[0].lo, &value, inst.lane / 8);
+        break;
+      }
       case Op::GroupRead: case Op::GroupWrite: result.lo = args[0].lo; break;
       case Op::PtrLoad: read(args[0].lo + inst.imm, &result, inst.lane / 8); break;
       case Op::PtrStore: write(args[0].lo + inst.imm, &args[1], inst.lane / 8); break;

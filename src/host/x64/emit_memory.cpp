@@ -187,6 +187,7 @@ void Emitter::store(const Inst& inst) {
   const bool swap = inst.aux & ir::kBigEndian && bytes > 1;
   const Ref data = inst.args[1];
   if (!is_constant(data) || swap || !is_imm32(data)) use(data);
+  const u8 swapped = swap ? take() : kNone;  // before the way parts: see load_vector
   const Access access = begin_access(inst.args[0], bytes, inst.aux, true);
   const Xbyak::RegExp where = r64(access.entry) + r64(access.address);
   const bool immediate = this->where(data) == kNone;
@@ -194,7 +195,6 @@ void Emitter::store(const Inst& inst) {
   const u32 value = immediate ? static_cast<u32>(imm32(data)) : 0;
   const Type type = inst.type;
   if (swap) {
-    const u8 swapped = take();
     a_.mov(r64(swapped), r64(from));
     if (bits == 16) a_.rol(r16(swapped), 8);
     else if (bits == 32) a_.bswap(r32(swapped));
@@ -246,10 +246,12 @@ void Emitter::store(const Inst& inst) {
 void Emitter::load_vector(const Inst& inst) {
   const unsigned bits = inst.lane, bytes = bits / 8;
   const bool swap = inst.aux & ir::kBigEndian;
-  Access access = begin_access(inst.args[0], bytes, inst.aux, false);
+  // Registers are made free before the way parts: what is spilled after that would be lost on the slow one.
+  const u8 to = take_xmm();
+  const Access access = begin_access(inst.args[0], bytes, inst.aux, false);
   const Saved saved = this->saved();
   const Xbyak::RegExp where = r64(access.entry) + r64(access.address);
-  const u8 to = define(index_);
+  define_in(index_, to);
   if (swap) {
     a_.jump(*access.cold);
   } else if (bits == 32) {
