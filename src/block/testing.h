@@ -71,6 +71,7 @@ struct Storage {
 
 class MemoryNode final : public Node {
  public:
+  static constexpr u64 kMaxSize = u64{1} << 31;  // as file systems have a largest file
   explicit MemoryNode(std::shared_ptr<Storage> storage, bool read_only = false) : storage_(std::move(storage)), read_only_(read_only) {}
 
   u64 size() const override { return storage_->size; }
@@ -118,6 +119,7 @@ class MemoryNode final : public Node {
  private:
   Result<void> put(u64 offset, std::vector<u8> data) {
     if (read_only_) return Error("read-only");
+    if (offset + data.size() > kMaxSize) return Error("File too large");
     if (!storage_->write(offset, data.data(), data.size())) return Error("No space left on device");
     if (storage_->logging) storage_->log.push_back({Storage::Event::Kind::write, offset, std::move(data)});
     return {};

@@ -15,13 +15,13 @@ namespace rhea::block::qcow2 {
 struct Qcow2Node::References {
   std::vector<u32> counts;          // by cluster
   std::vector<u64> refcount_blocks; // clusters of the refcount structure, for a rebuild
-  bool rebuild = false;
+  u64 rebuild = 0;                  // errors that only new refcount tables mend
   u64 last_data = 0;                // for fragmentation
 };
 
 namespace {
 
-constexpr u64 kMaxClusters = u64{1} << 29;
+constexpr u64 kMaxClusters = u64{1} << 27;
 
 void reserved_bits(CheckResult& result, const char* table, u64 entry) {
   result.messages.push_back(fmt::format("ERROR found {} entry with reserved bits set: {:x}", table, entry));
@@ -47,8 +47,20 @@ void Qcow2Node::add_reference(References& references, CheckResult& result, u64 o
 
 Result<void> Qcow2Node::count_l2(References& references, CheckResult& result, u64 l2_offset, bool active, Repair repair) {
   Table* table = RHEA_TRY(load_l2(l2_offset));
+  const u64 end = align_up(file_->size(), cluster());
   for (u64 i = 0; i < l2_entries(); ++i) {
     const u64 entry = table->entry(i);
+    const CompressedPlace packed = compressed_place(entry & ~(kCopied | kCompressed), header_.cluster_bits);
+    const u64 reach = entry & kCompressed ? packed.offset + packed.size : (entry & kOffsetMask) ? (entry & kOffsetMask) + cluster() : 0;
+    if (reach > end) {
+      result.messages.push_back(fmt::format("ERROR: L2 entry {:x} leads beyond the end of the file", entry));
+      ++result.corruptions;
+      if (repair == Repair::all) {  // there is no data: it reads as zeros as it did
+        table->set_entry(i, header_.version >= 3 ? kZeroFlag : 0);
+        ++result.corruptions_fixed;
+      }
+      continue;
+    }
     if (entry & kCompressed) {
       if (entry & kCopied) {
         result.messages.push_back(fmt::format("ERROR: coffset=0x{:x}: copied flag must never be set for compressed clusters", entry));
@@ -58,8 +70,7 @@ Result<void> Qcow2Node::count_l2(References& references, CheckResult& result, u6
           ++result.corruptions_fixed;
         }
       }
-      const CompressedPlace place = compressed_place(entry & ~(kCopied | kCompressed), header_.cluster_bits);
-      add_reference(references, result, place.offset, place.size);
+      add_reference(references, result, packed.offset, packed.size);
       if (active) {
         ++result.allocated_clusters;
         ++result.compressed_clusters;
@@ -163,7 +174,7 @@ Result<void> Qcow2Node::count_refcount_structure(References& references, CheckRe
     if (refcount_table_[i] & ~kOffsetMask) {
       result.messages.push_back(fmt::format("ERROR refcount table entry {} has reserved bits set", i));
       ++result.corruptions;
-      references.rebuild = true;
+      ++references.rebuild;
     }
     const u64 offset = refcount_table_[i] & kOffsetMask;
     if (!offset) continue;
@@ -173,7 +184,7 @@ Result<void> Qcow2Node::count_refcount_structure(References& references, CheckRe
     if (wrong) {
       result.messages.push_back(fmt::format("ERROR refcount block {} {}", i, wrong));
       ++result.corruptions;
-      references.rebuild = true;
+      ++references.rebuild;
       refcount_table_[i] = 0;  // for the comparison: what it would count has no refcounts
       continue;
     }
@@ -183,7 +194,7 @@ Result<void> Qcow2Node::count_refcount_structure(References& references, CheckRe
     if (index < references.counts.size() && references.counts[index] != 1) {
       result.messages.push_back(fmt::format("ERROR refcount block {} refcount={}", i, references.counts[index]));
       ++result.corruptions;
-      references.rebuild = true;
+      ++references.rebuild;
     }
   }
   return {};
@@ -227,7 +238,7 @@ Result<void> Qcow2Node::compare_refcounts(References& references, CheckResult& r
     if (!fix) continue;
     Table* block = RHEA_TRY(refcount_block(index / per_block()));
     if (!block || counted > max_refcount(header_.refcount_order)) {
-      references.rebuild = true;
+      ++references.rebuild;
       continue;
     }
     set_refcount(block->bytes.data(), index % per_block(), header_.refcount_order, counted);
@@ -327,8 +338,7 @@ Result<CheckResult> Qcow2Node::check_locked(Repair repair) {
   RHEA_TRY(compare_refcounts(references, result, repair));
   if (references.rebuild && repair == Repair::all) {
     RHEA_TRY(rebuild_refcounts(references));
-    result.corruptions_fixed = result.corruptions;
-    result.leaks_fixed = result.leaks;
+    result.corruptions_fixed += references.rebuild;
   }
   RHEA_TRY(check_copied(result, repair == Repair::all));
   if (repair == Repair::none) return result;

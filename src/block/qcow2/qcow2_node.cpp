@@ -61,6 +61,9 @@ Result<void> Qcow2Node::load(const OpenFlags& flags) {
 
 // All that is in memory as a whole: L1, refcount table, snapshots.
 Result<void> Qcow2Node::load_tables() {
+  const u64 end = align_up(file_->size(), cluster());
+  if (header_.l1_size && header_.l1_offset >= end) return Error("the active L1 table lies beyond the end of the file");
+  if (header_.refcount_table_offset >= end) return Error("the reference count table lies beyond the end of the file");
   l1_ = RHEA_TRY(load_l1(header_.l1_offset, header_.l1_size));
   refcount_table_ = RHEA_TRY(load_l1(header_.refcount_table_offset, u64{header_.refcount_table_clusters} * cluster() / 8));
   if (header_.snapshot_count) {
