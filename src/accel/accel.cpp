@@ -21,7 +21,7 @@ constexpr Switch kSwitches[] = {
 };
 
 Result<std::unique_ptr<BlockRunner>> make_runner(const Options& options, const RunnerContext& context) {
-  if (options.engine == "interp") return make_interpreter(context);
+  if (options.engine == "interp" || options.engine == "qtest") return make_interpreter(context);
   if (options.engine == "tcg") return make_translator(context);
   return Error("engine '{}' is unknown: there are 'tcg' (the translator) and 'interp' (the interpreter)", options.engine);
 }

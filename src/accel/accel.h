@@ -22,7 +22,7 @@ namespace rhea::accel {
 
 // `-accel tcg,chain=off,...`: each optimization can be turned off.
 struct Options {
-  std::string engine = "tcg";   // tcg (the translator) or interp (the IR interpreter)
+  std::string engine = "tcg";   // tcg (the translator), interp (the IR interpreter) or qtest (CPUs stand still)
   bool chain = true;            // blocks jump to each other directly
   bool ibtc = true;             // inline caches and the hash for indirect jumps in generated code
   bool pin = true;              // guest registers stay in host registers across blocks
@@ -83,6 +83,10 @@ class Engine {
   // Ends the CPUs' threads for good, those within a device's access too: after it no device is touched any more.
   // Without the loop's lock held (such an access may need it).
   virtual void end() = 0;
+  // Engine "qtest": no CPU runs, and virtual time stands until it is stepped. On the loop's thread, under its lock.
+  virtual bool steps() const { return false; }
+  virtual void step_to(s64 time) {}
+  virtual s64 next_deadline() const { return kNever; }
   // `info jit` and the like: lines of text.
   virtual std::string statistics() const = 0;
 };

@@ -183,4 +183,63 @@ bool InstructionClock::skip_to_deadline(const std::function<bool()>& stopped) {
   return true;
 }
 
+// ---- stepped --------------------------------------------------------------------------------------------------------------
+class SteppedClock::SteppedTimer final : public Timer {
+ public:
+  SteppedTimer(SteppedClock& clock, std::function<void()> callback) : clock_(clock), callback_(std::move(callback)) {
+    clock_.timers_.push_back(this);
+  }
+  ~SteppedTimer() override { std::erase(clock_.timers_, this); }
+  // What is due already runs at the next turn of the loop.
+  void arm(s64 deadline) override {
+    deadline_ = deadline;
+    order = clock_.sequence_++;
+    if (deadline <= clock_.now()) clock_.loop_.post([clock = &clock_] { clock->step_to(clock->now()); });
+  }
+  void cancel() override { deadline_ = kNever; }
+  s64 deadline() const override { return deadline_; }
+  void fire() {
+    deadline_ = kNever;
+    callback_();
+  }
+  u64 order = 0;
+
+ private:
+  SteppedClock& clock_;
+  std::function<void()> callback_;
+  s64 deadline_ = kNever;
+};
+
+std::unique_ptr<Timer> SteppedClock::timer(std::function<void()> callback) {
+  std::lock_guard lock(loop_.lock());
+  return std::make_unique<SteppedTimer>(*this, std::move(callback));
+}
+
+SteppedClock::SteppedTimer* SteppedClock::first() const {
+  SteppedTimer* first = nullptr;
+  for (SteppedTimer* timer : timers_)
+    if (timer->deadline() != kNever && (!first || timer->deadline() < first->deadline() ||
+                                        (timer->deadline() == first->deadline() && timer->order < first->order)))
+      first = timer;
+  return first;
+}
+
+s64 SteppedClock::next_deadline() const {
+  const SteppedTimer* timer = first();
+  return timer ? timer->deadline() : kNever;
+}
+
+// A device may arm a timer for the time that it is: so many in a row without time passing are one too many.
+void SteppedClock::step_to(s64 time) {
+  constexpr unsigned kMostAtOnce = 1u << 20;
+  unsigned count = 0;
+  for (;;) {
+    SteppedTimer* timer = first();
+    if (!timer || timer->deadline() > time || ++count > kMostAtOnce) break;
+    if (timer->deadline() > now()) now_.store(timer->deadline());
+    timer->fire();
+  }
+  if (time > now()) now_.store(time);
+}
+
 }  // namespace rhea::accel

@@ -81,4 +81,26 @@ class InstructionClock final : public VirtualClock {
   std::atomic<bool> armed_{false};
 };
 
+// Stands until it is told the time ("-accel qtest"). Used on the loop's thread, under its lock.
+class SteppedClock final : public VirtualClock {
+ public:
+  explicit SteppedClock(EventLoop& loop) : loop_(loop) {}
+  s64 now() const override { return now_.load(); }
+  std::unique_ptr<Timer> timer(std::function<void()> callback) override;
+  void run() override {}
+  void stop() override {}
+  // Runs the timers up to that time in order, each at its deadline. Never goes back.
+  void step_to(s64 time);
+  s64 next_deadline() const;
+
+ private:
+  class SteppedTimer;
+  SteppedTimer* first() const;
+
+  EventLoop& loop_;
+  std::atomic<s64> now_{0};
+  std::vector<SteppedTimer*> timers_;
+  u64 sequence_ = 0;
+};
+
 }  // namespace rhea::accel
