@@ -39,7 +39,6 @@ struct World {
                                  .log = log,
                                  .title = "Rhea",
                                  .version = "0",
-                                 .chardevs = [] { return std::vector<rhea::monitor::ChardevRow>(); },
                                  .open_log = [](const std::string&) -> std::FILE* {
                                    errno = EACCES;
                                    return nullptr;

@@ -37,6 +37,11 @@ class Backend {
   virtual std::string description() const = 0;
   // Sends what is queued as far as it goes without waiting; at exit.
   virtual void flush() {}
+  // Whether the outside is there. Where it comes and goes (a server's client) the frontend gets Event::opened
+  // and Event::closed.
+  virtual bool is_open() const { return true; }
+  // Bytes that were written and wait for the outside.
+  virtual usize queued() const { return 0; }
 };
 
 }  // namespace rhea::chardev

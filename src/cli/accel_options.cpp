@@ -8,7 +8,7 @@ namespace rhea::cli {
 
 namespace {
 
-constexpr std::string_view kEngines[] = {"tcg", "interp"};
+constexpr std::string_view kEngines[] = {"tcg", "interp", "qtest"};
 
 bool is_engine(std::string_view name) {
   return std::find(std::begin(kEngines), std::end(kEngines), name) != std::end(kEngines);
@@ -25,7 +25,8 @@ std::string accel_help() {
   text += fmt::format("{:<24} - {}\n", "  host-features=<list>",
                       "of the host CPU: all, none, or names joined by '+' (avx2+bmi2)");
   text += fmt::format("{:<24} - {}\n", "  thread=<single|multi>", "one host thread for each CPU (multi)");
-  text += fmt::format("{:<24} - {}\n", "  trace=<file>[:<n>[:<from>]]", "with -icount: a line of CPU state every n instructions, from the given one on");
+  text += fmt::format("{:<24} - {}\n", "  trace=<file>[:<n>[:<from>]]",
+                      "with -icount: a line of CPU state every n instructions, from the given one on");
   return text;
 }
 
@@ -76,9 +77,9 @@ Result<void> set_property(accel::Options& options, const std::string& engine, co
 }
 
 Error invalid_accelerator(const std::string& name) {
-  for (const std::string_view known : {"kvm", "xen", "hax", "hvf", "nvmm", "whpx", "qtest"})
+  for (const std::string_view known : {"kvm", "xen", "hax", "hvf", "nvmm", "whpx"})
     if (name == known)
-      return Error("invalid accelerator {}: it is known to QEMU; Rhea has tcg and interp", name);
+      return Error("invalid accelerator {}: it is known to QEMU; Rhea has tcg, interp and qtest", name);
   return Error("invalid accelerator {}{}", name,
                did_you_mean(name, std::vector<std::string>{"tcg", "interp"}));
 }

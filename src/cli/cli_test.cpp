@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "cli/known.h"
+#include "cli/read_config.h"
 #include "cli/settings.h"
 #include "util/text.h"
 
@@ -101,7 +102,7 @@ TEST(CommandLine, WhatQemuKnowsIsNamed) {
   for (const char* line :
        {"-M raspi2b", "-drive if=sd,file=x", "-spice port=1", "-s", "-snapshot", "-cdrom x", "-enable-kvm",
         "-M vexpress-a9 -display gtk", "-M vexpress-a9 -vga std", "-M vexpress-a9,usb=on",
-        "-M vexpress-a9 -object rng-random,id=r", "-M vexpress-a9 -icount shift=1,rr=record",
+        "-M vexpress-a9 -object rng-egd,id=r", "-M vexpress-a9 -icount shift=1,rr=record",
         "-device e1000,help", "-M vexpress-a9,firmware=x"})
     EXPECT_NE(error(line).find("known to QEMU"), std::string::npos) << line << ": " << error(line);
 }
@@ -112,7 +113,8 @@ TEST(CommandLine, HelpTexts) {
             "maxcpus=<num>\n  sockets=<num>\n"
             "  threads=<num>\n");
   EXPECT_EQ(text("-M help"),
-            "Supported machines are:\nvexpress-a9          ARM Versatile Express for Cortex-A9\n");
+            "Supported machines are:\nnone                 empty machine\nvexpress-a9          ARM Versatile "
+            "Express for Cortex-A9\n");
   EXPECT_EQ(text("-M ?"), text("-machine help"));
   EXPECT_EQ(text("-M vexpress-a9 -nic model=help").substr(0, 29), "Supported NIC models:\nlan9118");
   EXPECT_EQ(text("-M vexpress-a9,help").substr(0, 82),
@@ -177,6 +179,56 @@ TEST(CommandLine, Globals) {
       settings("-global virtio-mmio.force-legacy=false -global driver=foo,property=bar,value=1");
   ASSERT_EQ(s.machine.globals.size(), 1u);
   EXPECT_EQ(s.warnings, std::vector<std::string>{"global foo.bar has invalid class name"});
+}
+
+TEST(CommandLine, Control) {
+  const Settings s = settings(
+      "-chardev socket,id=c,path=/x,server=on,wait=off -mon c,mode=control -qmp unix:/y -no-shutdown -uuid "
+      "00112233-4455-6677-8899-AABBCCDDEEFF -rtc 2006-06-17T16:01:21,clock=vm -pidfile p -daemonize -msg "
+      "timestamp=on "
+      "-device virtio-net-device,id=d -set device.d.mac=52:54:00:00:00:01");
+  EXPECT_EQ(s.chardevs.size(), 1u);
+  EXPECT_EQ(s.mons.size(), 1u);
+  EXPECT_TRUE(s.machine.no_shutdown && s.daemonize && s.timestamps);
+  EXPECT_EQ(s.machine.uuid_text(), "00112233-4455-6677-8899-aabbccddeeff");
+  EXPECT_EQ(s.machine.rtc.date, 1150560081);
+  EXPECT_EQ(s.devices[0].argument, "virtio-net-device,id=d,mac=52:54:00:00:00:01");
+  EXPECT_TRUE(settings("-action reboot=shutdown,shutdown=pause").machine.no_reboot);
+  const std::pair<std::string, std::string> wrong[] = {
+      {"-uuid foo",
+       "-uuid foo: failed to parse UUID string: wrong format\nIt is written "
+       "00112233-4455-6677-8899-aabbccddeeff."},
+      {"-rtc base=foo",
+       "-rtc base=foo: invalid datetime format\nvalid formats: '2006-06-17T16:01:21' or '2006-06-17'"},
+      {"-rtc clock=hots", "-rtc clock=hots: invalid option value 'hots' (did you mean 'host'?)"},
+      {"-set device.zz.a=1", "-set device.zz.a=1: there is no device \"zz\" defined"},
+      {"-set foo", "-set foo: can't parse: \"foo\": it is written GROUP.ID.KEY=VALUE"},
+      {"-qtest foo", "-qtest foo: 'foo' is not a valid char driver"},
+      {"-action reboot=foo",
+       "-action reboot=foo: Parameter 'reboot' does not accept value 'foo': it is reset, shutdown"},
+      {"-parallel stdio",
+       "-parallel stdio: no board of Rhea's has a parallel port: only none and null are taken"},
+      {"-readconfig /nonexistent/x",
+       "-readconfig /nonexistent/x: read config /nonexistent/x: No such file or directory"},
+  };
+  for (const auto& [line, message] : wrong) EXPECT_EQ(error("-M vexpress-a9 " + line), message) << line;
+}
+
+TEST(ReadConfig, Sections) {
+  const auto options = read_config_text(
+      "# remark\n\n[device \"n0\"]\n  driver = \"virtio-net-device\"\n  mac=\"a,b\"\n[machine]\ntype = "
+      "\"none\"\n",
+      "f");
+  ASSERT_TRUE(options.ok());
+  ASSERT_EQ(options->size(), 2u);
+  EXPECT_EQ((*options)[0].option, "-device");
+  EXPECT_EQ((*options)[0].argument, "id=n0,driver=virtio-net-device,mac=a,,b");
+  EXPECT_EQ((*options)[1].argument, "type=none");
+  EXPECT_EQ(read_config_text("[foo]\n", "f").error().message(), "f:1: There is no option group 'foo'");
+  EXPECT_EQ(read_config_text("[machin]\n", "f").error().message(),
+            "f:1: There is no option group 'machin' (did you mean 'machine'?)");
+  EXPECT_EQ(read_config_text("\na = \"b\"\n", "f").error().message(), "f:2: no group defined");
+  EXPECT_EQ(read_config_text("[machine]\na = b\n", "f").error().message().find("f:2: parse error"), 0u);
 }
 
 TEST(CommandLine, EveryOptionOfTheTableIsInTheHelp) {

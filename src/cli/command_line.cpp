@@ -5,8 +5,10 @@
 #include <algorithm>
 
 #include "cli/known.h"
+#include "cli/read_config.h"
 #include "cli/settings.h"
 #include "config/log_items.h"
+#include "sys/civil_time.h"
 #include "util/text.h"
 
 namespace rhea::cli {
@@ -90,12 +92,6 @@ Result<void> add_monitor(Settings& settings, const Typed& typed) {
   return {};
 }
 
-Result<void> add_parallel(Settings&, const Typed& typed) {
-  const chardev::Spec spec = RHEA_TRY(chardev::parse_spec(typed.argument));
-  if (spec.kind == chardev::BackendKind::none || spec.kind == chardev::BackendKind::null) return {};
-  return Error("no board of Rhea's has a parallel port: only none and null are taken");
-}
-
 Result<void> read_escape(Settings& settings, const Typed& typed) {
   const auto key = parse_number(typed.argument);
   if (!key || *key > 255) return Error("Bad argument to echr: a key's code, 0 to 255 (1 is Ctrl-a)");
@@ -134,6 +130,8 @@ Result<void> set_log_file(Settings& settings, const Typed& typed) {
   return {};
 }
 
+Result<void> read_readconfig_option(Settings& settings, const Typed& typed);
+
 constexpr OptionRow kRows[] = {
 #define SECTION(title) OptionRow{{}, {}, {}, title, nullptr},
 #define OPTION(name, alias, argument, help, handler) OptionRow{name, alias, argument, help, handler},
@@ -148,6 +146,12 @@ const OptionRow* find_option(std::string_view name) {
   return nullptr;
 }
 
+Result<void> apply_option(Settings& settings, const OptionRow& row, const Typed& typed) {
+  Result<void> applied = row.apply(settings, typed);
+  if (!applied.ok()) return at(typed, std::move(applied.error()));
+  return {};
+}
+
 Error unknown_option(const std::string& typed, const std::string& name) {
   if (const QemuOption* known = find_qemu_option(name)) {
     const std::string advice = known->advice.empty() ? std::string() : fmt::format(" ({})", known->advice);
@@ -159,6 +163,15 @@ Error unknown_option(const std::string& typed, const std::string& name) {
   for (std::string& other : qemu_options()) names.push_back(std::move(other));
   const auto meant = nearest(name, names);
   return Error("{}: invalid option{}", typed, meant ? " (did you mean '-" + *meant + "'?)" : "");
+}
+
+Result<void> read_readconfig_option(Settings& settings, const Typed& typed) {
+  for (const ConfigOption& option : RHEA_TRY(read_config_file(typed.argument))) {
+    const OptionRow* row = find_option(std::string_view(option.option).substr(1));
+    if (!row) return unknown_option(option.option, option.option.substr(1));
+    RHEA_TRY(apply_option(settings, *row, {option.option, option.argument}));
+  }
+  return {};
 }
 
 }  // namespace
@@ -191,6 +204,12 @@ std::string help_text(const std::string& program) {
   return text + "\nDuring emulation with -nographic, Ctrl-a h shows the keys of the terminal.\n";
 }
 
+std::string Settings::line_start() const {
+  std::string start = timestamps ? sys::timestamp_text() + " " : std::string();
+  if (guest_names && !machine.name.empty()) start += machine.name + " ";
+  return start + program + ": ";
+}
+
 Result<Settings> parse_command_line(const std::string& program, const std::vector<std::string>& arguments) {
   Settings settings;
   settings.program = program;
@@ -207,8 +226,7 @@ Result<Settings> parse_command_line(const std::string& program, const std::vecto
       if (i + 1 == arguments.size()) return Error("{}: requires an argument", typed.option);
       typed.argument = arguments[++i];
     }
-    Result<void> applied = row->apply(settings, typed);
-    if (!applied.ok()) return at(typed, std::move(applied.error()));
+    RHEA_TRY(apply_option(settings, *row, typed));
   }
   if (settings.exit) return settings;
   RHEA_TRY(apply_machine(settings));

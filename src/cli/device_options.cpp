@@ -5,6 +5,7 @@
 #include "cli/device_options.h"
 #include "cli/known.h"
 #include "cli/settings.h"
+#include "cli/user_objects.h"
 #include "util/text.h"
 
 namespace rhea::cli {
@@ -125,7 +126,7 @@ Result<DevicePlan> plan_device(const Typed& typed) {
   const DeviceType* type = RHEA_TRY(find_type(*driver));
   if (type->bus == Bus::sysbus || type->bus == Bus::none)
     return Error("Parameter 'driver' expects a pluggable device type");
-  DevicePlan plan{.type = type, .device = {.type = std::string(type->name)}, .netdev = {}};
+  DevicePlan plan{.type = type, .device = {.type = std::string(type->name)}, .netdev = {}, .chardev = {}};
   const std::shared_ptr<void> trial = type->make_config ? type->make_config() : nullptr;
   for (const config::Part& part : parsed.parts) {
     if (part.key == "driver") continue;
@@ -134,6 +135,9 @@ Result<DevicePlan> plan_device(const Typed& typed) {
       plan.device.id = part.value;
     } else if (part.key == "netdev" && type->category == Category::network) {
       plan.netdev = part.value;
+    } else if (const Property* row = find_property(type->properties, part.key);
+               row && row->kind == PropertyKind::chardev) {
+      plan.chardev = part.value;
     } else if (part.key == "bus" || part.key == "addr") {
       return Error("'{}' is known to QEMU, but Rhea picks the place of a device itself", part.key);
     } else {
@@ -192,16 +196,13 @@ Result<void> read_object_option(Settings& settings, const Typed& typed) {
   const auto parsed = RHEA_TRY(config::parse_options(typed.argument, "qom-type", config::Style::strict));
   const std::string* type = parsed.find("qom-type");
   if (parsed.help && !type) {
-    settings.exit = Exit{0, "List of user creatable objects:\n  filter-dump\n"};
+    std::string text = "List of user creatable objects:\n";
+    for (const std::string& name : object_types()) text += fmt::format("  {}\n", name);
+    settings.exit = Exit{0, text};
     return {};
   }
   if (!type) return Error("Parameter 'qom-type' is missing");
-  if (*type != "filter-dump") {
-    if (qemu_knows(Word::object, *type))
-      return Error("object '{}' is known to QEMU, but Rhea does not have it yet", *type);
-    return Error("Parameter 'qom-type' does not accept value '{}'{}", *type,
-                 did_you_mean(*type, qemu_words(Word::object)));
-  }
+  RHEA_TRY(check_object_type(*type));
   if (parsed.help) {
     settings.exit = Exit{0,
                          "filter-dump options:\n  file=<string>\n  maxlen=<uint32>\n  netdev=<string>\n  "

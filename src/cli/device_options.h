@@ -13,6 +13,7 @@ struct DevicePlan {
   const devices::DeviceType* type = nullptr;
   machine::DeviceConfig device;
   std::string netdev;
+  std::string chardev;
 };
 Result<DevicePlan> plan_device(const Typed& typed);
 // What `-device X,help` prints.

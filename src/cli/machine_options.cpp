@@ -186,6 +186,7 @@ Result<unsigned> settle_topology(Settings& settings, Topology t) {
     }
     if (t.threads == 0) t.threads = t.maxcpus / (t.sockets * t.cores);
   }
+  if (board.max_cpus == 0 && t.cpus <= 1 && t.maxcpus <= 1) return 0u;
   const u64 product = t.sockets * t.cores * t.threads;
   t.maxcpus = t.maxcpus ? t.maxcpus : product;
   t.cpus = t.cpus ? t.cpus : t.maxcpus;
@@ -213,6 +214,7 @@ Result<void> settle_cpu(Settings& settings) {
   const Board& board = *settings.machine.board;
   const std::vector<std::string> words = split(settings.cpu->argument, ',');
   const std::string& model = words[0];
+  if (board.cpus.empty()) return Error("machine '{}' has no CPU", board.name);
   const bool fits = std::find(board.cpus.begin(), board.cpus.end(), model) != board.cpus.end();
   if (!fits && qemu_knows(Word::cpu, model)) return Error("{}", board.wrong_cpu_message);
   if (!fits) {

@@ -231,6 +231,16 @@ Result<void> NetworkPlan::make_device(const Typed& typed) {
                              plan.netdev));
     plan.device.netdev = port;
   }
+  if (!plan.chardev.empty()) {
+    auto port = chardevs_.attach(plan.chardev);
+    if (!port.ok())
+      return at(typed,
+                chardevs_.has(plan.chardev)
+                    ? Error("Property '{}.chardev' can't take value '{}', it's in use", plan.type->name,
+                            plan.chardev)
+                    : Error("Property '{}.chardev' can't find value '{}'", plan.type->name, plan.chardev));
+    plan.device.chardev = *port;
+  }
   settings_.machine.devices.push_back(std::move(plan.device));
   return {};
 }
@@ -238,10 +248,8 @@ Result<void> NetworkPlan::make_device(const Typed& typed) {
 Result<void> NetworkPlan::make_filter(const Typed& typed) {
   const auto parsed = config::parse_options(typed.argument, "qom-type", config::Style::strict);
   if (!parsed.ok()) return at(typed, Error(parsed.error()));
-  net::FilterConfig filter{.id = *parsed->find("id"),
-                           .type = *parsed->find("qom-type"),
-                           .options = options_without(*parsed, {"qom-type", "id"})};
-  Result<void> added = network_.add_filter(filter);
+  Result<void> added = objects_.add(*parsed->find("qom-type"), *parsed->find("id"),
+                                    options_without(*parsed, {"qom-type", "id"}));
   if (!added.ok()) return at(typed, std::move(added.error()));
   return {};
 }

@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "chardev/registry.h"
 #include "cli/settings.h"
+#include "cli/user_objects.h"
 #include "net/backend.h"
 
 namespace rhea::cli {
@@ -14,7 +16,8 @@ namespace rhea::cli {
 // devices of the machine's configuration.
 class NetworkPlan {
  public:
-  NetworkPlan(Settings& settings, net::Network& network) : settings_(settings), network_(network) {}
+  NetworkPlan(Settings& settings, net::Network& network, chardev::Registry& chardevs, UserObjects& objects)
+      : settings_(settings), network_(network), chardevs_(chardevs), objects_(objects) {}
   Result<void> make();
 
  private:
@@ -29,6 +32,8 @@ class NetworkPlan {
 
   Settings& settings_;
   net::Network& network_;
+  chardev::Registry& chardevs_;
+  UserObjects& objects_;
   std::set<std::string> taken_;  // ids of netdevs that have a NIC
   std::set<std::string> device_ids_;
 };

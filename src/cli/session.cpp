@@ -17,15 +17,16 @@ struct Session::Plan {
   struct Item {
     Typed typed;
     chardev::Spec spec;
-    std::string label;
+    std::string id;
   };
-  std::vector<Item> serials, monitors;
+  std::vector<Item> chardevs, serials, monitors, qmps;
 };
 
 Session::Session(Settings settings) : settings_(std::move(settings)) {}
 
 Session::~Session() {
   if (!machine_) return;
+  qtest_.reset();
   signal_watch_.reset();
   {
     std::lock_guard lock(machine_->net_loop().lock());
@@ -37,13 +38,14 @@ Session::~Session() {
   }
   machine_->close();
   monitors_.clear();
-  for (const auto& backend : backends_) backend->flush();
-  muxes_.clear();
-  backends_.clear();
+  qmps_.clear();
+  qtest_.reset();
+  if (qtest_log_) std::fclose(qtest_log_);
+  machine_->chardevs().flush();
 }
 
 void Session::say(const std::string& text) const {
-  std::fprintf(stderr, "%s: %s\n", settings_.program.c_str(), text.c_str());
+  std::fprintf(stderr, "%s%s\n", settings_.line_start().c_str(), text.c_str());
 }
 
 Result<void> Session::open_log() {
@@ -56,13 +58,49 @@ Result<void> Session::open_log() {
   return {};
 }
 
+void Session::set_surroundings() {
+  chardev::Surroundings& surroundings = machine_->chardevs().surroundings;
+  surroundings.program = settings_.title();
+  surroundings.escape = settings_.escape_key;
+  surroundings.terminate = [this] { machine_->request_quit(0); };
+  surroundings.terminal_lost = [this] {
+    say("the terminal was closed: ending");
+    machine_->request_quit(0);
+  };
+  surroundings.say = [this](const std::string& text) {
+    say((opening_.empty() ? "" : opening_ + ": ") + "info: " + text);
+  };
+  surroundings.redirect = [](const std::string& text) {
+    std::printf("%s\n", text.c_str());
+    std::fflush(stdout);
+  };
+}
+
 Result<Session::Plan> Session::plan_chardevs() {
   Plan plan;
   bool stdio_taken = false, monitor_shared = false;
+  if (settings_.daemonize)
+    for (const std::vector<Typed>* list : {&settings_.serials, &settings_.monitors, &settings_.qmps})
+      for (const Typed& typed : *list)
+        if (typed.argument == "stdio" || typed.argument == "mon:stdio" ||
+            typed.argument.starts_with("stdio,"))
+          return at(typed, Error("cannot use stdio with -daemonize"));
   const auto note = [&](const chardev::Spec& spec) {
     stdio_taken |= spec.kind == chardev::BackendKind::stdio;
     monitor_shared |= spec.with_monitor;
   };
+  for (const Typed& typed : settings_.chardevs) {
+    auto spec = chardev::parse_chardev(typed.argument);
+    if (!spec.ok()) return at(typed, std::move(spec.error()));
+    for (const std::string& word : spec->short_booleans)
+      settings_.notes.push_back(fmt::format(
+          "{}: warning: short-form boolean option '{}{}' deprecated\nPlease use {} instead", typed.text(),
+          word.ends_with("=off") ? "no" : "", word.substr(0, word.find('=')), word));
+    if (settings_.daemonize && spec->kind == chardev::BackendKind::stdio)
+      return at(typed, Error("cannot use stdio with -daemonize"));
+    note(*spec);
+    plan.chardevs.push_back({typed, *spec, spec->id});
+  }
   for (const Typed& typed : settings_.serials) {
     auto spec = chardev::parse_spec(typed.argument);
     if (!spec.ok())
@@ -72,18 +110,26 @@ Result<Session::Plan> Session::plan_chardevs() {
     note(*spec);
     plan.serials.push_back({typed, *spec, fmt::format("serial{}", plan.serials.size())});
   }
-  for (const Typed& typed : settings_.monitors) {
-    auto spec = chardev::parse_spec(typed.argument);
-    if (spec.ok() && spec->with_monitor) spec = Error("mon: isn't supported in this context");
-    if (!spec.ok())
-      return at(typed, Error(spec.error()))
-          .with_hint(fmt::format("{}: {}: parse error: {}", settings_.program, typed.text(), typed.argument));
-    note(*spec);
-    plan.monitors.push_back({typed, *spec, fmt::format("compat_monitor{}", plan.monitors.size())});
+  for (const std::vector<Typed>* list : {&settings_.monitors, &settings_.qmps}) {
+    for (const Typed& typed : *list) {
+      auto spec = chardev::parse_spec(typed.argument);
+      if (spec.ok() && spec->with_monitor) spec = Error("mon: isn't supported in this context");
+      if (!spec.ok())
+        return at(typed, Error(spec.error()))
+            .with_hint(
+                fmt::format("{}: {}: parse error: {}", settings_.program, typed.text(), typed.argument));
+      if (spec->kind == chardev::BackendKind::none) continue;
+      note(*spec);
+      auto& items = list == &settings_.qmps ? plan.qmps : plan.monitors;
+      items.push_back(
+          {typed, *spec, fmt::format("compat_monitor{}", plan.monitors.size() + plan.qmps.size())});
+    }
   }
   const bool wants_serial = plan.serials.empty() && !settings_.no_defaults;
-  const bool wants_monitor = plan.monitors.empty() && !monitor_shared && !settings_.no_defaults;
-  const bool on_terminal = settings_.nographic || settings_.display == Display::unspecified;
+  const bool wants_monitor = settings_.monitors.empty() && settings_.mons.empty() && settings_.qmps.empty() &&
+                             !settings_.no_default_monitor && !monitor_shared && !settings_.no_defaults;
+  const bool on_terminal =
+      settings_.nographic || (settings_.display == Display::unspecified && !settings_.daemonize);
   if (!on_terminal || stdio_taken) return plan;
   if (wants_serial) {
     const std::string form = wants_monitor ? "mon:stdio" : "stdio";
@@ -99,92 +145,133 @@ Result<Session::Plan> Session::plan_chardevs() {
   return plan;
 }
 
-Result<chardev::Backend*> Session::make_backend(const chardev::Spec& spec, const std::string& label) {
-  std::unique_ptr<chardev::Backend> backend;
-  switch (spec.kind) {
-    case chardev::BackendKind::none:
-      return static_cast<chardev::Backend*>(nullptr);
-    case chardev::BackendKind::null:
-      backend = chardev::make_null();
-      break;
-    case chardev::BackendKind::file:
-      backend = RHEA_TRY(chardev::make_file(spec.path, spec.append));
-      break;
-    case chardev::BackendKind::stdio: {
-      if (terminal_) return Error("cannot use stdio by multiple character devices");
-      auto terminal = chardev::make_stdio(machine_->loop(), spec.signals, [this] {
-        say("the terminal was closed: ending");
-        machine_->request_quit(0);
-      });
-      terminal_ = terminal.get();
-      backend = std::move(terminal);
-      break;
-    }
-  }
-  if (!spec.with_monitor) {
-    chardev_rows_.push_back({label, backend->description()});
-    backends_.push_back(std::move(backend));
-    return backends_.back().get();
-  }
-  chardev_rows_.push_back({label, "mux"});
-  muxes_.push_back(std::make_unique<chardev::Mux>(
-      std::move(backend), chardev::MuxOptions{.program = settings_.title(),
-                                              .escape = settings_.escape_key,
-                                              .clock = &machine_->loop().real_clock(),
-                                              .terminate = [this] { machine_->request_quit(0); },
-                                              .save_disks = {}}));
-  return muxes_.back()->add_port();
+Result<chardev::Backend*> Session::open_chardev(const Typed& typed, const chardev::Spec& spec,
+                                                const std::string& id) {
+  opening_ = typed.text();
+  auto port = machine_->chardevs().open(spec, id);
+  opening_.clear();
+  if (!port.ok()) return at(typed, std::move(port.error()));
+  return port;
 }
 
 Result<void> Session::make_chardevs() {
+  set_surroundings();
   Plan plan = RHEA_TRY(plan_chardevs());
   const usize ports = static_cast<usize>(
       std::count_if(settings_.machine.board->devices.begin(), settings_.machine.board->devices.end(),
                     [](const machine::BoardDevice& row) { return row.slot == machine::Slot::serial; }));
-  if (plan.serials.size() > ports)
-    return at(plan.serials[ports].typed,
-              Error("{} has {} serial ports", settings_.machine.board->name, ports));
-  std::vector<chardev::Backend*> monitor_ports;
-  for (const Plan::Item& item : plan.monitors) {
-    auto made = make_backend(item.spec, item.label);
-    if (!made.ok()) return at(item.typed, Error(made.error()));
-    if (*made) monitor_ports.push_back(*made);
+  for (usize i = ports; i < plan.serials.size(); ++i)
+    if (plan.serials[i].spec.kind != chardev::BackendKind::none &&
+        plan.serials[i].spec.kind != chardev::BackendKind::null)
+      return at(plan.serials[i].typed, Error("{} has {} serial ports", settings_.machine.board->name, ports));
+  for (const Plan::Item& item : plan.chardevs) {
+    if (machine_->chardevs().has(item.id))
+      return at(item.typed, Error("Duplicate ID '{}' for chardev", item.id));
+    opening_ = item.typed.text();
+    Result<void> added = machine_->chardevs().add(item.spec, item.id);
+    opening_.clear();
+    if (!added.ok()) return at(item.typed, std::move(added.error()));
   }
+  RHEA_TRY(make_monitors(plan));
   for (const Plan::Item& item : plan.serials) {
-    auto made = make_backend(item.spec, item.label);
-    if (!made.ok())
-      return at(item.typed, Error(made.error()))
+    auto port = open_chardev(item.typed, item.spec, item.id);
+    if (!port.ok())
+      return std::move(port.error())
           .with_hint(fmt::format("{}: {}: could not connect serial device to character backend '{}'",
                                  settings_.program, item.typed.text(), item.typed.argument));
-    settings_.machine.serials.push_back(*made);
-    if (item.spec.with_monitor) monitor_ports.push_back(muxes_.back()->add_port());
+    settings_.machine.serials.push_back(*port);
+    if (item.spec.with_monitor) add_monitor(RHEA_TRY(machine_->chardevs().attach(item.id)));
   }
-  for (chardev::Backend* port : monitor_ports) add_monitor(port);
+  // Behind the serial ports: on a multiplexer the first frontend has the focus.
+  for (const Typed& typed : settings_.mons) RHEA_TRY(make_mon(typed));
+  return {};
+}
+
+Result<void> Session::make_monitors(const Plan& plan) {
+  for (const Plan::Item& item : plan.monitors)
+    if (chardev::Backend* port = RHEA_TRY(open_chardev(item.typed, item.spec, item.id))) add_monitor(port);
+  for (const Plan::Item& item : plan.qmps)
+    if (chardev::Backend* port = RHEA_TRY(open_chardev(item.typed, item.spec, item.id)))
+      qmps_.push_back(std::make_unique<monitor::QmpMonitor>(*port, *monitor_context_,
+                                                            item.typed.option.ends_with("pretty")));
+  return {};
+}
+
+// -mon chardev=ID[,mode=readline|control][,pretty=on]
+Result<void> Session::make_mon(const Typed& typed) {
+  constexpr config::Parameter kTable[] = {{"chardev", config::Kind::text},
+                                          {"mode", config::Kind::text},
+                                          {"pretty", config::Kind::boolean},
+                                          {"id", config::Kind::identifier}};
+  const auto values = config::read_options(typed.argument, "chardev", kTable);
+  if (!values.ok()) return at(typed, Error(values.error()));
+  if (!values->has("chardev")) return at(typed, Error("Parameter 'chardev' is missing"));
+  const std::string mode = values->text("mode", "readline");
+  if (mode != "readline" && mode != "control")
+    return at(typed, Error("Parameter 'mode' does not accept value '{}': it is readline or control", mode));
+  if (mode == "readline" && values->has("pretty"))
+    return at(typed, Error("'pretty' is not compatible with HMP monitors"));
+  auto port = machine_->chardevs().attach(values->text("chardev"));
+  if (!port.ok()) return at(typed, std::move(port.error()));
+  if (mode == "control")
+    qmps_.push_back(
+        std::make_unique<monitor::QmpMonitor>(**port, *monitor_context_, values->boolean("pretty", false)));
+  else
+    add_monitor(*port);
+  return {};
+}
+
+// -qtest DEV: without -qtest-log what is said goes to standard error.
+Result<void> Session::make_qtest() {
+  if (!settings_.qtest) return {};
+  const chardev::Spec spec = RHEA_TRY(chardev::parse_spec(settings_.qtest->argument));
+  chardev::Backend* port = RHEA_TRY(open_chardev(*settings_.qtest, spec, "qtest"));
+  if (!settings_.qtest_log.empty() && settings_.qtest_log != "none") {
+    qtest_log_ = std::fopen(settings_.qtest_log.c_str(), "we");
+    if (!qtest_log_) return Error("-qtest-log {}: {}", settings_.qtest_log, sys::errno_text());
+  }
+  if (port)
+    qtest_ = std::make_unique<monitor::Qtest>(*port, *monitor_context_,
+                                              settings_.qtest_log.empty() ? stderr : qtest_log_);
   return {};
 }
 
 void Session::add_monitor(chardev::Backend* backend) {
-  const bool shared =
-      std::any_of(muxes_.begin(), muxes_.end(), [&](const auto& mux) { return mux->owns(backend); });
-  monitors_.push_back(std::make_unique<monitor::Monitor>(*backend, *monitor_context_, shared));
+  monitors_.push_back(std::make_unique<monitor::Monitor>(*backend, *monitor_context_,
+                                                         machine_->chardevs().is_shared(backend)));
 }
 
 Result<void> Session::prepare() {
+  if (settings_.nographic && settings_.daemonize) return Error("-nographic cannot be used with -daemonize");
+  if (!settings_.pid_file.empty()) RHEA_TRY(pid_file_.create(settings_.pid_file));
   RHEA_TRY(open_log());
   machine_ = std::make_unique<machine::Machine>(log_);
   std::lock_guard lock(machine_->loop().lock());
   wall_clock_ = core::make_host_clock(machine_->net_loop());
   network_ = std::make_unique<net::Network>(machine_->net_loop(), *wall_clock_, log_);
-  monitor_context_ =
-      std::make_unique<monitor::Context>(monitor::Context{.machine = *machine_,
-                                                          .network = *network_,
-                                                          .log = log_,
-                                                          .title = settings_.title(),
-                                                          .version = RHEA_VERSION,
-                                                          .chardevs = [this] { return chardev_rows_; }});
+  monitor_context_ = std::make_unique<monitor::Context>(monitor::Context{.machine = *machine_,
+                                                                         .network = *network_,
+                                                                         .log = log_,
+                                                                         .title = settings_.title(),
+                                                                         .version = RHEA_VERSION});
+  monitor_context_->objects = [this] { return objects_.list(); };
+  monitor_context_->add_object = [this](const std::string& type, const std::string& id,
+                                        const monitor::Context::Texts& options) {
+    return objects_.add(type, id, options);
+  };
+  monitor_context_->delete_object = [this](const std::string& id) { return objects_.remove(id); };
+  monitor_context_->command_line_options = [] {
+    std::vector<monitor::OptionDescription> options;
+    for (const OptionRow& row : option_rows())
+      if (row.apply) options.push_back({std::string(row.name)});
+    return options;
+  };
   signal_watch_ = machine_->loop().watch(signals_.fd(), kReadable, [this](u32) { handle_signal(); });
+  settings_.machine.watch_lines = settings_.qtest.has_value();
   RHEA_TRY(make_chardevs());
-  RHEA_TRY(NetworkPlan(settings_, *network_).make());
+  RHEA_TRY(make_qtest());
+  objects_.set_network(network_.get());
+  RHEA_TRY(NetworkPlan(settings_, *network_, machine_->chardevs(), objects_).make());
   RHEA_TRY(machine_->build(settings_.machine));
   {
     std::lock_guard net_lock(machine_->net_loop().lock());
@@ -193,6 +280,16 @@ Result<void> Session::prepare() {
   machine_->on_state_change(
       [this](machine::RunState state) { network_->set_running(state == machine::RunState::running); });
   print_warnings();
+  return leave_privileges();
+}
+
+Result<void> Session::leave_privileges() {
+  if (settings_.chroot)
+    if (Result<void> done = sys::change_root(settings_.chroot->argument); !done.ok())
+      return at(*settings_.chroot, std::move(done.error()));
+  if (settings_.run_as)
+    if (Result<void> done = sys::change_user(settings_.run_as->argument); !done.ok())
+      return at(*settings_.run_as, std::move(done.error()));
   return {};
 }
 
@@ -212,6 +309,7 @@ int Session::run() {
   }
   machine_->loop().post([this] {
     for (const auto& monitor : monitors_) monitor->start();
+    for (const auto& qmp : qmps_) qmp->start();
   });
   return machine_->run();
 }
@@ -225,16 +323,16 @@ void Session::handle_signal() {
           from = fmt::format(" from pid {} ({})", event->sender,
                              event->command.empty() ? "<unknown process>" : event->command);
         say(fmt::format("terminating on signal {}{}", event->number, from));
-        machine_->request_quit(0);
+        machine_->request_quit(0, "host-signal");
         break;
       }
       case sys::Signal::stop:
-        if (terminal_) terminal_->suspend();
+        if (chardev::Terminal* terminal = machine_->chardevs().terminal()) terminal->suspend();
         sys::stop_this_process();
-        if (terminal_) terminal_->resume();
+        if (chardev::Terminal* terminal = machine_->chardevs().terminal()) terminal->resume();
         break;
       case sys::Signal::resume:
-        if (terminal_) terminal_->resume();
+        if (chardev::Terminal* terminal = machine_->chardevs().terminal()) terminal->resume();
         break;
     }
   }

@@ -6,12 +6,15 @@
 #include <string>
 #include <vector>
 
-#include "chardev/backends.h"
-#include "chardev/mux.h"
+#include "chardev/registry.h"
 #include "cli/settings.h"
+#include "cli/user_objects.h"
 #include "machine/machine.h"
 #include "monitor/monitor.h"
+#include "monitor/qmp.h"
+#include "monitor/qtest.h"
 #include "net/backend.h"
+#include "sys/daemon.h"
 #include "sys/signals.h"
 
 namespace rhea::cli {
@@ -30,26 +33,34 @@ class Session {
  private:
   struct Plan;  // which character device goes where
   Result<void> open_log();
+  void set_surroundings();
   Result<void> make_chardevs();
   Result<Plan> plan_chardevs();
-  Result<chardev::Backend*> make_backend(const chardev::Spec& spec, const std::string& label);
+  Result<chardev::Backend*> open_chardev(const Typed& typed, const chardev::Spec& spec,
+                                         const std::string& id);
+  Result<void> make_monitors(const Plan& plan);
+  Result<void> make_mon(const Typed& typed);
+  Result<void> make_qtest();
   void add_monitor(chardev::Backend* backend);
   void handle_signal();
+  Result<void> leave_privileges();
   void say(const std::string& text) const;  // "PROGRAM: text" on standard error
   void print_warnings();
 
   Settings settings_;
+  sys::PidFile pid_file_;
   sys::SignalWatch signals_;
   Log log_;
   std::unique_ptr<machine::Machine> machine_;
   std::unique_ptr<Clock> wall_clock_;
   std::unique_ptr<net::Network> network_;
-  std::vector<std::unique_ptr<chardev::Backend>> backends_;
-  std::vector<std::unique_ptr<chardev::Mux>> muxes_;
-  chardev::Terminal* terminal_ = nullptr;  // the stdio backend, wherever it sits
-  std::vector<monitor::ChardevRow> chardev_rows_;
+  std::string opening_;  // the option whose character device is being made, for what it says
   std::unique_ptr<monitor::Context> monitor_context_;
+  UserObjects objects_;
   std::vector<std::unique_ptr<monitor::Monitor>> monitors_;
+  std::vector<std::unique_ptr<monitor::QmpMonitor>> qmps_;
+  std::unique_ptr<monitor::Qtest> qtest_;
+  std::FILE* qtest_log_ = nullptr;
   std::unique_ptr<FdWatch> signal_watch_;
 };
 

@@ -46,10 +46,18 @@ struct Settings {
   std::optional<Typed> cpu;
   std::vector<MachineProperty> machine_properties;
   std::vector<Typed> accelerators;
-  std::vector<Typed> serials, parallels, monitors;
+  std::vector<Typed> chardevs, serials, parallels, monitors, mons;
+  std::vector<Typed> qmps;  // -qmp and -qmp-pretty
   std::vector<Typed> netdevs, nics, nets, devices, globals, objects;
   Display display = Display::unspecified;
   bool nographic = false;
+  bool no_default_monitor = false;  // -qmp none
+  std::string pid_file;
+  bool daemonize = false;
+  std::optional<Typed> chroot, run_as;
+  bool timestamps = false, guest_names = false;  // -msg: before each line of ours
+  std::optional<Typed> qtest;
+  std::string qtest_log;
   bool no_defaults = false;
   u8 escape_key = 1;  // -echr
   u32 log_mask = 0;
@@ -59,6 +67,8 @@ struct Settings {
   std::optional<Exit> exit;
   bool wants_nic_models = false;  // -nic model=help: needs the board
 
+  // What stands before each line for the user: time and guest's name, if -msg wants them, and the program.
+  std::string line_start() const;
   // "QEMU" when it was started by a qemu-system-* name, else "Rhea".
   std::string title() const { return program.starts_with("qemu") ? "QEMU" : "Rhea"; }
 };
@@ -97,6 +107,31 @@ Result<void> read_device_option(Settings& settings, const Typed& typed);
 Result<void> read_global_option(Settings& settings, const Typed& typed);
 Result<void> read_object_option(Settings& settings, const Typed& typed);
 std::string device_list();
+
+// control_options.cpp
+Result<void> read_chardev_option(Settings& settings, const Typed& typed);
+Result<void> read_mon_option(Settings& settings, const Typed& typed);
+Result<void> read_qmp_option(Settings& settings, const Typed& typed);
+Result<void> read_parallel_option(Settings& settings, const Typed& typed);
+Result<void> read_debugcon_option(Settings& settings, const Typed& typed);
+Result<void> read_rtc_option(Settings& settings, const Typed& typed);
+Result<void> set_no_shutdown(Settings& settings, const Typed& typed);
+Result<void> read_action_option(Settings& settings, const Typed& typed);
+Result<void> read_uuid_option(Settings& settings, const Typed& typed);
+Result<void> read_pidfile_option(Settings& settings, const Typed& typed);
+Result<void> set_daemonize(Settings& settings, const Typed& typed);
+Result<void> read_runas_option(Settings& settings, const Typed& typed);
+Result<void> read_chroot_option(Settings& settings, const Typed& typed);
+Result<void> read_run_with_option(Settings& settings, const Typed& typed);
+Result<void> read_sandbox_option(Settings& settings, const Typed& typed);
+Result<void> read_msg_option(Settings& settings, const Typed& typed);
+Result<void> read_set_option(Settings& settings, const Typed& typed);
+Result<void> read_qtest_option(Settings& settings, const Typed& typed);
+Result<void> read_qtest_log_option(Settings& settings, const Typed& typed);
+Result<void> refuse_add_fd(Settings& settings, const Typed& typed);
+Result<void> refuse_fw_cfg(Settings& settings, const Typed& typed);
+Result<void> refuse_seed(Settings& settings, const Typed& typed);
+Result<void> refuse_writeconfig(Settings& settings, const Typed& typed);
 
 // net_options.cpp
 Result<void> read_netdev_option(Settings& settings, const Typed& typed);

@@ -6,6 +6,8 @@
 #include <algorithm>
 
 #include "core/offset_clock.h"
+#include "machine/line_tap.h"
+#include "sys/civil_time.h"
 
 #include "util/text.h"
 
@@ -40,6 +42,7 @@ Result<void> Builder::build() {
   machine_.memory_->begin();
   Result<void> added = [&]() -> Result<void> {
     RHEA_TRY(add_board_rows());
+    if (ram_size_ == 0) return {};
     return add_ram(board_.ram_base, ram_size_, std::string(board_.name.substr(0, board_.name.find('-'))) + ".highmem");
   }();
   machine_.memory_->commit();
@@ -49,6 +52,7 @@ Result<void> Builder::build() {
 }
 
 Result<void> Builder::check_board_limits() {
+  if (board_.max_cpus == 0) return {};  // "none"
   const std::string cpu = config_.cpu.empty() ? std::string(board_.default_cpu) : config_.cpu;
   if (std::find(board_.cpus.begin(), board_.cpus.end(), cpu) == board_.cpus.end())
     return Error("{}", board_.wrong_cpu_message);
@@ -100,9 +104,28 @@ Result<void> Builder::make_engine() {
                               .reset_pc = 0,
                               .private_base = board_.private_base,
                               .count = config_.cpus};
-  machine_.engine_ = RHEA_TRY(accel::create_engine(config_.accel, cpus, *machine_.memory_, machine_.loop(), machine_.log_));
-  if (config_.accel.icount) machine_.host_clock_ = core::make_offset_clock(machine_.engine_->virtual_clock(), kCountedDate);
+  accel::Options options = config_.accel;
+  if (config_.cpus == 0) options.engine = "qtest";  // there is nothing to run
+  machine_.engine_ = RHEA_TRY(accel::create_engine(options, cpus, *machine_.memory_, machine_.loop(), machine_.log_));
+  set_rtc();
   return {};
+}
+
+// -rtc: where the real-time clocks begin, and what moves them.
+void Builder::set_rtc() {
+  using Base = RtcConfig::Base;
+  using Source = RtcConfig::Source;
+  const RtcConfig& rtc = config_.rtc;
+  const bool counted = config_.accel.icount;
+  Clock* source = machine_.wall_clock_.get();
+  if (rtc.clock == Source::real) source = &machine_.loop().real_clock();
+  if (rtc.clock == Source::virtual_time || counted) source = &machine_.engine_->virtual_clock();
+  s64 start = counted ? kCountedDate : machine_.wall_clock_->now();
+  if (rtc.base == Base::local && !counted) start += sys::local_offset() * kSecond;
+  if (rtc.base == Base::date) start = rtc.date * kSecond;
+  const bool plain = source == machine_.wall_clock_.get() && rtc.base != Base::date;
+  const s64 offset = plain ? (rtc.base == Base::local ? sys::local_offset() * kSecond : 0) : start - source->now();
+  machine_.host_clock_ = core::make_offset_clock(*source, offset);
 }
 
 Result<void> Builder::add_ram(u64 base, u64 size, const std::string& name) {
@@ -146,12 +169,17 @@ Result<void> Builder::add_row(const BoardDevice& row) {
       }
     } else {
       wanted.lines.push_back(RHEA_TRY(line(irq)));
+      wanted.line_targets.resize(wanted.lines.size());
+      wanted.line_targets.back() = {.target = interrupt_controller_node_, .input = irq.input};
     }
   }
   DeviceNode* node = RHEA_TRY(create(wanted));
   auto* device = dynamic_cast<devices::SysbusDevice*>(node->device.get());
   if (!device) return Error("board {}: {} is no device of the system bus", board_.name, row.type);
-  if (!interrupt_controller_ && device->inputs()) interrupt_controller_ = device;
+  if (!interrupt_controller_ && device->inputs()) {
+    interrupt_controller_ = device;
+    interrupt_controller_node_ = node;
+  }
   if (row.slot == Slot::virtio) virtio_slots_.push_back(device);
   const auto windows = device->windows();
   for (usize i = 0; i < windows.size() && i < row.bases.size(); ++i) {
@@ -184,11 +212,24 @@ Result<void> Builder::apply_properties(DeviceNode& node, const NewDevice& wanted
   return {};
 }
 
-Result<DeviceNode*> Builder::create(const NewDevice& wanted) {
+void Builder::watch_lines(NewDevice& wanted, const DeviceNode* node) {
+  if (!config_.watch_lines) return;
+  wanted.line_targets.resize(wanted.lines.size());
+  for (usize i = 0; i < wanted.lines.size(); ++i) {
+    LineChange& what = wanted.line_targets[i];
+    what.source = node;
+    what.output = static_cast<unsigned>(i);
+    machine_.taps_.push_back(std::make_unique<Machine::LineTap>(machine_, wanted.lines[i], what));
+    wanted.lines[i] = IrqLine(*machine_.taps_.back(), 0);
+  }
+}
+
+Result<DeviceNode*> Builder::create(NewDevice& wanted) {
   auto node = std::make_unique<DeviceNode>();
   node->type = wanted.type;
   node->id = wanted.id;
   node->bus = "main-system-bus";
+  watch_lines(wanted, node.get());
   if (wanted.type->make_config) node->config = wanted.type->make_config();
   RHEA_TRY(apply_properties(*node, wanted));
   const std::string name = wanted.type->category == Category::network && wanted.id == wanted.type->name

@@ -20,6 +20,7 @@ class Builder {
     std::string id;
     std::vector<PropertyText> properties;
     std::vector<IrqLine> lines;
+    std::vector<LineChange> line_targets;  // of each line, for those that are watched
     chardev::Backend* chardev = nullptr;
     net::Port* netdev = nullptr;
     u64 mac = 0;
@@ -28,13 +29,15 @@ class Builder {
   Result<void> check_board_limits();
   void plan_nics();
   Result<void> make_engine();
+  void set_rtc();
   Result<void> add_ram(u64 base, u64 size, const std::string& name);
   Result<void> add_board_rows();
   Result<void> add_row(const BoardDevice& row);
   Result<void> add_plugged();
-  Result<DeviceNode*> create(const NewDevice& wanted);
+  Result<DeviceNode*> create(NewDevice& wanted);
   Result<void> apply_properties(DeviceNode& node, const NewDevice& wanted);
   Result<IrqLine> line(const BoardIrq& irq);
+  void watch_lines(NewDevice& wanted, const DeviceNode* node);
   u64 next_mac();
 
   Result<void> load_files();
@@ -52,6 +55,7 @@ class Builder {
   std::vector<DeviceConfig> plugged_;
   std::vector<u64> macs_;
   devices::SysbusDevice* interrupt_controller_ = nullptr;
+  const DeviceNode* interrupt_controller_node_ = nullptr;
   std::vector<devices::SysbusDevice*> virtio_slots_;
   u32 next_page_index_ = 0;
   std::map<std::string, unsigned> used_names_;

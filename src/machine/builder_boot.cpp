@@ -88,7 +88,7 @@ Result<void> Builder::load_files() {
     if (config_.has_append) return Error("-append only allowed with -kernel option");
     if (!config_.initrd.empty()) return Error("-initrd only allowed with -kernel option");
     if (!config_.dtb.empty() && config_.dumpdtb.empty()) return Error("-dtb only allowed with -kernel option");
-    if (config_.dumpdtb.empty())
+    if (config_.dumpdtb.empty() && config_.cpus)
       warn(fmt::format("warning: no -kernel was given: the CPU starts at address 0, where {} has nothing", board_.name));
   }
   std::optional<loader::Kernel> kernel;
@@ -112,6 +112,7 @@ Result<void> Builder::load_files() {
   }
   RHEA_TRY(blobs_->check(*machine_.memory_));
   RHEA_TRY(blobs_->load(*machine_.memory_));
+  for (const loader::Blob& blob : blobs_->blobs()) machine_.roms_.push_back({blob.address, blob.size, blob.name});
   machine_.reload_ = [machine = &machine_, blobs = blobs_]() -> Result<void> { return blobs->load(*machine->memory_); };
   return {};
 }

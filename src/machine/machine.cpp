@@ -3,7 +3,9 @@
 // where the CPUs can be stopped.
 #include "machine/machine.h"
 
+#include "core/offset_clock.h"
 #include "machine/builder.h"
+#include "machine/line_tap.h"
 
 namespace rhea::machine {
 
@@ -20,10 +22,12 @@ class Machine::Requests final : public devices::MachineRequests {
 Machine::Machine(Log& log)
     : log_(log),
       loop_(std::make_unique<core::Loop>("rhea")),
+      chardevs_(std::make_unique<chardev::Registry>(*loop_)),
       net_loop_thread_(std::make_unique<core::LoopThread>("rhea-net")),
       net_loop_(&net_loop_thread_->loop()),
       requests_(std::make_unique<Requests>(*this)),
-      host_clock_(core::make_host_clock(*loop_)),
+      wall_clock_(core::make_host_clock(*loop_)),
+      host_clock_(core::make_offset_clock(*wall_clock_, 0)),
       memory_(std::make_unique<memory::AddressSpace>("memory", log)) {}
 
 Machine::~Machine() { close(); }
@@ -42,8 +46,15 @@ void Machine::close() {
 
 devices::MachineRequests& Machine::requests() { return *requests_; }
 
+std::string MachineConfig::uuid_text() const {
+  std::string text;
+  for (usize i = 0; i < uuid.size(); ++i) text += fmt::format("{}{:02x}", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
+  return text;
+}
+
 Result<void> Machine::build(const MachineConfig& config) {
   config_ = config;
+  actions_ = {.end_on_reboot = config.no_reboot, .stay_on_shutdown = config.no_shutdown};
   RHEA_TRY(Builder(*this, config_).build());
   if (dumped_dtb_) return {};
   reset_all(ResetKind::power_on);
@@ -55,6 +66,11 @@ std::vector<net::Port*> Machine::nic_ports() {
   for (const auto& node : nodes_)
     if (net::Port* port = devices::port_of(*node->device)) ports.push_back(port);
   return ports;
+}
+
+bool Machine::is_interrupt_controller(const DeviceNode& node) const {
+  auto* device = dynamic_cast<devices::SysbusDevice*>(node.device.get());
+  return device && device->inputs();
 }
 
 void Machine::reset_all(ResetKind kind) {
@@ -80,7 +96,10 @@ int Machine::run() {
   }
   loop_->run();
   engine_->end();
+  std::lock_guard lock(loop_->lock());
   set_state(RunState::shutdown);
+  std::lock_guard reasons(reasons_);
+  events_.deliver("SHUTDOWN", fmt::format("{{\"guest\": {}, \"reason\": \"{}\"}}", quit_by_guest_, quit_reason_));
   return status_;
 }
 
@@ -89,27 +108,55 @@ void Machine::stop() {
   engine_->pause();
   for (const auto& node : nodes_) node->device->set_running(false);
   set_state(RunState::paused);
+  events_.emit("STOP");
 }
 
 void Machine::cont() {
   if (state_ == RunState::running || quit_.load()) return;
   for (const auto& node : nodes_) node->device->set_running(true);
   set_state(RunState::running);
+  events_.emit("RESUME");
   engine_->resume();
 }
 
-void Machine::request_quit(int status) {
-  status_ = status;
+void Machine::request_quit(int status, std::string_view reason) {
+  {
+    std::lock_guard lock(reasons_);
+    if (!quit_.load()) {  // the first reason is the reason
+      quit_reason_ = std::string(reason);
+      quit_by_guest_ = reason.starts_with("guest-");
+      status_ = status;
+    }
+  }
   quit_.store(true);
   loop_->quit();
 }
 
-void Machine::request_shutdown() { request_quit(0); }
-
-void Machine::request_reset(bool by_guest) {
-  if (by_guest && config_.no_reboot) {
-    request_quit(0);
+void Machine::request_shutdown() {
+  if (actions_.stay_on_shutdown) {
+    loop_->post([this] { handle_shutdown(); });
     return;
+  }
+  request_quit(0, "guest-shutdown");
+}
+
+// -no-shutdown: the machine stands still, to be looked at.
+void Machine::handle_shutdown() {
+  if (quit_.load()) return;
+  events_.emit("SHUTDOWN", R"({"guest": true, "reason": "guest-shutdown"})");
+  stop();
+  set_state(RunState::shutdown);
+}
+
+void Machine::request_reset(bool by_guest, std::string_view reason) {
+  if (by_guest && actions_.end_on_reboot) {
+    request_quit(0, "guest-reset");
+    return;
+  }
+  {
+    std::lock_guard lock(reasons_);
+    reset_reason_ = reason.empty() ? (by_guest ? "guest-reset" : "host-ui") : std::string(reason);
+    reset_by_guest_ = by_guest;
   }
   if (!reset_.exchange(true)) loop_->post([this] { handle_requests(); });
 }
@@ -119,6 +166,10 @@ void Machine::handle_requests() {
   const bool was_running = state_ == RunState::running;
   engine_->pause();
   reset_all(ResetKind::warm);
+  {
+    std::lock_guard lock(reasons_);
+    events_.emit("RESET", fmt::format("{{\"guest\": {}, \"reason\": \"{}\"}}", reset_by_guest_, reset_reason_));
+  }
   if (was_running) engine_->resume();
 }
 

@@ -6,10 +6,12 @@
 // on those loops, fills in a MachineConfig, calls build(), then run(), which returns the exit status.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -17,8 +19,10 @@
 
 #include "accel/accel.h"
 #include "chardev/backend.h"
+#include "chardev/registry.h"
 #include "core/clock.h"
 #include "core/event_loop.h"
+#include "core/events.h"
 #include "core/loop.h"
 #include "devices/device_type.h"
 #include "machine/board.h"
@@ -48,6 +52,13 @@ struct DeviceConfig {
   chardev::Backend* chardev = nullptr;
 };
 
+// What real-time clocks show (-rtc).
+struct RtcConfig {
+  enum class Base : u8 { utc, local, date } base = Base::utc;
+  s64 date = 0;  // of Base::date: seconds since 1970 at the start
+  enum class Source : u8 { host, real, virtual_time } clock = Source::host;  // what makes it go on
+};
+
 struct MachineConfig {
   const Board* board = nullptr;
   std::string cpu;                // empty: the board's
@@ -56,13 +67,25 @@ struct MachineConfig {
   std::string kernel, initrd, append, dtb, dumpdtb;  // file names, and the kernel's command line
   bool has_append = false;
   std::string name;
+  std::array<u8, 16> uuid{};      // -uuid
+  bool has_uuid = false;
+  std::string uuid_text() const;
+  RtcConfig rtc;
+  bool watch_lines = false;       // Machine::on_line is told of interrupt lines
   bool no_reboot = false;         // a reset by the guest ends the machine
+  bool no_shutdown = false;       // a shutdown by the guest stops it
   bool start_paused = false;      // -S
   accel::Options accel;
   std::vector<chardev::Backend*> serials;  // in order; nullptr: that port is not connected
   std::vector<NicConfig> nics;
   std::vector<DeviceConfig> devices;
   std::vector<std::pair<std::string, PropertyText>> globals;  // -global TYPE.property=value
+};
+
+// What the machine does when the guest asks (-no-reboot, -no-shutdown, -action); may be changed while it runs.
+struct Actions {
+  bool end_on_reboot = false;
+  bool stay_on_shutdown = false;
 };
 
 enum class RunState : u8 { prelaunch, running, paused, shutdown };
@@ -77,6 +100,21 @@ struct DeviceNode {
   std::vector<std::pair<u64, u64>> windows;  // base, size
 };
 
+// A device's output changed its level (only with MachineConfig::watch_lines).
+struct LineChange {
+  const DeviceNode* source = nullptr;
+  unsigned output = 0;
+  const DeviceNode* target = nullptr;  // the interrupt controller, or nullptr
+  unsigned input = 0;
+  bool level = false;
+};
+
+// A file or made-up data that is in memory at the start, for `info roms`.
+struct RomInfo {
+  u64 address = 0, size = 0;
+  std::string name;
+};
+
 class Machine {
  public:
   explicit Machine(Log& log);
@@ -85,6 +123,8 @@ class Machine {
   EventLoop& loop() { return *loop_; }
   EventLoop& net_loop() { return *net_loop_; }
   Log& log() { return log_; }
+  // Character devices by id. Used under the machine loop's lock; they outlive the devices.
+  chardev::Registry& chardevs() { return *chardevs_; }
 
   // Makes everything: RAM, devices, CPUs, and loads the guest's files. With dumpdtb the device tree is written
   // and `dumped_dtb()` is true: the caller ends.
@@ -100,9 +140,11 @@ class Machine {
   void close();
 
   // Any thread.
-  void request_quit(int status = 0);   // `quit`, a signal, a closed terminal
+  // `quit`, a signal, a closed terminal. `reason` is that of the SHUTDOWN event.
+  void request_quit(int status = 0, std::string_view reason = "host-ui");
   void request_shutdown();             // by the guest: ends with status 0
-  void request_reset(bool by_guest);   // by the guest it honours -no-reboot
+  // By the guest it honours -no-reboot. `reason` is that of the RESET event; by default who asked.
+  void request_reset(bool by_guest, std::string_view reason = {});
   // Under the loop's lock, on its thread.
   void stop();
   void cont();
@@ -110,9 +152,17 @@ class Machine {
 
   const MachineConfig& config() const { return config_; }
   accel::Engine& engine() { return *engine_; }
+  unsigned cpu_count() const { return engine_ ? engine_->cpus() : 0; }
+  // What happens, for the control connections.
+  Events& events() { return events_; }
+  Actions& actions() { return actions_; }
   memory::AddressSpace& memory() { return *memory_; }
   devices::MachineRequests& requests();
   const std::vector<std::unique_ptr<DeviceNode>>& devices() const { return nodes_; }
+  std::function<void(const LineChange&)> on_line;
+  const std::vector<std::unique_ptr<memory::RamBlock>>& ram_blocks() const { return ram_; }
+  const std::vector<RomInfo>& roms() const { return roms_; }
+  bool is_interrupt_controller(const DeviceNode& node) const;
   // NIC ports in order, for `info network`.
   std::vector<net::Port*> nic_ports();
   // Told when the state changes (the monitor).
@@ -121,22 +171,29 @@ class Machine {
  private:
   friend class Builder;
   class Requests;
+  class LineTap;
   void handle_requests();
+  void handle_shutdown();
   void reset_all(ResetKind kind);
   void set_state(RunState state);
 
   Log& log_;
   std::unique_ptr<core::Loop> loop_;
+  Events events_{*loop_};
+  Actions actions_;
+  std::unique_ptr<chardev::Registry> chardevs_;
   std::unique_ptr<core::LoopThread> net_loop_thread_;
   core::Loop* net_loop_ = nullptr;
   std::unique_ptr<Requests> requests_;
-  std::unique_ptr<Clock> host_clock_;
+  std::unique_ptr<Clock> wall_clock_, host_clock_;  // of the host; what the guest's real-time clocks are set by
   MachineConfig config_;
+  std::vector<std::unique_ptr<LineTap>> taps_;
   std::vector<std::unique_ptr<memory::RamBlock>> ram_;
   std::unique_ptr<memory::AddressSpace> memory_;
   std::vector<std::unique_ptr<DeviceNode>> nodes_;
   std::unique_ptr<accel::Engine> engine_;
   std::function<Result<void>()> reload_;  // puts the guest's files into RAM again, at a reset
+  std::vector<RomInfo> roms_;
   std::vector<std::string> warnings_;
   std::vector<std::function<void(RunState)>> observers_;
   RunState state_ = RunState::prelaunch;
@@ -144,6 +201,9 @@ class Machine {
   std::atomic<bool> quit_{false};
   std::atomic<bool> reset_{false};
   int status_ = 0;
+  std::mutex reasons_;
+  std::string quit_reason_, reset_reason_;
+  bool quit_by_guest_ = false, reset_by_guest_ = false;
 };
 
 }  // namespace rhea::machine

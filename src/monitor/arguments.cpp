@@ -126,9 +126,15 @@ Result<Arguments> read_arguments(std::string_view text, std::string_view pattern
         arguments.texts.emplace_back(text);
         text = {};
         break;
-      case 'l':
-        arguments.numbers.push_back(RHEA_TRY(take_expression(text, lookup)));
+      case 'l': {
+        // "16 /tmp/file" is a number and a path, not a division.
+        const bool path_follows = pattern.substr(i + 1).starts_with("F");
+        std::string_view number = path_follows ? text.substr(0, text.find_first_of(" \t")) : text;
+        const usize before = number.size();
+        arguments.numbers.push_back(RHEA_TRY(take_expression(number, lookup)));
+        text.remove_prefix(before - number.size());
         break;
+      }
       case '/':
         arguments.memory = RHEA_TRY(take_format(text));
         break;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "config/log_items.h"
+#include "monitor/objects.h"
 #include "util/text.h"
 
 namespace rhea::monitor {
@@ -38,28 +39,25 @@ std::string whole_table(std::span<const Command> table, std::string_view before)
 
 // QEMU's other commands, so that a user is told which are missing rather than misspelt.
 constexpr std::string_view kQemuCommands =
-    "announce_self balloon block_job_cancel block_resize block_set_io_throttle block_stream boot_set "
+    "announce_self balloon block_job_cancel block_resize block_set_io_throttle block_stream "
     "calc_dirty_rate change "
-    "chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info closefd commit delvm "
-    "device_add "
-    "device_del drive_add drive_backup drive_del drive_mirror dump-guest-memory dumpdtb eject exit_preconfig "
-    "expire_password gdbserver getfd gpa2hpa gpa2hva gva2gpa i loadvm memsave migrate migrate_cancel "
+    "client_migrate_info closefd commit delvm "
+    "drive_add drive_backup drive_del drive_mirror dump-guest-memory dumpdtb eject "
+    "expire_password gdbserver getfd gpa2hpa gva2gpa i loadvm migrate migrate_cancel "
     "migrate_continue "
     "migrate_incoming migrate_pause migrate_recover migrate_set_capability migrate_set_parameter "
     "migrate_start_postcopy "
     "mouse_button mouse_move mouse_set nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop "
-    "netdev_add "
-    "netdev_del nmi o object_add object_del pmemsave qemu-io qom-get qom-list qom-set replay_break "
+    "netdev_del o qemu-io replay_break "
     "replay_delete_break "
-    "replay_seek ringbuf_read ringbuf_write savevm screendump sendkey set_password singlestep "
+    "replay_seek savevm screendump sendkey set_password singlestep "
     "snapshot_blkdev "
-    "stopcapture sum sync-profile system_wakeup trace-event watchdog_action wavcapture";
+    "stopcapture sync-profile trace-event watchdog_action wavcapture";
 constexpr std::string_view kQemuInfo =
-    "balloon block block-jobs blockstats capture dump hotpluggable-cpus iothreads irq kvm memdev "
-    "memory-devices "
-    "memory_size_summary mice migrate migrate_capabilities migrate_parameters numa opcount pci pic profile "
-    "qdm qom-tree "
-    "ramblock rdma replay rocker roms snapshots spice stats sync-profile tpm trace-events usb usbhost uuid "
+    "balloon block block-jobs blockstats capture dump irq memdev "
+    "mice migrate migrate_capabilities migrate_parameters opcount pci profile "
+    "qdm "
+    "rdma replay rocker snapshots spice stats sync-profile trace-events usbhost "
     "virtio "
     "vm-generation-id vnc";
 
@@ -91,6 +89,7 @@ RegisterLookup register_lookup(Monitor& monitor) {
     accel::Engine& engine = monitor.context().machine.engine();
     engine.at_safe_point([&] {
       u64 value = 0;
+      if (monitor.cpu >= engine.cpus()) return;
       if (engine.cpu(monitor.cpu).register_value(name, value)) found = value;
     });
     return found;
@@ -113,6 +112,20 @@ std::vector<std::string> starting_with(std::string_view start, std::span<const C
   for (const Command& command : table)
     if (command.name.starts_with(start)) found.emplace_back(command.name);
   return found;
+}
+
+// The children of the object that a path has got to.
+void complete_path(Monitor& monitor, std::string_view path, std::vector<std::string>& found) {
+  const usize slash = path.rfind('/');
+  if (slash == path.npos) return;
+  const machine::ObjectTree tree = object_tree(monitor.context());
+  const std::string_view above = path.substr(0, slash);
+  const auto node = tree.find(above.empty() ? "/" : above);
+  if (!node.ok()) return;
+  for (const auto& child : (*node)->children) {
+    const std::string whole = fmt::format("{}/{}", above, child->name);
+    if (whole.starts_with(path)) found.push_back(whole);
+  }
 }
 
 }  // namespace
@@ -157,6 +170,13 @@ std::vector<std::string> complete_line(Monitor& monitor, std::string_view text) 
     const std::string start = last.substr(last.rfind(',') + 1);
     offer("none", start);
     for (const config::LogItemRow& row : config::log_items()) offer(row.name, start);
+  } else if (command && command->name.starts_with("chardev-") && command->name != "chardev-add" &&
+             words.size() == 1) {
+    for (const std::string& id : monitor.context().machine.chardevs().ids()) offer(id, last);
+  } else if (command && command->name == "chardev-add" && words.size() == 1) {
+    for (const std::string& name : chardev::backend_names()) offer(name, last);
+  } else if (command && command->name.starts_with("qom-") && words.size() == 1) {
+    complete_path(monitor, last, found);
   } else if (command && command->name == "set_link" && words.size() == 1) {
     for (net::Port* port : monitor.context().machine.nic_ports()) offer(port->name(), last);
   } else if (command && command->name == "set_link" && words.size() == 2) {

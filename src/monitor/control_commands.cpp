@@ -12,14 +12,18 @@ void run_cont(Monitor& monitor, const Arguments&) { monitor.context().machine.co
 void run_stop(Monitor& monitor, const Arguments&) { monitor.context().machine.stop(); }
 void run_quit(Monitor& monitor, const Arguments&) {
   monitor.set_quit();
-  monitor.context().machine.request_quit(0);
+  monitor.context().machine.request_quit(0, "host-qmp-quit");
 }
-void run_system_reset(Monitor& monitor, const Arguments&) { monitor.context().machine.request_reset(false); }
+void run_system_reset(Monitor& monitor, const Arguments&) {
+  monitor.context().machine.request_reset(false, "host-qmp-system-reset");
+}
 // The boards there are have no power button: the guest notices nothing, as in QEMU.
-void run_system_powerdown(Monitor&, const Arguments&) {}
+void run_system_powerdown(Monitor& monitor, const Arguments&) {
+  monitor.context().machine.events().emit("POWERDOWN");
+}
 
 void run_cpu(Monitor& monitor, const Arguments& arguments) {
-  if (arguments.numbers[0] >= monitor.context().machine.engine().cpus()) {
+  if (arguments.numbers[0] >= monitor.context().machine.cpu_count()) {
     monitor.print("invalid CPU index\n");
     return;
   }

@@ -8,8 +8,8 @@
 namespace rhea::monitor {
 
 void info_chardev(Monitor& monitor, const Arguments&) {
-  for (const ChardevRow& row : monitor.context().chardevs())
-    monitor.print(fmt::format("{}: filename={}\n", row.label, row.description));
+  for (const chardev::Registry::Row& row : monitor.context().machine.chardevs().rows())
+    monitor.print(fmt::format("{}: filename={}\n", row.id, row.filename));
 }
 
 void info_cpus(Monitor& monitor, const Arguments&) {
@@ -57,6 +57,7 @@ void info_registers(Monitor& monitor, const Arguments& arguments) {
   accel::Engine& engine = monitor.context().machine.engine();
   u64 first = arguments.numbers.empty() ? monitor.cpu : arguments.numbers[0];
   u64 last = first;
+  if (engine.cpus() == 0) return monitor.print("No CPU available\n");
   if (arguments.has_flag('a')) {
     first = 0;
     last = engine.cpus() - 1;

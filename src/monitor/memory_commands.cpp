@@ -4,6 +4,7 @@
 #include <array>
 
 #include "monitor/commands.h"
+#include "monitor/guest_memory.h"
 #include "util/bits.h"
 #include "util/text.h"
 
@@ -12,50 +13,6 @@ namespace rhea::monitor {
 namespace {
 
 constexpr u64 kMostBytes = u64{1} << 20;  // of one dump
-
-// Reads guest memory: through a CPU's MMU, or physical memory, with devices left undisturbed.
-class Memory {
- public:
-  Memory(Monitor& monitor, bool physical) : monitor_(monitor), physical_(physical) {}
-
-  bool read(u64 address, std::span<u8> data) {
-    if (!physical_) return cpu().read_virtual(address, data);
-    memory::AddressSpace& space = monitor_.context().machine.memory();
-    const memory::Range* range = space.find(address);
-    if (!range || data.size() > range->end() - address) return read_bytewise(address, data);
-    if (range->name == "unassigned")
-      return false;  // the floor below everything, which answers zeros to the guest
-    if (range->ram) return space.read_bytes(address, data);
-    return read_device(address, data);
-  }
-  Cpu& cpu() { return monitor_.context().machine.engine().cpu(monitor_.cpu); }
-
- private:
-  bool read_bytewise(u64 address, std::span<u8> data) {
-    for (usize i = 0; i < data.size(); ++i) {
-      const memory::Range* range = monitor_.context().machine.memory().find(address + i);
-      if (!range || !read_device(address + i, data.subspan(i, 1))) return false;
-    }
-    return true;
-  }
-  bool read_device(u64 address, std::span<u8> data) {
-    memory::Attributes attributes;
-    attributes.debug = true;
-    for (usize done = 0; done < data.size();) {
-      unsigned size = 4;
-      while (size > data.size() - done || (address + done) % size) size /= 2;
-      const memory::ReadResult got =
-          monitor_.context().machine.memory().read(address + done, size, attributes);
-      if (!got.ok) return false;
-      for (unsigned i = 0; i < size; ++i) data[done + i] = static_cast<u8>(got.value >> (8 * i));
-      done += size;
-    }
-    return true;
-  }
-
-  Monitor& monitor_;
-  bool physical_;
-};
 
 std::string character(u64 value) {
   switch (value) {
@@ -96,7 +53,7 @@ std::string address_text(u64 address, bool physical) {
   return fmt::format("{:0{}x}", address, physical ? 16 : 8);
 }
 
-std::string dump(Memory& memory, u64 address, u64 bytes, char format, unsigned unit, bool physical) {
+std::string dump(GuestMemory& memory, u64 address, u64 bytes, char format, unsigned unit, bool physical) {
   const usize per_line = unit == 1 ? 8 : 16;
   if (format == 'c') unit = 1;
   std::string text;
@@ -117,7 +74,7 @@ std::string dump(Memory& memory, u64 address, u64 bytes, char format, unsigned u
   return text;
 }
 
-std::string disassemble(Memory& memory, u64 address, u64 count) {
+std::string disassemble(GuestMemory& memory, u64 address, u64 count) {
   constexpr u64 kMostInstructions = 4096;
   std::string text;
   for (u64 i = 0; i < std::min(count, kMostInstructions); ++i) {
@@ -150,7 +107,9 @@ void dump_memory(Monitor& monitor, const Arguments& arguments, bool physical) {
   if (arguments.memory.unit) monitor.unit = arguments.memory.unit;
   const u64 address = arguments.numbers[0];
   const u64 count = arguments.memory.count;
-  Memory memory(monitor, physical);
+  if (monitor.cpu >= monitor.context().machine.cpu_count() && (!physical || monitor.format == 'i'))
+    return monitor.print("No CPU available\n");
+  GuestMemory memory(monitor.context().machine, monitor.cpu, physical);
   std::string text;
   monitor.context().machine.engine().at_safe_point([&] {
     if (monitor.format == 'i')

@@ -28,7 +28,8 @@ Monitor::Monitor(chardev::Backend& backend, Context& context, bool shared)
 Monitor::~Monitor() { backend_.set_frontend(nullptr); }
 
 void Monitor::start() {
-  if (shared_ && !focused_) return;
+  started_ = true;
+  if ((shared_ && !focused_) || !backend_.is_open()) return;
   show_banner();
   show_prompt();
 }
@@ -42,12 +43,33 @@ void Monitor::show_banner() {
 void Monitor::show_prompt() { readline_.show_prompt(); }
 
 void Monitor::print(std::string_view text) {
+  if (capture_) {
+    *capture_ += text;
+    return;
+  }
   std::string out;
   for (const char c : text) {
     if (c == '\n') out += '\r';
     out += c;
   }
   backend_.write({reinterpret_cast<const u8*>(out.data()), out.size()});
+}
+
+void Monitor::report(const Result<void>& result) {
+  if (!result.ok()) print(fmt::format("Error: {}\n", result.error().message()));
+}
+
+std::string Monitor::output_of(std::string_view line) {
+  std::string text;
+  capture_ = &text;
+  execute(line);
+  capture_ = nullptr;
+  std::string out;
+  for (const char c : text) {
+    if (c == '\n') out += '\r';
+    out += c;
+  }
+  return out;
 }
 
 usize Monitor::can_receive() { return Readline::kMaxLine; }
@@ -64,6 +86,11 @@ void Monitor::event(chardev::Event event) {
   } else if (event == chardev::Event::mux_out) {
     focused_ = false;
     print("\n");
+  } else if (event == chardev::Event::opened) {
+    // Somebody came: what the one before had typed is not theirs.
+    readline_.forget_line();
+    banner_shown_ = false;
+    if (started_) start();
   }
 }
 

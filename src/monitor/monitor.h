@@ -18,10 +18,9 @@
 
 namespace rhea::monitor {
 
-// A line of `info chardev`.
-struct ChardevRow {
-  std::string label;
-  std::string description;
+// An option of the command line, for query-command-line-options.
+struct OptionDescription {
+  std::string name;
 };
 
 // What the commands act on; one for all monitors of a machine.
@@ -31,11 +30,17 @@ struct Context {
   Log& log;
   std::string title;  // in the banner: "Rhea"
   std::string version;
-  std::function<std::vector<ChardevRow>()> chardevs;
   // Opens the file of `logfile`; nullptr with errno.
   std::function<std::FILE*(const std::string& path)> open_log = [](const std::string& path) {
     return std::fopen(path.c_str(), "w");
   };
+  std::function<std::vector<OptionDescription>()> command_line_options;
+  // Objects of -object and object_add: ID and type; making and removing them.
+  using Texts = std::vector<std::pair<std::string, std::string>>;
+  std::function<Texts()> objects;
+  std::function<Result<void>(const std::string& type, const std::string& id, const Texts& options)>
+      add_object;
+  std::function<Result<void>(const std::string& id)> delete_object;
 };
 
 class Monitor final : public chardev::Frontend {
@@ -49,10 +54,14 @@ class Monitor final : public chardev::Frontend {
   void start();
   // Runs one command line, as if it had been typed.
   void execute(std::string_view line);
+  // The same, with what it prints returned instead (lines end in \r\n).
+  std::string output_of(std::string_view line);
   // No more prompts.
   void set_quit() { quit_ = true; }
   // Text of a command; \n starts a line.
   void print(std::string_view text);
+  // "Error: ..." of a command that failed; nothing when it did not.
+  void report(const Result<void>& result);
 
   Context& context() { return context_; }
   const Readline& readline() const { return readline_; }
@@ -77,6 +86,8 @@ class Monitor final : public chardev::Frontend {
   bool focused_ = false;
   bool banner_shown_ = false;
   bool quit_ = false;
+  bool started_ = false;
+  std::string* capture_ = nullptr;
 };
 
 }  // namespace rhea::monitor

@@ -35,6 +35,7 @@ struct MonitorTest : testing::Test {
     config.start_paused = true;
     const Result<void> built = machine.build(config);
     EXPECT_TRUE(built.ok()) << (built.ok() ? "" : built.error().message());
+    EXPECT_TRUE(machine.chardevs().add(*chardev::parse_spec("mon:null"), "serial0").ok());
     monitor = std::make_unique<Monitor>(backend, context, false);
   }
   // What a command prints.
@@ -58,10 +59,7 @@ struct MonitorTest : testing::Test {
   std::unique_ptr<Clock> wall;
   net::Network network;
   FakeBackend backend;
-  Context context{
-      .machine = machine, .network = network, .log = log, .title = "Rhea", .version = "1.2", .chardevs = [] {
-        return std::vector<ChardevRow>{{"serial0", "mux"}};
-      }};
+  Context context{.machine = machine, .network = network, .log = log, .title = "Rhea", .version = "1.2"};
   std::unique_ptr<Monitor> monitor;
 };
 
@@ -89,7 +87,7 @@ TEST_F(MonitorTest, GoldenTexts) {
       {"info  status ", "VM status: paused (prelaunch)\n"},
       {"info version", "1.2\n"},
       {"info name", "box\n"},
-      {"info chardev", "serial0: filename=mux\n"},
+      {"info chardev", "serial0: filename=mux\nserial0-base: filename=null\n"},
       {"foo", "unknown command: 'foo'\n"},
       {"info foo", "unknown command: 'info foo'\n"},
       {"info netword", "unknown command: 'info netword' (did you mean 'info network'?)\n"},

@@ -25,24 +25,25 @@ void run_hostfwd_remove(Monitor& monitor, const Arguments& arguments) {
 }
 
 // A NIC's link ends at both sides; a backend's only at the NIC (or the hub) it is joined with.
-void run_set_link(Monitor& monitor, const Arguments& arguments) {
-  const std::string& name = arguments.texts[0];
-  Context& context = monitor.context();
+Result<void> set_link(Context& context, const std::string& name, bool up) {
   std::lock_guard lock(context.machine.net_loop().lock());
   std::vector<std::string> names;
   for (net::Port* port : context.machine.nic_ports()) {
     names.push_back(port->name());
     if (port->name() != name) continue;
-    port->on_link(arguments.on);
-    if (port->peer()) port->peer()->on_link(arguments.on);
-    return;
+    port->on_link(up);
+    if (port->peer()) port->peer()->on_link(up);
+    return {};
   }
   net::Port* backend = context.network.find(name);
-  if (!backend) {
-    monitor.print(fmt::format("Error: Device '{}' not found{}\n", name, did_you_mean(name, names)));
-    return;
-  }
-  if (backend->peer()) backend->peer()->on_link(arguments.on);
+  if (!backend)
+    return Error("Device '{}' not found{}", name, did_you_mean(name, names)).with_hint("DeviceNotFound");
+  if (backend->peer()) backend->peer()->on_link(up);
+  return {};
+}
+
+void run_set_link(Monitor& monitor, const Arguments& arguments) {
+  monitor.report(set_link(monitor.context(), arguments.texts[0], arguments.on));
 }
 
 }  // namespace rhea::monitor

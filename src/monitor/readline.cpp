@@ -35,6 +35,14 @@ void Readline::key(u8 key) {
     escape_key(key);
 }
 
+void Readline::forget_line() {
+  line_.clear();
+  cursor_ = 0;
+  history_at_ = history_.size();
+  state_ = State::plain;
+  after_return_ = false;
+}
+
 void Readline::plain_key(u8 key) {
   switch (key) {
     case kReturn:

@@ -27,6 +27,8 @@ class Readline {
 
   void show_prompt();
   void key(u8 key);
+  // Drops what was typed so far, and a key sequence that was begun.
+  void forget_line();
   const std::vector<std::string>& history() const { return history_; }
   const std::string& line() const { return line_; }
 

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+#include "cli/user_objects.h"
+
+#include <algorithm>
+
+#include "cli/known.h"
+#include "util/text.h"
+
+namespace rhea::cli {
+
+namespace {
+
+// Sources of random numbers for virtio-rng: both are the host kernel's generator.
+Result<void> check_random(const std::string& type, const UserObjects::Texts& options) {
+  for (const auto& [name, value] : options) {
+    if (type == "rng-random" && name == "filename") {
+      if (value == "/dev/urandom" || value == "/dev/random") continue;
+      return Error("rng-random takes /dev/urandom and /dev/random, not '{}'", value);
+    }
+    return Error("Property '{}.{}' not found", type, name);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::vector<std::string> object_types() { return {"filter-dump", "rng-builtin", "rng-random"}; }
+
+Result<void> check_object_type(const std::string& type) {
+  const std::vector<std::string> types = object_types();
+  if (std::find(types.begin(), types.end(), type) != types.end()) return {};
+  if (qemu_knows(Word::object, type))
+    return Error("object '{}' is known to QEMU, but Rhea does not have it yet", type);
+  return Error("Parameter 'qom-type' does not accept value '{}'{}", type,
+               did_you_mean(type, qemu_words(Word::object)));
+}
+
+Result<void> UserObjects::add(const std::string& type, const std::string& id, const Texts& options) {
+  RHEA_TRY(check_object_type(type));
+  if (!type_of(id).empty())
+    return Error("attempt to add duplicate property '{}' to object (type 'container')", id);
+  if (type == "filter-dump")
+    RHEA_TRY(network_->add_filter({.id = id, .type = type, .options = options}));
+  else
+    RHEA_TRY(check_random(type, options));
+  objects_.emplace_back(id, type);
+  return {};
+}
+
+Result<void> UserObjects::remove(const std::string& id) {
+  const std::string type = type_of(id);
+  if (type.empty()) return Error("object '{}' not found", id);
+  if (type == "filter-dump") return Error("object '{}' is in use, can not be deleted", id);
+  std::erase_if(objects_, [&](const auto& object) { return object.first == id; });
+  return {};
+}
+
+std::string UserObjects::type_of(const std::string& id) const {
+  for (const auto& [name, type] : objects_)
+    if (name == id) return type;
+  return {};
+}
+
+}  // namespace rhea::cli
