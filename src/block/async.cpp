@@ -10,6 +10,9 @@ namespace {
 constexpr unsigned kRingEntries = 128;
 constexpr usize kMaxThreads = 8;
 constexpr unsigned kMaxPlaces = 16;  // of a request whose parts are looked up one by one
+constexpr u64 kSmallWrite = 128 << 10;
+constexpr s64 kLongWrite = 2 * kMillisecond;
+constexpr unsigned kThreadsAfterLong = 256;
 
 }  // namespace
 
@@ -45,6 +48,7 @@ Image::Async::~Async() {
 
 std::optional<IoResult> Image::Async::start(Request request) {
   if (request.op == Op::read && read_at_hand(request)) return IoResult{};
+  if (request.op == Op::write && !ring_ && write_at_hand(request)) return IoResult{};
   auto job = std::make_unique<Job>();
   job->request = std::move(request);
   ++in_flight_;
@@ -73,6 +77,29 @@ bool Image::Async::read_at_hand(const Request& request) {
   return done == request.size;
 }
 
+// Whether it was written. If it was in part, a thread writes all of it again.
+bool Image::Async::write_at_hand(const Request& request) {
+  if (request.size > kSmallWrite || request.fua || each_write_flushed_ || image_.spec_.detect_zeroes != DetectZeroes::off) return false;
+  if (to_threads_) {
+    --to_threads_;
+    return false;
+  }
+  const s64 began = loop_.real_clock().now();
+  Node& node = *image_.top_;
+  const u64 ticket = node.pin();
+  u64 done = 0;
+  for (unsigned i = 0; i < kMaxPlaces && done < request.size; ++i) {
+    const Place place = node.locate_now(request.offset + done, request.size - done, true);
+    if (place.kind != Place::Kind::file || !place.size || place.file->alignment() != 1) break;
+    const bool whole = place.size == request.size;
+    if (!(whole ? place.file->write(place.offset, request.segments) : place.file->write(place.offset, slice(request.segments, done, place.size))).ok()) break;
+    done += place.size;
+  }
+  node.unpin(ticket);
+  if (loop_.real_clock().now() - began > kLongWrite) to_threads_ = kThreadsAfterLong;
+  return done == request.size;
+}
+
 bool Image::Async::start_in_ring(std::unique_ptr<Job>& job) {
   const Request& request = job->request;
   const bool write = request.op == Op::write;
@@ -80,7 +107,7 @@ bool Image::Async::start_in_ring(std::unique_ptr<Job>& job) {
   if (write && (request.fua || each_write_flushed_ || image_.spec_.detect_zeroes != DetectZeroes::off)) return false;
   const u64 ticket = image_.top_->pin();
   const Place place = image_.top_->locate_now(request.offset, request.size, write);
-  if (place.kind == Place::Kind::file && place.size == request.size && place.file->alignment() == 1) {
+  if (place.kind == Place::Kind::file && place.size == request.size && place.file->aligned(place.offset, request.segments)) {
     job->ticket = ticket;
     const u64 cookie = next_cookie_++;
     if (ring_->start(write, place.file->fd(), place.offset, request.segments, cookie)) {

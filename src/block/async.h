@@ -3,7 +3,9 @@
 //
 // Life of a request, under the loop's lock:
 //  1. What is where is asked of the top node without waiting (Node::locate_now). Reads that the host's page cache
-//     has, and zeros, end there and then.
+//     has, and zeros, end there and then. So do small overwrites with aio=threads: the page cache takes them in
+//     less time than a thread takes to wake up. When one did take long (the host throttles its writers), the next
+//     ones go to threads.
 //  2. With io_uring, a request whose bytes are in one place goes to the kernel.
 //  3. Everything else (metadata to be read, clusters to be allocated, compressed data, flushes, several places,
 //     what the ring gave back half done) goes to a thread of the image's pool, which calls Image::carry_out.
@@ -44,6 +46,7 @@ class Image::Async {
   };
 
   bool read_at_hand(const Request& request);
+  bool write_at_hand(const Request& request);
   bool start_in_ring(std::unique_ptr<Job>& job);
   void start_in_thread(std::unique_ptr<Job> job);
   void work();
@@ -56,6 +59,7 @@ class Image::Async {
   EventLoop& loop_;
   bool each_write_flushed_;
   unsigned in_flight_ = 0;
+  unsigned to_threads_ = 0;  // so many of the next small writes
 
   std::unique_ptr<sys::IoRing> ring_;
   std::unique_ptr<FdWatch> ring_watch_;

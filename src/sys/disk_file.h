@@ -48,6 +48,8 @@ class DiskFile {
   bool is_device() const { return device_; }
   // What offsets, sizes and addresses must be multiples of: 1, or with `direct` what the file system says.
   u32 alignment() const { return alignment_; }
+  // Whether the file takes such an access as it is.
+  bool aligned(u64 offset, DiskPieces pieces) const;
   int fd() const { return fd_.get(); }
 
   // Read and write all of it. What lies beyond the file's end reads as zeros.
@@ -81,7 +83,6 @@ class DiskFile {
   static Result<std::unique_ptr<DiskFile>> adopt(Fd fd, bool direct);
   Result<void> read_direct(u64 offset, DiskPieces pieces) const;
   Result<void> write_direct(u64 offset, DiskPieces pieces);
-  bool aligned(u64 offset, DiskPieces pieces) const;
 
   Fd fd_;
   std::mutex partial_blocks_;  // held over reading, changing and writing back a block
