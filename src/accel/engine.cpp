@@ -172,6 +172,10 @@ class EngineImpl final : public Engine, private memory::Listener {
     for (auto& cpu : cpus_) cpu->queue_flush_all();
     runner_->code_dropped();
   }
+  // Also the CPU whose store this is: it flushes when the device has returned.
+  void reads_changed() override {
+    for (auto& cpu : cpus_) cpu->queue_flush_all();
+  }
   void code_written(memory::RamBlock& ram, u64 offset, u64 size) override { runner_->code_written(ram, offset, size); }
 
   void start_threads() {

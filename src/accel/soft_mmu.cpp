@@ -73,7 +73,8 @@ bool SoftMmu::translate(u64 address, ir::Access access, bool user, Target& targe
     log_.write(LogItem::guest_errors, "cpu {}: nothing at physical address {:#x} (virtual {:#x})", cpu_, target.physical, address);
     return external(address, access);
   }
-  target.host = target.range->ram ? target.range->host(target.physical) : nullptr;
+  const bool plain = access == ir::Access::write ? target.range->writes_ram() : target.range->reads_ram();
+  target.host = plain ? target.range->host(target.physical) : nullptr;
   return true;
 }
 

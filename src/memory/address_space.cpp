@@ -32,7 +32,8 @@ void overlay(std::vector<Range>& ranges, const Range& added) {
     }
     if (added.end() < old.end()) {
       Range right = old;
-      (old.ram ? right.ram_offset : right.device_offset) += added.end() - old.base;
+      if (old.ram) right.ram_offset += added.end() - old.base;
+      if (old.device) right.device_offset += added.end() - old.base;
       right.size = old.end() - added.end();
       right.base = added.end();
       result.push_back(right);
@@ -79,6 +80,20 @@ void AddressSpace::add_device(u64 base, u64 size, MmioHandler& device, std::recu
   overlay(building_, range);
 }
 
+void AddressSpace::add_rom_device(u64 base, RamBlock& ram, u64 size, MmioHandler& device, std::recursive_mutex* lock,
+                                  const std::atomic<bool>& direct, std::string name) {
+  Range range;
+  range.base = base;
+  range.size = size;
+  range.name = std::move(name);
+  range.ram = &ram;
+  range.read_only = true;
+  range.device = &device;
+  range.lock = lock;
+  range.direct = &direct;
+  overlay(building_, range);
+}
+
 void AddressSpace::commit() {
   auto view = std::make_unique<View>();
   view->ranges = std::move(building_);
@@ -117,7 +132,7 @@ ReadResult AddressSpace::read(u64 address, unsigned size, const Attributes& attr
     log_.unimplemented("{}: read of {} bytes at 0x{:08x}: nothing there", name_, size, address);
     return {0, false};
   }
-  if (range->ram) {
+  if (range->reads_ram()) {
     u64 value = 0;
     std::memcpy(&value, range->host(address), size);
     return {value, true};
@@ -133,10 +148,10 @@ bool AddressSpace::write(u64 address, u64 value, unsigned size, const Attributes
     log_.unimplemented("{}: write of 0x{:x}, {} bytes, at 0x{:08x}: nothing there", name_, value, size, address);
     return false;
   }
-  if (range->ram) {
+  if (range->writes_ram()) {
     if (range->read_only) return true;
     std::memcpy(range->host(address), &value, size);
-    announce(*range, address, size);
+    wrote(*range->ram, range->ram_offset + (address - range->base), size);
     return true;
   }
   std::unique_lock<std::recursive_mutex> lock;
@@ -160,7 +175,7 @@ bool AddressSpace::read_bytes(u64 address, std::span<u8> data) {
   while (!data.empty()) {
     const Range* range = find(address);
     u64 step;
-    if (range && range->ram) {
+    if (range && range->reads_ram()) {
       step = std::min<u64>(data.size(), range->end() - address);
       std::memcpy(data.data(), range->host(address), step);
     } else {
@@ -180,11 +195,11 @@ bool AddressSpace::write_bytes(u64 address, std::span<const u8> data) {
   while (!data.empty()) {
     const Range* range = find(address);
     u64 step;
-    if (range && range->ram) {
+    if (range && range->writes_ram()) {
       step = std::min<u64>(data.size(), range->end() - address);
       if (!range->read_only) {
         std::memcpy(range->host(address), data.data(), step);
-        announce(*range, address, step);
+        wrote(*range->ram, range->ram_offset + (address - range->base), step);
       }
     } else {
       step = device_step(address, data.size());
@@ -207,17 +222,20 @@ std::span<u8> AddressSpace::map(u64 address, u64 size, bool for_write) {
 void AddressSpace::wrote(std::span<const u8> mapped, u64 address) {
   const Range* range = find(address);
   if (range && range->ram && !mapped.empty())
-    announce(*range, address, std::min<u64>(mapped.size(), range->end() - address));
+    wrote(*range->ram, range->ram_offset + (address - range->base), std::min<u64>(mapped.size(), range->end() - address));
 }
 
-void AddressSpace::announce(const Range& range, u64 address, u64 size) {
-  const u64 first = range.ram_offset + (address - range.base);
-  for (u64 page = align_down(first, kPageSize); page < first + size; page += kPageSize) {
-    if (!(range.ram->page_flags(page).load(std::memory_order_relaxed) & kPageHasCode)) continue;
-    const u64 from = std::max(page, first);
-    const u64 to = std::min(page + kPageSize, first + size);
-    for (Listener* listener : listeners_) listener->code_written(*range.ram, from, to - from);
+void AddressSpace::wrote(RamBlock& ram, u64 offset, u64 size) {
+  for (u64 page = align_down(offset, kPageSize); page < offset + size; page += kPageSize) {
+    if (!(ram.page_flags(page).load(std::memory_order_relaxed) & kPageHasCode)) continue;
+    const u64 from = std::max(page, offset);
+    const u64 to = std::min(page + kPageSize, offset + size);
+    for (Listener* listener : listeners_) listener->code_written(ram, from, to - from);
   }
+}
+
+void AddressSpace::reads_changed() {
+  for (Listener* listener : listeners_) listener->reads_changed();
 }
 
 }  // namespace rhea::memory

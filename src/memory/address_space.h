@@ -40,7 +40,8 @@ class MmioHandler {
   virtual bool write(u64 offset, u64 value, unsigned size, const Attributes& attributes) = 0;  // false: decode error
 };
 
-// One range of the flat view. Either RAM (`ram` set) or a device (`device` set).
+// One range of the flat view. Either RAM (`ram` set), a device (`device` set), or both: memory that is read
+// directly while `direct` is true, and a device that takes all writes, and the reads otherwise (flash).
 struct Range {
   u64 base = 0;
   u64 size = 0;
@@ -50,9 +51,13 @@ struct Range {
   bool read_only = false;  // ROM: writes are dropped
   MmioHandler* device = nullptr;
   u64 device_offset = 0;         // of `base` in the device's window (not 0 where another range cut it)
+  const std::atomic<bool>* direct = nullptr;
   std::recursive_mutex* lock = nullptr;  // taken around the device's handlers; nullptr: it has its own
 
   u64 end() const { return base + size; }
+  // Whether a read, or a write, finds plain memory.
+  bool reads_ram() const { return ram && (!direct || direct->load(std::memory_order_acquire)); }
+  bool writes_ram() const { return ram && !device; }
   u8* host(u64 address) const { return ram->data() + ram_offset + (address - base); }
 };
 
@@ -61,6 +66,8 @@ class Listener {
  public:
   virtual ~Listener() = default;
   virtual void layout_changed() {}
+  // A range's `direct` went to false: reads of its memory must ask again.
+  virtual void reads_changed() {}
   // RAM was written by other than a CPU's own store, and [offset, offset+size) of it has code.
   virtual void code_written(RamBlock& ram, u64 offset, u64 size) {}
 };
@@ -75,6 +82,9 @@ class AddressSpace {
   void begin();
   void add_ram(u64 base, RamBlock& ram, u64 offset, u64 size, bool read_only, std::string name);
   void add_device(u64 base, u64 size, MmioHandler& device, std::recursive_mutex* lock, std::string name);
+  // See Range. `direct` outlives the space's use.
+  void add_rom_device(u64 base, RamBlock& ram, u64 size, MmioHandler& device, std::recursive_mutex* lock,
+                      const std::atomic<bool>& direct, std::string name);
   void commit();
   void add_listener(Listener& listener);
   void remove_listener(Listener& listener);
@@ -97,11 +107,13 @@ class AddressSpace {
   // empty where there is no RAM. After writing, call wrote() with what was written.
   std::span<u8> map(u64 address, u64 size, bool for_write);
   void wrote(std::span<const u8> mapped, u64 address);
+  // The same for a device that writes its own memory; and after it has made a range's `direct` false.
+  void wrote(RamBlock& ram, u64 offset, u64 size);
+  void reads_changed();
 
  private:
   struct View;
   const Range* find_in(const View& view, u64 address) const;
-  void announce(const Range& range, u64 address, u64 size);
 
   std::string name_;
   Log& log_;
