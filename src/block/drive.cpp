@@ -170,10 +170,10 @@ void Drive::resume() {
 
 Result<Drive*> DriveTable::add(std::unique_ptr<Drive> drive) {
   const DriveConfig& config = drive->config();
-  if (find(config.id)) return Error("Duplicate ID '{}' for drive", config.id);
   if (config.bus != DriveBus::none && find(config.bus, config.bus_index, config.unit)) {
     return Error("drive with bus={}, unit={} (index={}) exists", config.bus_index, config.unit, config.unit);
   }
+  if (find(config.id)) return Error("Duplicate ID '{}' for drive", config.id);
   drives_.push_back(std::move(drive));
   return drives_.back().get();
 }

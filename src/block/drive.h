@@ -78,6 +78,10 @@ class Drive {
   const DriveConfig& config() const { return config_; }
   const std::string& node_name() const { return config_.node_name; }
   EventLoop& loop() { return loop_; }
+  void set_error_actions(ErrorAction write, ErrorAction read) {
+    config_.write_error = write;
+    config_.read_error = read;
+  }
 
   // The medium.
   Image* image() { return image_.get(); }

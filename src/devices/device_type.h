@@ -5,6 +5,7 @@
 // itself: devices/all.cpp lists the records.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <span>
@@ -16,6 +17,10 @@
 #include "core/device.h"
 #include "memory/address_space.h"
 #include "net/port.h"
+
+namespace rhea::block {
+class Drive;
+}
 
 namespace rhea::devices {
 
@@ -43,6 +48,8 @@ struct DeviceContext {
   u64 ram_size = 0;
   chardev::Backend* chardev = nullptr;  // for types that use one
   net::Port* netdev = nullptr;          // the backend to connect to, for NICs (may be nullptr: no peer)
+  block::Drive* drive = nullptr;        // for disk devices; nullptr: none
+  memory::RamBlock* ram = nullptr;      // the machine's memory for a row that says a size (flash); nullptr: none
 };
 
 // A window of registers that the machine maps.
@@ -51,6 +58,9 @@ struct MmioWindow {
   u64 size = 0;
   memory::MmioHandler* handler = nullptr;
   bool own_lock = false;  // the handler locks for itself (else the loop's lock is taken around it)
+  // Memory that is read directly while `direct` is true; writes, and reads while it is not, go to the handler.
+  memory::RamBlock* rom = nullptr;
+  const std::atomic<bool>* direct = nullptr;
 };
 
 // A device on the system bus: fixed windows, interrupt outputs, and inputs that others drive.

@@ -31,6 +31,7 @@ TEST_P(EveryDevice, HasARecordThatIsWhole) {
 
 TEST_P(EveryDevice, TakesAnyAccessAndRestoresItsFields) {
   Bench bench;
+  if (GetParam()->category == Category::storage) bench.insert_disk(u64{4} << 20);
   auto device = bench.make<Device>(GetParam()->name);
   ASSERT_TRUE(device);
   auto* sysbus = dynamic_cast<SysbusDevice*>(device.get());

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "block/drive.h"
+#include "block/node.h"
 #include "devices/device_type.h"
 #include "memory/ram.h"
 #include "util/bits.h"
@@ -165,6 +167,59 @@ class FakePeer : public net::Port {
   std::vector<net::Offload> offloads;
 };
 
+// A disk in memory. Each of the next `failures` requests fails.
+class FakeDisk : public block::Node {
+ public:
+  struct State {
+    std::vector<u8> bytes;
+    bool read_only = false;
+    unsigned failures = 0, flushes = 0, writes = 0, reads = 0;
+  };
+  explicit FakeDisk(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  u64 size() const override { return state_->bytes.size(); }
+  bool read_only() const override { return state_->read_only; }
+  Result<void> read(u64 offset, block::Segments segments) override {
+    ++state_->reads;
+    RHEA_TRY(check());
+    block::copy_to(segments, state_->bytes.data() + offset);
+    return {};
+  }
+  Result<void> write(u64 offset, block::Segments segments) override {
+    ++state_->writes;
+    RHEA_TRY(check());
+    block::copy_from(segments, state_->bytes.data() + offset);
+    return {};
+  }
+  Result<void> write_zeroes(u64 offset, u64 size, bool) override {
+    RHEA_TRY(check());
+    std::fill_n(state_->bytes.begin() + static_cast<std::ptrdiff_t>(offset), size, u8{0});
+    return {};
+  }
+  Result<void> discard(u64, u64) override { return check(); }
+  Result<void> flush() override {
+    ++state_->flushes;
+    return check();
+  }
+  Result<void> resize(u64 size, block::Preallocation) override {
+    state_->bytes.resize(size);
+    return {};
+  }
+  Result<block::Mapping> map(u64 offset, u64 size) override {
+    return block::Mapping{.offset = offset, .size = size, .data = true, .allocated = true};
+  }
+  void describe(block::ImageInfo& info) const override { info.format = format_name(); }
+  std::string format_name() const override { return "raw"; }
+  std::string filename() const override { return "fake.img"; }
+
+ private:
+  Result<void> check() {
+    if (state_->failures == 0) return {};
+    --state_->failures;
+    return Error("the disk is broken");
+  }
+  std::shared_ptr<State> state_;
+};
+
 // A machine of fakes with RAM at kRamBase.
 class Bench {
  public:
@@ -178,7 +233,19 @@ class Bench {
   }
   DeviceContext context(std::string id = "device") {
     return {id,  space,   loop,          net_loop, clock,         host_clock, log,
-            machine, irqs.lines, cpus, kRamSize, chardev_given ? &chardev : nullptr, peer_given ? &peer : nullptr};
+            machine, irqs.lines, cpus, kRamSize, chardev_given ? &chardev : nullptr, peer_given ? &peer : nullptr,
+            drive.get(), nullptr};
+  }
+  // Devices made from now on have a disk of that size; its requests end within start().
+  void insert_disk(u64 bytes) {
+    disk = std::make_shared<FakeDisk::State>();
+    disk->bytes.resize(bytes);
+    drive = std::make_unique<block::Drive>(loop, block::DriveConfig{.id = "disk"}, nullptr);
+    drive->insert(fake_image());
+    drive->set_synchronous(true);
+  }
+  std::unique_ptr<block::Image> fake_image() {
+    return std::make_unique<block::Image>(std::make_unique<FakeDisk>(disk), block::ImageSpec{.filename = "fake.img"});
   }
   // A device of a type with some properties set; nullptr (and a failed test) when it cannot be made.
   template <typename T = SysbusDevice>
@@ -215,6 +282,8 @@ class Bench {
   FakePeer peer;
   bool chardev_given = true, peer_given = true;
   unsigned cpus = 2;
+  std::shared_ptr<FakeDisk::State> disk;
+  std::unique_ptr<block::Drive> drive;
   std::unique_ptr<memory::RamBlock> ram = memory::RamBlock::create("ram", kRamSize).take();
   memory::AddressSpace space{"memory", log};
 };
