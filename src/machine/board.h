@@ -12,12 +12,13 @@ namespace rhea::machine {
 
 // Where a row's interrupt output goes.
 struct BoardIrq {
-  enum Kind : u8 { none, controller, cpu_pins } kind = none;
-  u8 input = 0;  // of the interrupt controller (SPI number)
+  enum Kind : u8 { none, controller, cpu_pins, device } kind = none;
+  u8 input = 0;  // of the interrupt controller (SPI number), or of the device
+  std::string_view name = {};  // of that device's row, which comes before this one
 };
 
 // What a row's device is handed besides memory and lines.
-enum class Slot : u8 { none, serial, nic, virtio };
+enum class Slot : u8 { none, serial, nic, virtio, sd, pflash };
 
 struct BoardDevice {
   std::string_view type;               // a DeviceType, "ram" or "absent"
@@ -26,12 +27,13 @@ struct BoardDevice {
   std::span<const BoardIrq> irqs = {};
   Slot slot = Slot::none;
   u8 slot_index = 0;
-  u64 size = 0;                        // for ram and absent rows
+  u64 size = 0;                        // for ram and absent rows; for others: memory that they are handed
   std::string_view properties = {};    // "name=value,name=value"
   // Its node in the device tree that is made from this table: the path (empty: none) and what the node has besides
   // `reg` (the windows) and `interrupts` (the controller's inputs), in the grammar of machine/fdt.h.
   std::string_view fdt_path = {};
   std::string_view fdt = {};
+  std::span<const u64> aliases = {};   // where its first window is seen besides
 };
 
 // A node of the device tree that is no device of the table: clocks, buses, regulators.

@@ -39,6 +39,9 @@ Result<void> Builder::build() {
   RHEA_TRY(check_board_limits());
   plan_nics();
   RHEA_TRY(make_engine());
+  // Counted runs are alike: what the disk does takes no time.
+  if (config_.accel.icount)
+    for (const auto& drive : machine_.drives_.all()) drive->set_synchronous(true);
   machine_.memory_->begin();
   Result<void> added = [&]() -> Result<void> {
     RHEA_TRY(add_board_rows());
@@ -48,6 +51,7 @@ Result<void> Builder::build() {
   machine_.memory_->commit();
   RHEA_TRY(std::move(added));
   RHEA_TRY(add_plugged());
+  RHEA_TRY(check_drives());
   return load_files();
 }
 
@@ -128,13 +132,18 @@ void Builder::set_rtc() {
   machine_.host_clock_ = core::make_offset_clock(*source, offset);
 }
 
-Result<void> Builder::add_ram(u64 base, u64 size, const std::string& name) {
+Result<memory::RamBlock*> Builder::make_ram(u64 size, const std::string& name) {
   auto block = memory::RamBlock::create(name, size);
   if (!block.ok()) return Error("cannot get RAM for the guest: {}", block.error().message());
   (*block)->first_page_index = next_page_index_;
   next_page_index_ += static_cast<u32>(size >> memory::kPageBits);
-  machine_.memory_->add_ram(base, **block, 0, size, false, name);
   machine_.ram_.push_back(block.take());
+  return machine_.ram_.back().get();
+}
+
+Result<void> Builder::add_ram(u64 base, u64 size, const std::string& name) {
+  memory::RamBlock* block = RHEA_TRY(make_ram(size, name));
+  machine_.memory_->add_ram(base, *block, 0, size, false, name);
   return {};
 }
 
@@ -153,14 +162,41 @@ Result<void> Builder::add_row(const BoardDevice& row) {
     wanted.type = devices::find_device_type(row.type);
   }
   if (!wanted.type) return Error("board {}: there is no device type '{}'", board_.name, row.type);
+  if (row.slot == Slot::nic && row.slot_index >= board_nics_.size()) return {};
+  RHEA_TRY(fill_slot(row, wanted));
+  RHEA_TRY(wire(row, wanted));
+  if (row.size && row.type != "absent") wanted.ram = RHEA_TRY(make_ram(row.size, std::string(row.name)));
+  DeviceNode* node = RHEA_TRY(create(wanted));
+  auto* device = dynamic_cast<devices::SysbusDevice*>(node->device.get());
+  if (!device) return Error("board {}: {} is no device of the system bus", board_.name, row.type);
+  if (!interrupt_controller_ && device->inputs()) {
+    interrupt_controller_ = device;
+    interrupt_controller_node_ = node;
+  }
+  if (row.slot == Slot::virtio) virtio_slots_.push_back(device);
+  if (row.slot == Slot::pflash && row.slot_index == 0) {
+    boot_flash_ = wanted.ram;
+    boot_flash_given_ = wanted.drive != nullptr;
+  }
+  map_windows(row, *device, *node);
+  return {};
+}
+
+// What the command line has for the row's place.
+Result<void> Builder::fill_slot(const BoardDevice& row, NewDevice& wanted) {
   if (row.slot == Slot::nic) {
-    if (row.slot_index >= board_nics_.size()) return {};
     const NicConfig& nic = board_nics_[row.slot_index];
     if (!nic.id.empty()) wanted.id = nic.id;
     wanted.netdev = nic.netdev;
     wanted.mac = nic.mac ? nic.mac : next_mac();
   }
   if (row.slot == Slot::serial && row.slot_index < config_.serials.size()) wanted.chardev = config_.serials[row.slot_index];
+  if (row.slot == Slot::sd) wanted.drive = machine_.drives_.find(block::DriveBus::sd, 0, row.slot_index);
+  if (row.slot == Slot::pflash) wanted.drive = machine_.drives_.find(block::DriveBus::pflash, 0, row.slot_index);
+  return {};
+}
+
+Result<void> Builder::wire(const BoardDevice& row, NewDevice& wanted) {
   for (const BoardIrq& irq : row.irqs) {
     if (irq.kind == BoardIrq::cpu_pins) {
       for (unsigned cpu = 0; cpu < config_.cpus; ++cpu) {
@@ -170,27 +206,43 @@ Result<void> Builder::add_row(const BoardDevice& row) {
     } else {
       wanted.lines.push_back(RHEA_TRY(line(irq)));
       wanted.line_targets.resize(wanted.lines.size());
-      wanted.line_targets.back() = {.target = interrupt_controller_node_, .input = irq.input};
+      wanted.line_targets.back() = {.target = irq.kind == BoardIrq::device ? find_node(irq.name) : interrupt_controller_node_,
+                                    .input = irq.input};
     }
-  }
-  DeviceNode* node = RHEA_TRY(create(wanted));
-  auto* device = dynamic_cast<devices::SysbusDevice*>(node->device.get());
-  if (!device) return Error("board {}: {} is no device of the system bus", board_.name, row.type);
-  if (!interrupt_controller_ && device->inputs()) {
-    interrupt_controller_ = device;
-    interrupt_controller_node_ = node;
-  }
-  if (row.slot == Slot::virtio) virtio_slots_.push_back(device);
-  const auto windows = device->windows();
-  for (usize i = 0; i < windows.size() && i < row.bases.size(); ++i) {
-    machine_.memory_->add_device(row.bases[i], windows[i].size, *windows[i].handler,
-                                 windows[i].own_lock ? nullptr : &machine_.loop().lock(), windows[i].name);
-    node->windows.emplace_back(row.bases[i], windows[i].size);
   }
   return {};
 }
 
+void Builder::map_windows(const BoardDevice& row, devices::SysbusDevice& device, DeviceNode& node) {
+  const auto map = [&](u64 base, const devices::MmioWindow& window) {
+    std::recursive_mutex* lock = window.own_lock ? nullptr : &machine_.loop().lock();
+    if (window.rom)
+      machine_.memory_->add_rom_device(base, *window.rom, window.size, *window.handler, lock, *window.direct, std::string(row.name));
+    else
+      machine_.memory_->add_device(base, window.size, *window.handler, lock, window.name);
+  };
+  const auto windows = device.windows();
+  for (usize i = 0; i < windows.size() && i < row.bases.size(); ++i) {
+    map(row.bases[i], windows[i]);
+    node.windows.emplace_back(row.bases[i], windows[i].size);
+  }
+  if (!windows.empty())
+    for (const u64 base : row.aliases) map(base, windows[0]);
+}
+
+DeviceNode* Builder::find_node(std::string_view id) {
+  for (const auto& node : machine_.nodes_)
+    if (node->id == id) return node.get();
+  return nullptr;
+}
+
 Result<IrqLine> Builder::line(const BoardIrq& irq) {
+  if (irq.kind == BoardIrq::device) {
+    DeviceNode* node = find_node(irq.name);
+    auto* device = node ? dynamic_cast<devices::SysbusDevice*>(node->device.get()) : nullptr;
+    if (device && device->inputs()) return IrqLine(*device->inputs(), irq.input);
+    return Error("board {}: a line to '{}', which is not there yet", board_.name, irq.name);
+  }
   if (!interrupt_controller_) return Error("board {}: an interrupt before its controller", board_.name);
   return IrqLine(*interrupt_controller_->inputs(), irq.input);
 }
@@ -247,7 +299,9 @@ Result<DeviceNode*> Builder::create(NewDevice& wanted) {
                                  .cpus = config_.cpus,
                                  .ram_size = ram_size_,
                                  .chardev = wanted.chardev,
-                                 .netdev = wanted.netdev};
+                                 .netdev = wanted.netdev,
+                                 .drive = wanted.drive,
+                                 .ram = wanted.ram};
   node->device = RHEA_TRY(wanted.type->create(context, node->config.get()));
   machine_.nodes_.push_back(std::move(node));
   return machine_.nodes_.back().get();
@@ -264,9 +318,40 @@ Result<void> Builder::add_plugged() {
     if (free == virtio_slots_.rend())
       return Error("No '{}' bus found for device '{}'{}", bus_name(wanted.type->bus), config.type,
                    wanted.type->bus == Bus::virtio ? fmt::format(": all {} virtio slots of {} are taken", virtio_slots_.size(), board_.name) : "");
+    RHEA_TRY(find_drive(config, wanted));
     DeviceNode* node = RHEA_TRY(create(wanted));
     node->bus = fmt::format("virtio-mmio-bus.{}", virtio_slots_.rend() - free - 1);
     RHEA_TRY((*free)->plug(*node->device));
+  }
+  return {};
+}
+
+// The drive that a property names.
+Result<void> Builder::find_drive(const DeviceConfig& config, NewDevice& wanted) {
+  for (const auto& [name, value] : config.properties) {
+    if (name != "drive") continue;
+    wanted.drive = machine_.drives_.find(value);
+    if (!wanted.drive) {
+      std::vector<std::string> names;
+      for (const auto& drive : machine_.drives_.all()) names.push_back(drive->id());
+      return Error("Property '{}.drive' can't find value '{}'{}", config.type, value, did_you_mean(value, names));
+    }
+  }
+  return {};
+}
+
+// Drives for a bus of the board that nothing took.
+Result<void> Builder::check_drives() {
+  for (const auto& drive : machine_.drives_.all()) {
+    const block::DriveConfig& config = drive->config();
+    if (drive->client() || config.bus == block::DriveBus::none) continue;
+    const bool has_bus = std::any_of(board_.devices.begin(), board_.devices.end(), [&](const BoardDevice& row) {
+      return (row.slot == Slot::sd && config.bus == block::DriveBus::sd) ||
+             (row.slot == Slot::pflash && config.bus == block::DriveBus::pflash);
+    });
+    if (!has_bus || drive->has_medium())
+      return Error("machine type does not support if={},bus={},unit={}", block::drive_bus_name(config.bus), config.bus_index,
+                   config.unit);
   }
   return {};
 }

@@ -24,6 +24,8 @@ class Builder {
     chardev::Backend* chardev = nullptr;
     net::Port* netdev = nullptr;
     u64 mac = 0;
+    block::Drive* drive = nullptr;
+    memory::RamBlock* ram = nullptr;
   };
 
   Result<void> check_board_limits();
@@ -31,11 +33,19 @@ class Builder {
   Result<void> make_engine();
   void set_rtc();
   Result<void> add_ram(u64 base, u64 size, const std::string& name);
+  Result<memory::RamBlock*> make_ram(u64 size, const std::string& name);
+  Result<void> fill_slot(const BoardDevice& row, NewDevice& wanted);
+  Result<void> wire(const BoardDevice& row, NewDevice& wanted);
+  void map_windows(const BoardDevice& row, devices::SysbusDevice& device, DeviceNode& node);
+  Result<void> find_drive(const DeviceConfig& config, NewDevice& wanted);
+  Result<void> check_drives();
+  Result<void> load_firmware();
   Result<void> add_board_rows();
   Result<void> add_row(const BoardDevice& row);
   Result<void> add_plugged();
   Result<DeviceNode*> create(NewDevice& wanted);
   Result<void> apply_properties(DeviceNode& node, const NewDevice& wanted);
+  DeviceNode* find_node(std::string_view id);
   Result<IrqLine> line(const BoardIrq& irq);
   void watch_lines(NewDevice& wanted, const DeviceNode* node);
   u64 next_mac();
@@ -58,6 +68,8 @@ class Builder {
   const DeviceNode* interrupt_controller_node_ = nullptr;
   std::vector<devices::SysbusDevice*> virtio_slots_;
   u32 next_page_index_ = 0;
+  memory::RamBlock* boot_flash_ = nullptr;
+  bool boot_flash_given_ = false;  // it has a drive
   std::map<std::string, unsigned> used_names_;
   std::shared_ptr<loader::BlobList> blobs_ = std::make_shared<loader::BlobList>();
 };

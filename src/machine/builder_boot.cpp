@@ -82,14 +82,32 @@ Result<void> Builder::prepare_boot(const loader::Kernel& kernel, TreeInputs& inp
   return {};
 }
 
+// -bios: the contents of the flash that the CPUs start from. What the guest programs over it stays until the end.
+Result<void> Builder::load_firmware() {
+  if (config_.firmware.empty()) return {};
+  if (!boot_flash_) return Error("-bios: {} has no flash to start from", board_.name);
+  if (boot_flash_given_)
+    return Error("the first flash's contents come from -bios or from a -drive if=pflash (-pflash): give one of them");
+  auto file = sys::InputFile::open(config_.firmware);
+  if (!file.ok()) return Error("Could not find ROM image '{}': {}", config_.firmware, file.error().message());
+  const u64 size = (*file)->size();
+  if (size > boot_flash_->size())
+    return Error("Couldn't load ROM image '{}': its {} bytes do not fit into the flash's {}", config_.firmware, size,
+                 boot_flash_->size());
+  const auto read = (*file)->read_at(0, {boot_flash_->data(), size});
+  if (!read.ok()) return Error("Couldn't load ROM image '{}': {}", config_.firmware, read.error().message());
+  return {};
+}
+
 Result<void> Builder::load_files() {
   TreeInputs inputs = tree_inputs();
+  RHEA_TRY(load_firmware());
   if (config_.kernel.empty()) {
     if (config_.has_append) return Error("-append only allowed with -kernel option");
     if (!config_.initrd.empty()) return Error("-initrd only allowed with -kernel option");
     if (!config_.dtb.empty() && config_.dumpdtb.empty()) return Error("-dtb only allowed with -kernel option");
-    if (config_.dumpdtb.empty() && config_.cpus)
-      warn(fmt::format("warning: no -kernel was given: the CPU starts at address 0, where {} has nothing", board_.name));
+    if (config_.dumpdtb.empty() && config_.cpus && config_.firmware.empty() && !boot_flash_given_)
+      warn(fmt::format("warning: no -kernel was given: the CPU starts at address 0, where {} has nothing: give it a kernel, or firmware (-bios, -pflash)", board_.name));
   }
   std::optional<loader::Kernel> kernel;
   if (!config_.kernel.empty()) {

@@ -42,6 +42,8 @@ void Machine::close() {
   // Devices hold lines into the engine and windows in the address space; they go before both.
   nodes_.clear();
   engine_.reset();
+  std::lock_guard lock(loop_->lock());
+  drives_ = {};
 }
 
 devices::MachineRequests& Machine::requests() { return *requests_; }
@@ -103,17 +105,28 @@ int Machine::run() {
   return status_;
 }
 
-void Machine::stop() {
+void Machine::stop() { stop_with(RunState::paused); }
+
+void Machine::stop_with(RunState state) {
   if (state_ != RunState::running) return;
   engine_->pause();
   for (const auto& node : nodes_) node->device->set_running(false);
-  set_state(RunState::paused);
+  drives_.drain_all();
+  set_state(state);
   events_.emit("STOP");
+}
+
+void Machine::drive_failed(const block::Drive::Failure& failure) {
+  const bool stops = failure.action == block::ErrorAction::stop;
+  log_.write_text(fmt::format("drive '{}': {}{}", failure.drive.id(), failure.result.message,
+                              stops ? ": the machine is stopped; 'cont' tries again" : ""));
+  if (stops) loop_->post([this] { stop_with(RunState::io_error); });
 }
 
 void Machine::cont() {
   if (state_ == RunState::running || quit_.load()) return;
   for (const auto& node : nodes_) node->device->set_running(true);
+  drives_.resume_all();
   set_state(RunState::running);
   events_.emit("RESUME");
   engine_->resume();

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "accel/accel.h"
+#include "block/drive.h"
 #include "chardev/backend.h"
 #include "chardev/registry.h"
 #include "core/clock.h"
@@ -65,6 +66,7 @@ struct MachineConfig {
   unsigned cpus = 1;
   u64 ram_size = 0;               // 0: the board's default
   std::string kernel, initrd, append, dtb, dumpdtb;  // file names, and the kernel's command line
+  std::string firmware;           // -bios: the boot flash's contents
   bool has_append = false;
   std::string name;
   std::array<u8, 16> uuid{};      // -uuid
@@ -88,7 +90,7 @@ struct Actions {
   bool stay_on_shutdown = false;
 };
 
-enum class RunState : u8 { prelaunch, running, paused, shutdown };
+enum class RunState : u8 { prelaunch, running, paused, shutdown, io_error };
 
 // For `info qtree`, `info mtree` and `info network`.
 struct DeviceNode {
@@ -157,6 +159,10 @@ class Machine {
   Events& events() { return events_; }
   Actions& actions() { return actions_; }
   memory::AddressSpace& memory() { return *memory_; }
+  // Filled by the command line before build(), which gives each to its device.
+  block::DriveTable& drives() { return drives_; }
+  // What a drive tells of a failed request: stops the machine (io_error) where that is the policy.
+  void drive_failed(const block::Drive::Failure& failure);
   devices::MachineRequests& requests();
   const std::vector<std::unique_ptr<DeviceNode>>& devices() const { return nodes_; }
   std::function<void(const LineChange&)> on_line;
@@ -176,6 +182,7 @@ class Machine {
   void handle_shutdown();
   void reset_all(ResetKind kind);
   void set_state(RunState state);
+  void stop_with(RunState state);
 
   Log& log_;
   std::unique_ptr<core::Loop> loop_;
@@ -190,6 +197,7 @@ class Machine {
   std::vector<std::unique_ptr<LineTap>> taps_;
   std::vector<std::unique_ptr<memory::RamBlock>> ram_;
   std::unique_ptr<memory::AddressSpace> memory_;
+  block::DriveTable drives_;
   std::vector<std::unique_ptr<DeviceNode>> nodes_;
   std::unique_ptr<accel::Engine> engine_;
   std::function<Result<void>()> reload_;  // puts the guest's files into RAM again, at a reset

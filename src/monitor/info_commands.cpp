@@ -47,6 +47,9 @@ void info_status(Monitor& monitor, const Arguments&) {
     case machine::RunState::paused:
       monitor.print("VM status: paused\n");
       break;
+    case machine::RunState::io_error:
+      monitor.print("VM status: paused (io-error)\n");
+      break;
     case machine::RunState::shutdown:
       monitor.print("VM status: paused (shutdown)\n");
       break;

@@ -10,9 +10,11 @@ namespace {
 using Irq = BoardIrq;
 constexpr Irq spi(u8 number) { return {Irq::controller, number}; }
 
+constexpr u64 kFlashSize = u64{64} << 20;
 constexpr u64 kPrivate = 0x1e000000;
 constexpr u64 kPrivateWindows[] = {kPrivate, kPrivate + 0x100, kPrivate + 0x200, kPrivate + 0x600, kPrivate + 0x620, kPrivate + 0x1000};
 constexpr Irq kCpuPins[] = {{Irq::cpu_pins, 0}};
+constexpr Irq kMmciLines[] = {spi(9), spi(10), {Irq::device, 0, "sysregs"}, {Irq::device, 1, "sysregs"}};
 
 #define BASE(name, address) constexpr u64 name[] = {address}
 #define LINES(name, ...) constexpr Irq name[] = {__VA_ARGS__}
@@ -48,6 +50,7 @@ BASE(kUsb, 0x4f000000);
   "compatible=\"arm,sp804\",\"arm,primecell\";"                        \
   "clocks=<&/clocks/refclk1mhz &/clocks/refclk1mhz &/clocks/clk24mhz>;" \
   "clock-names=\"timclken1\",\"timclken2\",\"apb_pclk\""
+#define FLASH_NODE "compatible=\"arm,vexpress-flash\",\"cfi-flash\";bank-width=<4>"
 #define VIRTIO_NODE "compatible=\"virtio,mmio\""
 
 constexpr BoardDevice kDevices[] = {
@@ -57,7 +60,7 @@ constexpr BoardDevice kDevices[] = {
     {.type = "l2x0", .name = "l2", .bases = kL2, .fdt_path = BUS "/cache-controller@1e00a000",
      .fdt = "compatible=\"arm,pl310-cache\";cache-unified;cache-level=<2>;arm,data-latency=<1 1 1>;arm,tag-latency=<1 1 1>"},
     {.type = "realview_sysctl", .name = "sysregs", .bases = kSysregs, .fdt_path = BUS "/sysreg@10000000",
-     .fdt = "compatible=\"arm,vexpress-sysreg\""},
+     .fdt = "compatible=\"arm,vexpress-sysreg\";#address-cells=<1>;#size-cells=<1>;ranges=<0 0x10000000 0x1000>"},
     {.type = "pl011", .name = "uart0", .bases = kUart0, .irqs = kUart0Lines, .slot = Slot::serial, .slot_index = 0,
      .fdt_path = BUS "/uart@10009000", .fdt = UART_NODE},
     {.type = "pl011", .name = "uart1", .bases = kUart1, .irqs = kUart1Lines, .slot = Slot::serial, .slot_index = 1,
@@ -86,13 +89,18 @@ constexpr BoardDevice kDevices[] = {
             "smsc,irq-push-pull;vdd33a-supply=<&/regulator-3v3>;vddvario-supply=<&/regulator-3v3>"},
     {.type = "ram", .name = "vexpress.sram", .bases = kSram, .size = u64{32} << 20},
     {.type = "ram", .name = "vexpress.vram", .bases = kVram, .size = u64{8} << 20},
-    {.type = "absent", .name = "flash0-alias", .bases = kFlashAlias, .size = u64{64} << 20},
-    {.type = "absent", .name = "flash0", .bases = kFlash0, .size = u64{64} << 20},
-    {.type = "absent", .name = "flash1", .bases = kFlash1, .size = u64{64} << 20},
+    {.type = "pl181", .name = "mmci", .bases = kMmci, .irqs = kMmciLines, .slot = Slot::sd, .slot_index = 0,
+     .fdt_path = BUS "/mmci@10005000",
+     .fdt = "compatible=\"arm,pl180\",\"arm,primecell\";cd-gpios=<&" BUS "/sysreg@10000000/gpio@48 0 0>;"
+            "wp-gpios=<&" BUS "/sysreg@10000000/gpio@48 1 0>;max-frequency=<12000000>;vmmc-supply=<&/regulator-3v3>;"
+            "clocks=<&/clocks/clk24mhz &/clocks/clk24mhz>;clock-names=\"mclk\",\"apb_pclk\""},
+    {.type = "cfi.pflash01", .name = "vexpress.flash0", .bases = kFlash0, .slot = Slot::pflash, .slot_index = 0,
+     .size = kFlashSize, .fdt_path = BUS "/flash@40000000", .fdt = FLASH_NODE, .aliases = kFlashAlias},
+    {.type = "cfi.pflash01", .name = "vexpress.flash1", .bases = kFlash1, .slot = Slot::pflash, .slot_index = 1,
+     .size = kFlashSize, .fdt_path = BUS "/flash@44000000", .fdt = FLASH_NODE},
     {.type = "absent", .name = "sp810", .bases = kSp810, .size = 0x1000},
     {.type = "absent", .name = "serial-bus-pci", .bases = kSerialBus0, .size = 0x1000},
     {.type = "absent", .name = "pl041", .bases = kAaci, .size = 0x1000},
-    {.type = "absent", .name = "pl181", .bases = kMmci, .size = 0x1000},
     {.type = "absent", .name = "pl050-keyboard", .bases = kKmi0, .size = 0x1000},
     {.type = "absent", .name = "pl050-mouse", .bases = kKmi1, .size = 0x1000},
     {.type = "absent", .name = "sp805", .bases = kWatchdog, .size = 0x1000},
@@ -124,6 +132,7 @@ constexpr BoardNode kNodes[] = {
     {"/clocks/periphclk", "compatible=\"fixed-clock\";#clock-cells=<0>;clock-frequency=<100000000>;clock-output-names=\"periphclk\""},
     {"/regulator-3v3", "compatible=\"regulator-fixed\";regulator-name=\"3V3\";regulator-min-microvolt=<3300000>;"
                        "regulator-max-microvolt=<3300000>;regulator-always-on"},
+    {BUS "/sysreg@10000000/gpio@48", "compatible=\"arm,vexpress-sysreg,sys_mci\";reg=<0x48 4>;gpio-controller;#gpio-cells=<2>"},
     {"/mcc", "compatible=\"arm,vexpress,config-bus\";arm,vexpress,site=<0>;arm,vexpress,config-bridge=<&" BUS "/sysreg@10000000>"},
     {"/mcc/reset", "compatible=\"arm,vexpress-reset\";" SYSCFG("5")},
     {"/mcc/shutdown", "compatible=\"arm,vexpress-shutdown\";" SYSCFG("8")},
