@@ -35,6 +35,11 @@ Result<void> set_machine_property(Settings& settings, const Typed& typed) {
   return {};
 }
 
+Result<void> set_firmware(Settings& settings, const Typed& typed) {
+  settings.machine_properties.push_back({typed, "firmware", typed.argument});
+  return {};
+}
+
 Result<void> read_name(Settings& settings, const Typed& typed) {
   constexpr config::Parameter kTable[] = {{"guest", config::Kind::text},
                                           {"process", config::Kind::text},
@@ -215,10 +220,12 @@ Result<Settings> parse_command_line(const std::string& program, const std::vecto
   settings.program = program;
   for (usize i = 0; i < arguments.size() && !settings.exit; ++i) {
     Typed typed{.option = arguments[i], .argument = {}};
-    if (typed.option.size() < 2 || typed.option[0] != '-')
-      return Error(
-          "'{}': a disk image is known to QEMU, but Rhea has no disks yet; a kernel is given by -kernel",
-          typed.option);
+    if (typed.option.size() < 2 || typed.option[0] != '-') {  // a disk image: the first hard disk
+      const Typed disk{.option = "-hda", .argument = typed.option};
+      Result<void> noted = read_drive_option(settings, disk);
+      if (!noted.ok()) return at(disk, std::move(noted.error()));
+      continue;
+    }
     const std::string name = typed.option.substr(typed.option.starts_with("--") ? 2 : 1);
     const OptionRow* row = find_option(name);
     if (!row) return unknown_option(typed.option, name);

@@ -111,7 +111,7 @@ constexpr Row kRows[] = {
     {"dtb", "string", "Linux kernel device tree file", set_text<&MachineConfig::dtb>},
     {"dump-guest-core", "bool", "Include guest memory in a core dump", only<true>},
     {"dumpdtb", "string", "Dump current dtb to a file and quit", set_text<&MachineConfig::dumpdtb>},
-    {"firmware", "string", "Firmware image", refuse},
+    {"firmware", "string", "Firmware image", set_text<&MachineConfig::firmware>},
     {"graphics", "bool", "Set on/off to enable/disable graphics emulation", set_graphics},
     {"initrd", "string", "Linux initial ramdisk file", set_text<&MachineConfig::initrd>},
     {"kernel", "string", "Linux kernel image file", set_text<&MachineConfig::kernel>},

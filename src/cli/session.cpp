@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "cli/drive_options.h"
 #include "cli/net_options.h"
 #include "core/loop.h"
 #include "devices/device_type.h"
@@ -272,7 +273,10 @@ Result<void> Session::prepare() {
   RHEA_TRY(make_qtest());
   objects_.set_network(network_.get());
   RHEA_TRY(NetworkPlan(settings_, *network_, machine_->chardevs(), objects_).make());
+  DrivePlan drives(settings_, *machine_);
+  RHEA_TRY(drives.make());
   RHEA_TRY(machine_->build(settings_.machine));
+  drives.warn_of_orphans();
   {
     std::lock_guard net_lock(machine_->net_loop().lock());
     for (net::Port* port : machine_->nic_ports()) network_->add_nic(port);
@@ -294,6 +298,7 @@ Result<void> Session::leave_privileges() {
 }
 
 void Session::print_warnings() {
+  for (const std::string& text : settings_.lines) std::fprintf(stderr, "%s\n", text.c_str());
   for (const std::string& text : settings_.warnings) say("warning: " + text);
   for (const std::string& text : settings_.notes) say(text);
   for (const std::string& text : network_->take_warnings()) say("warning: " + text);

@@ -49,6 +49,9 @@ struct Settings {
   std::vector<Typed> chardevs, serials, parallels, monitors, mons;
   std::vector<Typed> qmps;  // -qmp and -qmp-pretty
   std::vector<Typed> netdevs, nics, nets, devices, globals, objects;
+  std::vector<std::pair<Typed, Typed>> drives;  // as -drive, and as it was typed
+  std::vector<Typed> blockdevs;
+  bool snapshot = false;
   Display display = Display::unspecified;
   bool nographic = false;
   bool no_default_monitor = false;  // -qmp none
@@ -63,7 +66,8 @@ struct Settings {
   u32 log_mask = 0;
   std::string log_file;
   std::vector<std::string> warnings;  // without "warning: "
-  std::vector<std::string> notes;     // lines as they are
+  std::vector<std::string> notes;     // after the program's name
+  std::vector<std::string> lines;     // as they are
   std::optional<Exit> exit;
   bool wants_nic_models = false;  // -nic model=help: needs the board
 
@@ -132,6 +136,11 @@ Result<void> refuse_add_fd(Settings& settings, const Typed& typed);
 Result<void> refuse_fw_cfg(Settings& settings, const Typed& typed);
 Result<void> refuse_seed(Settings& settings, const Typed& typed);
 Result<void> refuse_writeconfig(Settings& settings, const Typed& typed);
+
+// drive_options.cpp
+Result<void> read_drive_option(Settings& settings, const Typed& typed);
+Result<void> read_blockdev_option(Settings& settings, const Typed& typed);
+Result<void> set_snapshot(Settings& settings, const Typed& typed);
 
 // net_options.cpp
 Result<void> read_netdev_option(Settings& settings, const Typed& typed);
