@@ -60,3 +60,43 @@ KERNEL_FILES = {
 
 # Loaded by /etc/rc in this order, each after what it depends on.
 MODULES = ["smsc911x", "virtio_mmio", "virtio-rng", "virtio_net"]
+
+# What root.gz loads before it goes on to the root file system.
+ROOT_MODULES = ["crc32c_generic", "ext4", "armmmci", "virtio_mmio", "virtio_blk", "smsc911x", "virtio_net", "virtio-rng"]
+
+# The system of disk.img; apt adds what these depend on.
+ROOT = [
+    "apt",
+    "base-files",
+    "base-passwd",
+    "bash",
+    "bsdutils",
+    "busybox-static",
+    "coreutils",
+    "dash",
+    "debconf",
+    "diffutils",
+    "dpkg",
+    "e2fsprogs",
+    "findutils",
+    "grep",
+    "gzip",
+    "hostname",
+    "ifupdown",
+    "initscripts",
+    "iproute2",
+    "libc-bin",
+    "login",
+    "ncurses-base",
+    "ncurses-bin",
+    "openssh-server",
+    "perl-base",
+    "procps",
+    "sed",
+    "sysv-rc",
+    "sysvinit-core",
+    "tar",
+    "udhcpc",
+    "util-linux",
+    "usr-is-merged",
+]
