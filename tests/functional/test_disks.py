@@ -209,7 +209,7 @@ class UBoot(DiskTest):
     def test_environment_in_flash(self):
         paths = self.flashes()
         emulator = self.loader(*self.with_flashes(paths), "-net", "none")
-        self.assertIn("Bank # 1: CFI conformant flash (32 x 16)", self.does(emulator, "flinfo", 120))
+        self.assertIn("CFI conformant flash (32 x 16)  Size: 64 MB in 256 Sectors", self.does(emulator, "flinfo", 120))
         self.does(emulator, "setenv greeting 'kept in flash'")
         self.assertNotIn("rror", self.does(emulator, "saveenv", 180))
         emulator.process.kill()

@@ -8,7 +8,7 @@ namespace {
 
 enum Command : u8 {
   kWordProgram = 0x40, kWordProgramOld = 0x10, kBlockErase = 0x20, kClearStatus = 0x50, kLockSetup = 0x60,
-  kReadStatus = 0x70, kReadIdentifier = 0x90, kQuery = 0x98, kSuspend = 0xb0, kProtectionProgram = 0xc0,
+  kReadStatus = 0x70, kReadIdentifier = 0x90, kSuspend = 0xb0, kProtectionProgram = 0xc0,
   kConfirm = 0xd0, kBufferProgram = 0xe8, kReadArray = 0xff
 };
 enum LockCode : u8 { kLockBlock = 0x01, kLockDown = 0x2f, kConfiguration = 0x03, kUnlockBlock = 0xd0 };
@@ -104,7 +104,7 @@ void CfiChip::command(u32 word, u8 code) {
   switch (code) {
     case kReadArray: mode_ = Mode::array; return;
     case kReadIdentifier: mode_ = Mode::identifier; return;
-    case kQuery: mode_ = Mode::query; return;
+    case kQueryCommand: mode_ = Mode::query; return;
     case kClearStatus: status_ = kReady; return;
     case kWordProgram: case kWordProgramOld: pending_ = Pending::program; break;
     case kBlockErase: pending_ = Pending::erase; break;

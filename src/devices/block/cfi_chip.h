@@ -23,6 +23,7 @@ class CfiChip {
   static constexpr u32 kWords = 16u << 20;
   static constexpr u32 kBlockWords = 64u << 10;
   static constexpr u32 kBufferWords = 512;
+  static constexpr u8 kQueryCommand = 0x98;
 
   // The array of cells, and what must be known of changes: word and count.
   struct Wiring {
@@ -39,6 +40,8 @@ class CfiChip {
   // Reads give the array, and no command is half given.
   bool reads_array() const { return mode_ == Mode::array && pending_ == Pending::none; }
 
+  // The next write is a command, not what belongs to one.
+  bool expects_command() const { return pending_ == Pending::none; }
   void set_writable(bool writable) { writable_ = writable; }
   void set_busy(bool busy) { busy_ = busy; }
   // The disk refused what was programmed.

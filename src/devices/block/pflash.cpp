@@ -76,6 +76,9 @@ class Pflash : public SysbusDevice, public memory::MmioHandler, public block::Dr
     return read_words(offset, size, word);
   }
   bool write(u64 offset, u64 value, unsigned size, const memory::Attributes&) override {
+    // The query is answered to whole words: U-Boot asks by half words first, and would take the bank for one of half
+    // its width and size.
+    if (size < 4 && (value & 0xff) == CfiChip::kQueryCommand && chips_[offset / 2 % 2].expects_command()) return true;
     write_words(offset, value, size, [this](u32 at, u32 word, u32 mask) {
       for (unsigned lane = 0; lane < 2; ++lane) {
         const u16 chosen = static_cast<u16>(mask >> 16 * lane);
