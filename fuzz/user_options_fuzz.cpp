@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "net/user/config.h"
+#include "net/user/policy.h"
 #include "net/user/sockets.h"
 #include "util/ip_address.h"
 #include "util/text.h"
@@ -21,6 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const rhea::u8* data, rhea::usize size) {
   (void)net::user::parse_forward(text);
   (void)net::user::parse_forward_removal(text);
   (void)net::user::parse_guest_forward(text);
+  (void)net::user::parse_access("allow", text);
+  (void)net::user::parse_dns_answer(std::span(data, size));
   (void)net::user::parse_resolv_conf(text);
   if (const auto address = parse_ip(text)) {
     const auto again = parse_ip(address->text());

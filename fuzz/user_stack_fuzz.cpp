@@ -49,6 +49,10 @@ class Session {
       options.push_back({"guestfwd", "tcp:10.0.2.100:80-cmd:none"});
       options.push_back({"dhcp-lease", "52:54:00:12:34:56=10.0.2.77=x"});
       options.push_back({"hostfwd-listen", "probe"});
+      options.push_back({"allow", "*.a"});
+      options.push_back({"allow", "10.0.0.0/8"});
+      options.push_back({"rate-in", "1M"});
+      options.push_back({"rate-out", "1M"});
     }
     auto config = parse_user_options(options, warnings);
     backend_ =
@@ -66,6 +70,9 @@ class Session {
   }
   ~Session() {
     backend_->info_usernet(-1);
+    backend_->stack().info_flows();
+    backend_->stack().info_blocked();
+    backend_->stack().prometheus("n0");
     Port::disconnect(nic_);
   }
 

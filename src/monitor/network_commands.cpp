@@ -12,6 +12,13 @@ void info_usernet(Monitor& monitor, const Arguments&) {
   monitor.print(monitor.context().network.info_usernet());
 }
 
+void info_usernet_flows(Monitor& monitor, const Arguments&) {
+  monitor.print(monitor.context().network.info_usernet_flows());
+}
+void info_usernet_blocked(Monitor& monitor, const Arguments&) {
+  monitor.print(monitor.context().network.info_usernet_blocked());
+}
+
 void run_hostfwd_add(Monitor& monitor, const Arguments& arguments) {
   const bool with_id = arguments.texts.size() == 2;
   monitor.print(monitor.context().network.hostfwd_add(with_id ? arguments.texts[0] : std::string(),

@@ -104,6 +104,8 @@ class Network {
   // The monitor's commands: the text they print, lines ended by \n.
   std::string info_network() const;
   std::string info_usernet() const;
+  std::string info_usernet_flows() const;
+  std::string info_usernet_blocked() const;
   // "[id] RULE" in two arguments; empty text on success.
   std::string hostfwd_add(const std::string& id, const std::string& rule);
   std::string hostfwd_remove(const std::string& id, const std::string& rule);

@@ -66,6 +66,11 @@ Result<void> take_dump_option(DumpConfig& dump, const std::string& key, const st
       return Error("Property 'filter-dump.maxlen' doesn't take value '{}'", value);
     dump.maxlen = static_cast<u32>(*number);
   }
+  if (key == "format") {
+    if (value != "pcap" && value != "pcapng")
+      return Error("Property 'filter-dump.format' is 'pcap' or 'pcapng', not '{}'", value);
+    dump.format = value == "pcapng" ? PcapWriter::Format::pcapng : PcapWriter::Format::pcap;
+  }
   if (key == "status") {
     if (value != "on" && value != "off")
       return Error("Invalid value for netfilter status, should be 'on' or 'off'");
@@ -80,7 +85,7 @@ Result<void> take_dump_option(DumpConfig& dump, const std::string& key, const st
 }
 
 Result<DumpConfig> parse_dump_options(const std::string& id, std::span<const OptionText> options) {
-  RHEA_TRY(check_known(options, {"netdev", "file", "maxlen", "queue", "status", "position", "insert"}));
+  RHEA_TRY(check_known(options, {"netdev", "file", "maxlen", "format", "queue", "status", "position", "insert"}));
   DumpConfig dump;
   dump.id = id;
   for (const auto& [key, value] : options) RHEA_TRY(take_dump_option(dump, key, value));
@@ -338,6 +343,24 @@ std::string Network::info_usernet() const {
         if (Filter::skip(port->peer()) == entry.port) number = static_cast<int>(hub->number());
     text += backend->info_usernet(number);
   }
+  return text;
+}
+
+std::string Network::info_usernet_flows() const {
+  std::lock_guard lock(loop_.lock());
+  std::string text;
+  for (const Entry& entry : entries_)
+    if (auto* backend = dynamic_cast<user::UserBackend*>(entry.port))
+      text += fmt::format("{}:\n{}", entry.id, backend->stack().info_flows());
+  return text;
+}
+
+std::string Network::info_usernet_blocked() const {
+  std::lock_guard lock(loop_.lock());
+  std::string text;
+  for (const Entry& entry : entries_)
+    if (auto* backend = dynamic_cast<user::UserBackend*>(entry.port))
+      text += fmt::format("{}:\n{}", entry.id, backend->stack().info_blocked());
   return text;
 }
 

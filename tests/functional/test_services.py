@@ -3,6 +3,7 @@
 unix-socket forwards, ranges, ports that listen only while the guest does."""
 import os
 import socket
+import struct
 import time
 
 import guest
@@ -143,6 +144,108 @@ class Probed(SharedGuestTest):
         self.wait_for(True)
         self.sh("kill $(cat /tmp/loop); killall nc; true")
         self.wait_for(False)
+
+
+@rhea_only("QEMU has no such rules")
+class Rules(SharedGuestTest):
+    """allow= and deny=, what was blocked, the flows, counters on a unix socket, captures as pcapng."""
+
+    @classmethod
+    def setUpClass(cls):
+        import tempfile
+        directory = tempfile.TemporaryDirectory(prefix="rhea-test-")
+        cls.addClassCleanup(directory.cleanup)
+        cls.metrics = os.path.join(directory.name, "metrics.sock")
+        cls.dump = os.path.join(directory.name, "dump.pcapng")
+        cls.server = host.TcpServer(lambda c: c.sendall(b"here\n") or c.recv(1))
+        cls.addClassCleanup(cls.server.listener.close)
+        cls.arguments = ("-netdev", f"user,id=n0,metrics={cls.metrics},allow=tcp:host:{cls.server.port},"
+                                    "dns-record=box.test=192.0.2.9,domainname=lab.test",
+                         "-net", "nic,netdev=n0", "-object", f"filter-dump,id=f0,netdev=n0,file={cls.dump},format=pcapng")
+        super().setUpClass()
+
+    def test_what_is_allowed_and_what_is_not(self):
+        self.assertEqual(self.sh(f"nc -w 1 10.0.2.2 {self.server.port} < /dev/null"), "here\n")
+        other = self.server.port ^ 1
+        self.assertNotEqual(self.guest.run(f"nc -w 5 10.0.2.2 {other} < /dev/null")[0], 0)
+        text = self.guest.in_monitor("info usernet-blocked")
+        self.assertIn(f'tcp 10.0.2.2:{other} times=', text)
+        self.assertIn('rule="none allows it"', text)
+
+    def test_flows_and_leases(self):
+        self.sh(f"(sleep 30 | nc 10.0.2.2 {self.server.port} > /tmp/out 2>&1) & "
+                "until [ -s /tmp/out ]; do sleep 0.2; done")
+        text = self.guest.in_monitor("info usernet-flows")
+        self.assertRegex(text, r"tcp ESTABLISHED 10\.0\.2\.15:\d+ -> 10\.0\.2\.2:\d+ to-guest=5 to-host=0 ")
+        self.assertIn("lease 10.0.2.15 52:54:00:12:34:56", text)
+
+    def test_counters(self):
+        self.sh("nslookup box.test > /dev/null; true")
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.metrics)
+            s.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            text = host.read_all(s).decode()
+        self.assertRegex(text, r'\nrhea_usernet_tcp_flows\{netdev="n0"\} \d+\n')
+        self.assertRegex(text, r'\nrhea_usernet_dns_answers_own_total\{netdev="n0"\} [1-9]')
+
+    def test_own_names(self):
+        self.assertIn("192.0.2.9", self.sh("nslookup box.test"))
+        self.assertIn("10.0.2.2", self.sh("nslookup gateway.lab.test"))
+
+    def test_capture(self):
+        self.sh("ping -c 1 10.0.2.2")
+        with open(self.dump, "rb") as f:
+            data = f.read()
+        kinds, at, flags = [], 0, set()
+        while at + 8 <= len(data):
+            kind, size = struct.unpack_from("=II", data, at)
+            if size < 12 or at + size > len(data):
+                break
+            self.assertEqual(struct.unpack_from("=I", data, at + size - 4)[0], size)
+            kinds.append(kind)
+            if kind == 6:
+                flags.add(struct.unpack_from("=I", data, at + size - 12)[0])
+            at += size
+        self.assertEqual(kinds[:2], [0x0A0D0D0A, 1])
+        self.assertEqual(set(kinds[2:]), {6})
+        self.assertEqual(flags, {1, 2})
+        self.assertIn(b"n0", data[28:80])
+
+
+class Ipv6(SharedGuestTest):
+    """The guest gives itself an address of the prefix, and reaches the host by it."""
+
+    arguments = ("-nic", "user,ipv6-net=fd00:5::/64")
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # The guest's DHCP script flushes all addresses: IPv6 begins again.
+        status, text = cls.guest.run(
+            "cd /proc/sys/net/ipv6/conf/eth0; echo 1 > disable_ipv6; echo 0 > disable_ipv6; cd /; "
+            "for i in $(seq 60); do ip -6 addr show dev eth0 | grep 'fd00:5:.* scope global' | grep -qv tentative "
+            "&& break; sleep 0.5; done; ip -6 addr show dev eth0 | grep fd00:5:", 90)
+        assert status == 0, text
+
+    def test_gateway_and_name_server_answer(self):
+        for address in ("fd00:5::2", "fd00:5::3"):
+            self.assertIn("1 packets received", self.sh(f"ping -6 -c 1 -W 10 {address}"))
+
+    def test_the_hosts_loopback(self):
+        try:
+            listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+        except OSError as error:
+            self.skipTest(f"no IPv6 on this host: {error}")
+        with listener:
+            port = listener.getsockname()[1]
+            self.guest.send(f"nc fd00:5::2 {port} < /dev/null > /tmp/got; echo @@done@@\n")
+            listener.settimeout(60)
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(host.pattern(300000))
+        self.guest.expect(r"@@done@@\r*\n", 60)
+        self.guest.expect(guest.PROMPT)
+        self.assertIn(host.sha256(host.pattern(300000)), self.sh("sha256sum < /tmp/got"))
 
 
 if __name__ == "__main__":

@@ -183,6 +183,38 @@ class Network(Tutorial):
                             "-net", "nic,netdev=n0").monitor("info network")
         self.assertIn("n0: index=0,type=user,net=10.0.2.0,restrict=off", text)
 
+    def test_tftp_and_a_net_that_is_not_host_only(self):
+        directory = self.directory()
+        with open(os.path.join(directory, "yyy"), "wb") as f:
+            f.write(b"boot me\n")
+        emulator = self.vexpress("-netdev", f"user,id=net0,net=192.168.100.0/24,tftp={directory},bootfile=yyy",
+                                 "-net", "nic,netdev=net0")
+        self.assertIn("inet 192.168.100.15/24", self.guest_runs(emulator, "ip -4 addr"))
+        self.assertEqual(self.guest_runs(emulator, "busybox tftp -g -r yyy -l /tmp/yyy 192.168.100.2; cat /tmp/yyy"),
+                         "boot me\n")
+        with host.TcpServer(lambda c: c.sendall(b"the host\n")) as server:
+            self.assertEqual(self.guest_runs(emulator, f"nc 192.168.100.2 {server.port} < /dev/null"), "the host\n")
+
+    def test_restrict_with_its_exceptions(self):
+        port = host.free_port()
+        emulator = self.vexpress("-netdev", f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:9000,"
+                                            "guestfwd=tcp:10.0.2.100:80-cmd:echo hello", "-net", "nic,netdev=n0")
+        with host.TcpServer(lambda c: c.sendall(b"the host\n")) as server:
+            self.assertNotEqual(emulator.run(f"nc -w 5 10.0.2.2 {server.port} < /dev/null")[0], 0)
+        self.assertEqual(self.guest_runs(emulator, "nc 10.0.2.100 80 < /dev/null"), "hello\n")
+        self.assertNotIn("default", self.guest_runs(emulator, "ip route"))
+        self.guest_runs(emulator, "(echo in | nc -l -p 9000 > /dev/null) > /dev/null 2>&1 & "
+                                  "until netstat -tln | grep -q :9000; do sleep 0.2; done")
+        with host.connect(port) as c:
+            self.assertEqual(host.read_all(c), b"in\n")
+
+    def test_smb_without_samba_says_so(self):
+        if os.path.exists("/usr/sbin/smbd"):
+            self.skipTest("Samba is here")
+        text = self.says("-M", "vexpress-a9", "-display", "none", "-netdev", "user,id=n0,smb=/tmp,smbserver=10.0.2.9",
+                         status=1)
+        self.assertIn("Could not find '/usr/sbin/smbd', please install it", text)
+
     def test_capture(self):
         path = os.path.join(self.directory(), "dump.dat")
         text = self.monitor("-netdev", "user,id=u1", "-net", "nic,netdev=u1", "-object",

@@ -20,7 +20,7 @@ std::string_view queue_name(Filter::Queue queue) {
 
 Result<std::unique_ptr<FilterDump>> FilterDump::create(const DumpConfig& config, EventLoop& loop,
                                                        Clock& wall_clock) {
-  PcapWriter writer = RHEA_TRY(PcapWriter::create(config.file, config.maxlen));
+  PcapWriter writer = RHEA_TRY(PcapWriter::create(config.file, config.maxlen, config.format, config.netdev));
   return std::make_unique<FilterDump>(config, std::move(writer), loop, wall_clock);
 }
 
@@ -30,7 +30,7 @@ FilterDump::FilterDump(const DumpConfig& config, PcapWriter writer, EventLoop& l
 void FilterDump::see(bool from_guest, const Frame& frame) {
   if (!config_.status || !writer_.ok()) return;
   if (config_.queue == (from_guest ? Queue::tx : Queue::rx)) return;
-  if (!writer_.write(wall_clock_.now(), frame)) {
+  if (!writer_.write(wall_clock_.now(), frame, from_guest)) {
     std::fprintf(stderr, "network dump write error - stopping dump\n");
     return;
   }

@@ -17,6 +17,7 @@ namespace rhea::net {
 struct DumpConfig {
   std::string id, netdev, file;
   u32 maxlen = 65536;
+  PcapWriter::Format format = PcapWriter::Format::pcap;
   Filter::Queue queue = Filter::Queue::all;
   bool status = true;
   std::string position = "tail";  // head | tail | id=FILTER

@@ -44,6 +44,12 @@ constexpr OptionRow kOptions[] = {
     {Kind::text, "dns-server", "a name server to ask instead of the host's", true},
     {Kind::text, "dns-record", "NAME=ADDRESS, NAME=cname:NAME, NAME=txt:TEXT or NAME=ptr:NAME", true},
     {Kind::text, "hostfwd-listen", "always, or probe: only while the guest's port answers (default always)"},
+    {Kind::text, "allow", "[tcp:|udp:|icmp:]ADDRESS[/LENGTH]|DOMAIN|host|*[:PORT[..LAST]]: the guest may",
+     true},
+    {Kind::text, "deny", "the same: the guest may not; the first rule that fits decides", true},
+    {Kind::text, "rate-in", "bits a second towards the guest, for example 10M"},
+    {Kind::text, "rate-out", "bits a second from the guest"},
+    {Kind::text, "metrics", "path of a unix socket that tells counters as Prometheus reads them"},
     {Kind::number, "hostfwd-hold", "seconds that a forwarded connection waits for the guest (default 60)"},
 };
 

@@ -54,6 +54,18 @@ struct StaticLease {
   std::string name;
 };
 
+// What the guest may reach: "[tcp:|udp:|icmp:]TARGET[:PORT[..LAST]]" of allow= and deny=, in their order.
+struct AccessRule {
+  bool allow = true;
+  u8 protocol = 0;  // IP's number; 0: all
+  enum Target : u8 { anything, host, network, domain } target = anything;
+  IpAddress network_address;
+  unsigned length = 0;
+  std::string domain_name;            // lower case; "*.x" for names below x
+  u16 first_port = 0, last_port = 0;  // 0: all
+  std::string text;                   // as typed, with "allow=" or "deny="
+};
+
 struct UserConfig {
   bool ipv4 = true;
   bool ipv6 = true;
@@ -83,7 +95,10 @@ struct UserConfig {
   std::vector<GuestForward> guest_forwards;
   std::vector<ForwardRule> forwards;
   enum class Listen : u8 { always, probe } listen = Listen::always;
-  unsigned hold_seconds = 60;       // how long a forwarded connection waits for the guest to answer
+  unsigned hold_seconds = 60;  // how long a forwarded connection waits for the guest to answer
+  std::vector<AccessRule> access;
+  u64 rate_in = 0, rate_out = 0;    // bits a second towards the guest and from it; 0: no limit
+  std::string metrics;              // unix socket that tells counters; empty: none
   std::vector<Endpoint> resolvers;  // instead of the host's
   std::vector<NameRecord> records;
 
@@ -104,6 +119,8 @@ IpAddress address_inside(const UserConfig& config, u32 host_part);
 
 // Words of a command as a shell would split them: blanks, quotes, backslashes. Nothing: a quote is open.
 std::optional<std::vector<std::string>> split_command(std::string_view text);
+// The rule of "allow=" or "deny=" (`name`).
+Result<AccessRule> parse_access(const std::string& name, const std::string& text);
 // "[tcp]:SERVER:PORT-cmd:COMMAND".
 Result<GuestForward> parse_guest_forward(const std::string& text);
 // The frame of its errors: "Invalid host forwarding rule 'foo' (No : separators)".

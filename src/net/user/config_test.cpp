@@ -82,6 +82,13 @@ TEST(UserOptions, MessagesAreQemus) {
       {{{"dhcp-lease", "52:54:00:12:34:56=10.0.3.1"}},
        "Parameter 'dhcp-lease': 10.0.3.1 is no address for a guest in this network"},
       {{{"hostfwd-listen", "never"}}, "Parameter 'hostfwd-listen' expects 'always' or 'probe', not 'never'"},
+      {{{"allow", "tcp:"}}, "Parameter 'allow': 'tcp:' has no address, network, domain, host or *"},
+      {{{"deny", "1.2.3.0/33"}}, "Parameter 'deny': '1.2.3.0/33' has no address, network, domain, host or *"},
+      {{{"deny", "[::1"}}, "Parameter 'deny': '[::1' has no ']'"},
+      {{{"deny", "*:0"}}, "Parameter 'deny': '*:0' has no port or range of ports at its end"},
+      {{{"deny", "icmp:*:1"}}, "Parameter 'deny': 'icmp:*:1' has a port, which icmp has not"},
+      {{{"rate-in", "fast"}}, "Parameter 'rate-in' expects bits a second from 8k to 1000G, not 'fast'"},
+      {{{"rate-out", "7k"}}, "Parameter 'rate-out' expects bits a second from 8k to 1000G, not '7k'"},
       {{{"hostfwd-hold", "0"}}, "Parameter 'hostfwd-hold' expects a number from 1 to 3600, not '0'"},
   };
   for (const Case& item : cases) EXPECT_EQ(message(item.options), item.message);
@@ -240,6 +247,13 @@ TEST(UserOptions, Services) {
   EXPECT_EQ(config.records.at(1).text, "a=b");
   EXPECT_EQ(config.leases.at(0).address.text(), "192.168.5.77");
   EXPECT_EQ(config.leases.at(0).name, "web");
+  const auto access =
+      parsed({{"allow", "tcp:[2001:db8::]/32:80..443"}, {"deny", "*.Example.org"}, {"rate-in", "10M"}});
+  EXPECT_EQ(access.access.at(0).protocol, 6);
+  EXPECT_EQ(access.access.at(0).length, 32u);
+  EXPECT_EQ(access.access.at(0).last_port, 443);
+  EXPECT_EQ(access.access.at(1).domain_name, "*.example.org");
+  EXPECT_EQ(access.rate_in, 10'000'000u);
 }
 
 }  // namespace

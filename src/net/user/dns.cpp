@@ -107,6 +107,7 @@ class Dns::Query final : public SocketOwner, public Timeout {
   }
   // Nobody could be asked: the guest need not wait.
   void fail() {
+    ++dns_.context_.counters.dns_failed;
     std::vector<u8> answer(message_.begin(), message_.end());
     answer[2] |= 0x80;
     answer[3] = static_cast<u8>((answer[3] & 0x70) | 0x80 | kServerFailure);
@@ -130,7 +131,16 @@ Dns::~Dns() = default;
 
 void Dns::query(const Endpoint& guest, const IpAddress& server, std::span<const u8> message) {
   if (message.size() < kHeader || (message[2] & 0x80)) return;
+  ++context_.counters.dns_queries;
+  if (const auto name = parse_dns_question(message); name && !context_.policy.permits_name(*name)) {
+    std::vector<u8> refusal(message.begin(), message.end());
+    refusal[2] |= 0x80;
+    refusal[3] = static_cast<u8>((refusal[3] & 0x70) | 0x80 | kRefused);
+    udp_->send_to_guest({server, 53, 0}, guest, refusal);
+    return;
+  }
   if (auto own = names_.answer(message)) {
+    ++context_.counters.dns_own;
     udp_->send_to_guest({server, 53, 0}, guest, *own);
     return;
   }
@@ -148,6 +158,10 @@ void Dns::answer(Query& query, const u8* message, usize size) {
   const auto same = [&](const auto& item) { return item.get() == &query; };
   if (std::none_of(queries_.begin(), queries_.end(), same)) return;  // answered already
   std::vector<u8> answer(message, message + size);
+  if (!context_.config.access.empty())
+    if (const auto told = parse_dns_answer(answer))
+      for (const auto& [address, seconds] : told->addresses)
+        context_.policy.learn(told->name, address, seconds, context_.now());
   store_be<u16>(answer.data(), query.guest_id());
   udp_->send_to_guest({query.server(), 53, 0}, query.guest(), answer);
   finish(query);

@@ -257,4 +257,73 @@ Result<GuestForward> parse_guest_forward(const std::string& text) {
   return rule;
 }
 
+namespace {
+
+// What comes before the port of a rule's target; false when it is nothing.
+bool take_target(const std::string& text, bool bracketed, AccessRule& rule) {
+  const usize slash = text.find('/');
+  const auto address = parse_address(text.substr(0, slash), bracketed);
+  if (text == "*") {
+    rule.target = AccessRule::anything;
+  } else if (text == "host") {
+    rule.target = AccessRule::host;
+  } else if (address) {
+    rule.target = AccessRule::network;
+    rule.network_address = *address;
+    rule.length = bracketed ? 128 : 32;
+    if (slash == std::string::npos) return true;
+    const auto length = parse_number(text.substr(slash + 1));
+    if (!length || *length > rule.length) return false;
+    rule.length = static_cast<unsigned>(*length);
+  } else {
+    rule.target = AccessRule::domain;
+    rule.domain_name = to_lower(text);
+    const std::string_view name = rule.domain_name;
+    return is_host_name(std::string(name.substr(name.starts_with("*.") ? 2 : 0)));
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<AccessRule> parse_access(const std::string& name, const std::string& text) {
+  const auto wrong = [&](const char* why) {
+    return Error("Parameter '{}': '{}' {}", name, text, why)
+        .with_hint(
+            "A rule is [tcp:|udp:|icmp:]TARGET[:PORT[..LAST]]; TARGET is an address or network "
+            "(10.0.0.0/8, [2001:db8::]/32), a domain (example.org, *.example.org), host, or *.");
+  };
+  AccessRule rule;
+  rule.allow = name == "allow";
+  rule.text = name + "=" + text;
+  std::string_view rest = text;
+  constexpr std::pair<std::string_view, u8> kProtocols[] = {{"tcp:", 6}, {"udp:", 17}, {"icmp:", 1}};
+  for (const auto& [word, number] : kProtocols) {
+    if (!rest.starts_with(word)) continue;
+    rule.protocol = number;
+    rest.remove_prefix(word.size());
+    break;
+  }
+  const bool bracketed = rest.starts_with('[');
+  usize end = rest.find(':');
+  std::string target;
+  if (bracketed) {
+    const usize close = rest.find(']');
+    if (close == std::string_view::npos) return wrong("has no ']'");
+    end = rest.find(':', close);
+    target = std::string(rest.substr(1, close - 1)) +
+             std::string(rest.substr(close + 1, end == std::string_view::npos ? end : end - close - 1));
+  } else {
+    target = rest.substr(0, end);
+  }
+  if (!take_target(target, bracketed, rule)) return wrong("has no address, network, domain, host or *");
+  if (end == std::string_view::npos) return rule;
+  const auto ports = parse_ports(rest.substr(end + 1), 1);
+  if (!ports) return wrong("has no port or range of ports at its end");
+  if (rule.protocol == 1) return wrong("has a port, which icmp has not");
+  rule.first_port = ports->first;
+  rule.last_port = static_cast<u16>(ports->first + ports->count - 1);
+  return rule;
+}
+
 }  // namespace rhea::net::user

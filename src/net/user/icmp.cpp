@@ -14,6 +14,8 @@ constexpr u8 kEcho6 = 128, kEchoReply6 = 129, kUnreachable6 = 1, kTimeExceeded6 
 constexpr usize kEchoHeader = 8;
 constexpr usize kMaxPings = 128;
 constexpr s64 kLifetime = 30 * kSecond;
+constexpr u16 kFirstProbePort = 33434;  // where traceroute asks, and nobody listens
+constexpr usize kProbePorts = 64, kProbePayload = 64;
 constexpr usize kQuote4 = 548, kQuote6 = 1232;
 
 }  // namespace
@@ -22,12 +24,13 @@ constexpr usize kQuote4 = 548, kQuote6 = 1232;
 // sender.
 class Icmp::Ping final : public SocketOwner, public Timeout {
  public:
-  Ping(Icmp& icmp, const Key& key, std::unique_ptr<Socket> socket, bool raw, u16 wire_id)
+  enum class Way : u8 { ping, raw, probe };
+  Ping(Icmp& icmp, const Key& key, std::unique_ptr<Socket> socket, Way way, u16 wire_id)
       : Timeout(icmp.context_.timeouts),
         icmp_(icmp),
         key_(key),
         socket_(std::move(socket)),
-        raw_(raw),
+        way_(way),
         wire_id_(wire_id) {
     socket_->set_owner(this);
   }
@@ -37,23 +40,58 @@ class Icmp::Ping final : public SocketOwner, public Timeout {
     set_timeout(icmp_.context_.now() + kLifetime);
     std::vector<u8> message(packet.transport_size());
     packet.frame->copy(packet.transport, message.data(), message.size());
+    if (way_ == Way::probe) return probe(packet, std::move(message));
     store_be<u16>(message.data() + 4, wire_id_);
     store_be<u16>(message.data() + 2, 0);
     if (!packet.v6) store_be<u16>(message.data() + 2, checksum(message.data(), message.size()));
-    socket_->set_ttl(packet.ttl - 1u);
-    const Piece piece{message.data(), message.size()};
-    const IoResult result = socket_->send_to({key_.remote, 0, 0}, std::span(&piece, 1));
-    Error error;
-    if (result.error && error_of(result.error, error))
-      icmp_.send_error(error, packet.v6 ? icmp_.context_.config.host6 : icmp_.context_.config.host, packet);
+    send_to(0, packet, message);
   }
   void on_socket(Socket&, u32 events) override {
-    if (events & kSocketError) relay_errors();
-    receive();
+    if (events & kSocketError) way_ == Way::probe ? take_probe_errors() : relay_errors();
+    if (way_ != Way::probe) receive();
   }
   void on_timeout() override { icmp_.remove(key_); }
 
  private:
+  using Bytes = std::vector<u8>;
+  void send_to(u16 port, const Packet& packet, std::span<u8> message) {
+    socket_->set_ttl(packet.ttl - 1u);
+    const Piece piece{message.data(), message.size()};
+    const Endpoint to{key_.remote, port, 0};
+    IoResult result = socket_->send_to(to, std::span(&piece, 1));
+    // Of a probe: an error that an earlier one met is told at the next call.
+    if (result.error && !result.again()) result = socket_->send_to(to, std::span(&piece, 1));
+    Error error;
+    if (result.error && error_of(result.error, error))
+      icmp_.send_error(error, packet.v6 ? icmp_.context_.config.host6 : icmp_.context_.config.host, packet);
+  }
+  // The port says later which request it was.
+  void probe(const Packet& packet, Bytes message) {
+    const usize index = next_probe_++ % kProbePorts;
+    const u16 port = static_cast<u16>(kFirstProbePort + index);
+    Bytes payload(std::min<usize>(message.size(), kProbePayload));
+    probes_[index] = std::move(message);
+    send_to(port, packet, payload);
+  }
+  void take_probe_errors() {
+    SocketError error;
+    for (unsigned i = 0; i < 64 && socket_->next_error(error); ++i) {
+      const usize index = static_cast<usize>(error.to.port) - kFirstProbePort;
+      if (!error.from_icmp || index >= kProbePorts || probes_[index].empty()) continue;
+      Bytes request = std::exchange(probes_[index], {});
+      const bool v6 = socket_->v6();
+      const bool there = error.offender == key_.remote && error.type == (v6 ? kUnreachable6 : kUnreachable) &&
+                         error.code == (v6 ? 4 : 3);
+      if (!there) {
+        icmp_.relay_error(error.type, error.code, error.info, error.offender, key_.guest, key_.remote,
+                          v6 ? kIcmpv6 : kIcmp, request);
+        continue;
+      }
+      request[0] = v6 ? kEchoReply6 : kEchoReply;
+      reply(key_.remote, request.data(), request.size());
+    }
+    socket_->take_error();
+  }
   void receive() {
     std::vector<u8>& buffer = icmp_.buffer_;
     for (unsigned i = 0; i < 64; ++i) {
@@ -66,7 +104,7 @@ class Icmp::Ping final : public SocketOwner, public Timeout {
       }
       usize size = static_cast<usize>(result.count);
       u8* message = buffer.data();
-      if (raw_ && !socket_->v6()) {  // with the IP header
+      if ((way_ == Way::raw) && !socket_->v6()) {  // with the IP header
         const usize header = size ? (message[0] & 15u) * 4 : 0;
         if (header > size) continue;
         message += header;
@@ -78,7 +116,7 @@ class Icmp::Ping final : public SocketOwner, public Timeout {
   void reply(const IpAddress& from, u8* message, usize size) {
     const bool v6 = socket_->v6();
     if (message[0] != (v6 ? kEchoReply6 : kEchoReply)) return;
-    if (raw_ && (load_be<u16>(message + 4) != wire_id_ || from != key_.remote)) return;
+    if ((way_ == Way::raw) && (load_be<u16>(message + 4) != wire_id_ || from != key_.remote)) return;
     store_be<u16>(message + 4, key_.id);
     store_be<u16>(message + 2, 0);
     const IpOut out{.from = from, .to = key_.guest, .protocol = v6 ? kIcmpv6 : kIcmp};
@@ -103,7 +141,9 @@ class Icmp::Ping final : public SocketOwner, public Timeout {
   Icmp& icmp_;
   Key key_;
   std::unique_ptr<Socket> socket_;
-  bool raw_;
+  Way way_;
+  std::array<Bytes, kProbePorts> probes_;  // the echo requests that they stand for
+  usize next_probe_ = 0;
   u16 wire_id_;
 };
 
@@ -116,6 +156,8 @@ void Icmp::input(const Packet& packet) {
   if (context_.is_own(packet.to)) return answer(packet);
   const Destination destination = context_.destination(packet.to);
   if (destination.kind != Destination::host || context_.config.restricted) return;
+  if (!context_.policy.permits(packet.protocol, {packet.from, 0, 0}, {packet.to, 0, 0}, context_.now()))
+    return send_error(Error::prohibited, packet.v6 ? context_.config.host6 : context_.config.host, packet);
   forward(packet);
 }
 
@@ -146,28 +188,30 @@ Icmp::Ping* Icmp::ping_of(const Key& key) {
   if (pings_.size() >= kMaxPings) return nullptr;
   const bool v6 = !key.remote.is_v4();
   int error = 0;
-  bool raw = false;
+  Ping::Way way = Ping::Way::ping;
   auto socket = context_.sockets.open(SocketKind::ping, v6, nullptr, error);
   if (!socket) {
-    raw = true;
+    way = Ping::Way::raw;
     socket = context_.sockets.open(SocketKind::raw_icmp, v6, nullptr, error);
   }
   if (!socket) {
-    explain(v6);
-    return nullptr;
+    explain();
+    way = Ping::Way::probe;
+    socket = context_.sockets.open(SocketKind::datagram, v6, nullptr, error);
   }
-  const u16 wire_id = raw ? static_cast<u16>(context_.sockets.random()) : 0;
-  return pings_.emplace(key, std::make_unique<Ping>(*this, key, std::move(socket), raw, wire_id))
+  if (!socket) return nullptr;
+  const u16 wire_id = way == Ping::Way::raw ? static_cast<u16>(context_.sockets.random()) : u16{0};
+  return pings_.emplace(key, std::make_unique<Ping>(*this, key, std::move(socket), way, wire_id))
       .first->second.get();
 }
 
-void Icmp::explain(bool v6) {
+void Icmp::explain() {
   if (explained_) return;
   explained_ = true;
   context_.warn(
-      "ping from the guest gets no answer from the outside: this host lets neither this user open ping "
-      "sockets nor "
-      "this process raw ones; 'sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"' as root allows it");
+      "this host lets neither this user open ping sockets nor this process raw ones: ping from the guest to the "
+      "outside only tells of targets that answer UDP probes; 'sysctl -w "
+      "net.ipv4.ping_group_range=\"0 2147483647\"' as root allows the real thing");
 }
 
 void Icmp::remove(const Key& key) {

@@ -3,7 +3,9 @@
 // errors that the guest is told.
 //
 // Echo to the world uses a ping socket (no privileges needed where net.ipv4.ping_group_range allows it), else
-// a raw socket (root), else nothing is answered and one line says why. Replies are never made up.
+// a raw socket (root), else a probe: a UDP datagram to a port where nobody listens. The target's own "port
+// unreachable" shows that it is there, and how far; it becomes the echo reply. A target that drops such
+// datagrams stays silent, and one line says what would allow more. Replies are never made up.
 #pragma once
 
 #include <memory>
@@ -64,7 +66,7 @@ class Icmp {
   void forward(const Packet& packet);
   Ping* ping_of(const Key& key);
   void remove(const Key& key);
-  void explain(bool v6);
+  void explain();
   void send_quote(u8 type, u8 code, u32 rest, const IpAddress& from, const IpAddress& to,
                   std::span<const u8> quote);
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <filesystem>
 #include <random>
 
 #include "core/loop.h"
@@ -38,6 +39,22 @@ class GuestTcp final : public Port {
     state_ = opening;
     emit(kSyn, seq_, {}, {2, 4, 0x05, 0xb4, 4, 2, 1, 1, 1, 3, 3, 7});
     ++next_;
+  }
+  // Another connection, from another port.
+  void restart(u16 local_port) {
+    local_port_ = local_port;
+    state_ = none;
+    next_ = seq_;
+    una_ = first_;
+    received_ = window_ = 0;
+    got.clear();
+    to_send.clear();
+    got_fin = then_fin = fin_sent_ = ack_due_ = false;
+  }
+  // The guest's program is killed with data that it has not read.
+  void abort() {
+    emit(kRst | kAck, next_, {});
+    state_ = none;
   }
   void step() {
     // Frames to a guest come one by one; half the queue must be free before the stack is told.
@@ -319,6 +336,49 @@ TEST_F(LoopbackTest, AForwardedPortReachesTheGuest) {
   });
   EXPECT_EQ(guest_.got, hello);
   EXPECT_EQ(read_, guest_.to_send);
+}
+
+usize open_files() {
+  usize count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
+  return count;
+}
+
+TEST_F(LoopbackTest, TenThousandConnectionsLeaveNothing) {
+  const u16 port = listen();
+  const usize before = open_files();
+  for (unsigned i = 0; i < 10000 && !HasFatalFailure(); ++i) {
+    guest_.restart(static_cast<u16>(2000 + i));
+    guest_.to_send = bytes_of("ask");
+    guest_.open(kGateway, port);
+    accept();
+    u8 data[8];
+    const sys::IoPiece piece{data, sizeof data};
+    run([&] { return host_->peek(0, std::span(&piece, 1)).count == 3; });
+    switch (i % 4) {
+      case 0:  // both end, the host first
+      case 1:  // the guest first
+        if (i % 4 == 1) guest_.then_fin = true;
+        host_->discard(3);
+        host_->shutdown_write();
+        run([&] { return guest_.got_fin; });
+        guest_.then_fin = true;
+        run([&] { return guest_.all_acked(); });
+        break;
+      case 2:  // the host's program is killed
+        host_->reset_on_close();
+        host_.reset();
+        run([&] { return guest_.state_ == GuestTcp::reset; });
+        break;
+      default:
+        guest_.abort();
+        break;
+    }
+    host_.reset();
+    run([&] { return backend_->stack().tcp_flows() == 0; });
+  }
+  loop_.run_once();
+  EXPECT_EQ(open_files(), before);
 }
 
 TEST_F(LoopbackTest, ATakenPortIsTold) {

@@ -285,6 +285,36 @@ TEST(Icmp, SilenceIsExplainedOnce) {
   EXPECT_NE(net.warnings[0].find("net.ipv4.ping_group_range"), std::string::npos);
 }
 
+TEST(Icmp, AProbeStandsInOnlyForATargetThatAnswersIt) {
+  Net net;
+  net.sockets->refuse[static_cast<usize>(SocketKind::ping)] = EACCES;
+  net.sockets->refuse[static_cast<usize>(SocketKind::raw_icmp)] = EPERM;
+  net.send_ip(kOutside, kIcmp, echo(5, 6, bytes_of("data")));
+  net.send_ip(kOutside, kIcmp, echo(5, 7, bytes_of("data")));
+  Wire& wire = net.last();
+  EXPECT_EQ(wire.kind, SocketKind::datagram);
+  ASSERT_EQ(wire.sent_to.size(), 2u);
+  const auto told = [&](usize index, const IpAddress& by, u8 type, u8 code) {
+    SocketError error;
+    error.error = ECONNREFUSED;
+    error.from_icmp = true;
+    error.type = type;
+    error.code = code;
+    error.offender = by;
+    error.to = wire.sent_to[index].first;
+    wire.errors.push_back(error);
+    net.event(wire, kSocketError);
+  };
+  told(1, IpAddress::v4(0xc0000201), 11, 0);  // a router on the way
+  const Seen hop = net.guest.take();
+  EXPECT_EQ(hop.payload.at(0), 11);
+  EXPECT_EQ(load_be<u16>(&hop.payload[8 + 20 + 6]), 7);
+  told(0, kOutside, 3, 3);
+  EXPECT_EQ(net.guest.take().payload, echo(5, 6, bytes_of("data"), 0));
+  told(0, kOutside, 3, 3);  // once
+  EXPECT_TRUE(net.guest.empty());
+}
+
 TEST(Icmp, TracerouteSeesTheGatewayAndTheHops) {
   Net net;
   net.send_ip(kOutside, kIcmp, echo(5, 1, bytes_of("x")), 1);

@@ -42,6 +42,21 @@ Result<Endpoint> parse_resolver(const std::string& value) {
   return Error("Parameter 'dns-server' expects ADDRESS or ADDRESS:PORT, not '{}'", value);
 }
 
+// "800", "10M", "1G": decimal multiples.
+Result<u64> parse_rate(const std::string& name, const std::string& value) {
+  u64 factor = 1;
+  std::string digits = value;
+  const usize unit = value.empty() ? std::string::npos : std::string_view("kMGkmg").find(value.back());
+  if (unit != std::string::npos) {
+    for (usize i = 0; i <= unit % 3; ++i) factor *= 1000;
+    digits.pop_back();
+  }
+  const auto number = parse_number(digits);
+  if (!number || *number == 0 || *number > 1'000'000'000'000 / factor || *number * factor < 8000)
+    return Error("Parameter '{}' expects bits a second from 8k to 1000G, not '{}'", name, value);
+  return *number * factor;
+}
+
 bool is_name(std::string_view text) {
   if (text.starts_with("*.")) text.remove_prefix(2);
   if (text.empty() || text.size() > 253) return false;
@@ -95,6 +110,20 @@ Result<StaticLease> parse_lease(const std::string& value) {
   return lease;
 }
 
+Result<bool> take_access_option(const std::string& name, const std::string& value, UserConfig& config) {
+  if (name == "allow" || name == "deny")
+    config.access.push_back(RHEA_TRY(parse_access(name, value)));
+  else if (name == "rate-in")
+    config.rate_in = RHEA_TRY(parse_rate(name, value));
+  else if (name == "rate-out")
+    config.rate_out = RHEA_TRY(parse_rate(name, value));
+  else if (name == "metrics")
+    config.metrics = value;
+  else
+    return false;
+  return true;
+}
+
 Result<void> take_boot_option(const std::string& name, const std::string& value, UserConfig& config) {
   if (name == "tftp") {
     config.tftp = value;
@@ -111,6 +140,7 @@ Result<void> take_boot_option(const std::string& name, const std::string& value,
 }  // namespace
 
 Result<void> take_service_option(const std::string& name, const std::string& value, UserConfig& config) {
+  if (RHEA_TRY(take_access_option(name, value, config))) return {};
   if (name == "smb") {
     config.smb = value;
   } else if (name == "guestfwd") {

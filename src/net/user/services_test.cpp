@@ -336,5 +336,159 @@ TEST(Forwards, ProbedPortsListenWhileTheGuestDoes) {
   EXPECT_EQ(net.stack().tcp_flows(), 1u);  // the probe of now
 }
 
+using Rules = std::vector<OptionText>;
+
+TEST(Policy, TheFirstRuleThatFitsDecides) {
+  Net net(Rules{{"deny", "93.184.216.34"}, {"allow", "tcp:93.184.216.0/24:80..90"}, {"allow", "host"}});
+  const auto syn = [&](const IpAddress& to, u16 port) {
+    const usize before = net.sockets->wires.size();
+    net.send_ip(to, kTcp, segment(static_cast<u16>(4000 + before), port, kSyn, 100, 0));
+    if (net.sockets->wires.size() > before) return true;
+    const Seen error = net.guest.take();
+    EXPECT_EQ(error.protocol, kIcmp);
+    EXPECT_EQ(error.payload.at(1), 13);  // administratively prohibited
+    return false;
+  };
+  EXPECT_FALSE(syn(kOutside, 80));
+  EXPECT_TRUE(syn(IpAddress::v4(0x5db8d823), 80));
+  EXPECT_TRUE(syn(IpAddress::v4(0x5db8d823), 90));
+  EXPECT_FALSE(syn(IpAddress::v4(0x5db8d823), 91));
+  EXPECT_FALSE(syn(IpAddress::v4(0x01020304), 80));
+  EXPECT_TRUE(syn(kGateway, 22));
+  net.send_udp(IpAddress::v4(0x5db8d823), 5000, 80, bytes_of("x"));
+  EXPECT_EQ(net.guest.take().payload.at(1), 13);
+  net.send_udp(kGateway, 5000, 80, bytes_of("x"));
+  EXPECT_EQ(net.last().sent_to.size(), 1u);
+  net.send_udp(kNameServer, 5001, 53, {0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 'a', 0, 0, 1, 0, 1});
+  EXPECT_EQ(net.last().sent_to.at(0).first.port, 53);  // names may be asked for
+  const std::string blocked = net.stack().info_blocked();
+  EXPECT_NE(blocked.find("tcp 93.184.216.34:80 times=1 rule=\"deny=93.184.216.34\""), std::string::npos)
+      << blocked;
+  EXPECT_NE(blocked.find("udp 93.184.216.35:80 times=1 rule=\"none allows it\""), std::string::npos)
+      << blocked;
+}
+
+TEST(Policy, DomainsPinTheAddressesOfTheirAnswers) {
+  Net net(Rules{{"allow", "*.good.test"}});
+  const auto ask = [&](const std::string& first) {
+    Bytes query{0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, static_cast<u8>(first.size())};
+    query.insert(query.end(), first.begin(), first.end());
+    const Bytes rest{4, 'g', 'o', 'o', 'd', 4, 't', 'e', 's', 't', 0, 0, 1, 0, 1};
+    query.insert(query.end(), rest.begin(), rest.end());
+    net.send_udp(kNameServer, 3333, 53, query);
+  };
+  net.send_udp(kNameServer, 3334, 53, {0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 3, 'b', 'a', 'd', 0, 0, 1, 0, 1});
+  EXPECT_EQ(net.guest.take().payload.at(3) & 15, 5);  // refused
+  EXPECT_TRUE(net.sockets->wires.empty());
+  ask("www");
+  ASSERT_EQ(net.sockets->wires.size(), 1u);
+  Wire& wire = net.last();
+  Bytes answer = wire.sent_to.at(0).second;
+  answer[2] |= 0x80;
+  answer[7] = 1;
+  const Bytes record{0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4, 93, 184, 216, 34};
+  answer.insert(answer.end(), record.begin(), record.end());
+  const auto connects = [&](u16 from) {
+    const usize before = net.sockets->wires.size();
+    net.send_ip(kOutside, kTcp, segment(from, 80, kSyn, 100, 0));
+    return net.sockets->wires.size() > before;
+  };
+  EXPECT_FALSE(connects(4000));
+  wire.datagrams.push_back({wire.sent_to[0].first, answer});
+  net.event(wire, kSocketReadable);
+  EXPECT_TRUE(connects(4001));
+  net.loop.advance(89 * kSecond);
+  EXPECT_TRUE(connects(4002));
+  net.loop.advance(2 * kSecond);  // 30 seconds and a minute
+  EXPECT_FALSE(connects(4003));
+  EXPECT_NE(net.stack().info_blocked().find("name bad times=1"), std::string::npos);
+}
+
+TEST(Policy, AnswersThatMakeNoSense) {
+  EXPECT_FALSE(parse_dns_answer(Bytes{}).has_value());
+  EXPECT_FALSE(parse_dns_answer(Bytes(12)).has_value());
+  Bytes loop{0, 0, 0x80, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0xc0, 12, 0, 1, 0, 1, 0xc0};
+  EXPECT_FALSE(parse_dns_answer(loop).has_value());
+}
+
+TEST(Rates, DatagramsBeyondTheRateAreNotSent) {
+  Net net(Rules{{"rate-out", "80k"}});  // 10,000 bytes a second and a small burst
+  for (unsigned i = 0; i < 100; ++i) net.send_udp(kOutside, 5000, 6000, pattern(1000));
+  const usize first = net.last().sent_to.size();
+  EXPECT_GE(first, 1u);
+  EXPECT_LE(first, 6u);
+  net.loop.advance(kSecond);
+  for (unsigned i = 0; i < 100; ++i) net.send_udp(kOutside, 5000, 6000, pattern(1000));
+  EXPECT_GT(net.last().sent_to.size(), first);
+  EXPECT_LE(net.last().sent_to.size(), 16u);
+}
+
+TEST(Rates, TowardsTheGuestTheHostsQueueWaits) {
+  Net net(Rules{{"rate-in", "80k"}});
+  net.send_udp(kOutside, 5000, 6000, bytes_of("x"));
+  Wire& wire = net.last();
+  for (unsigned i = 0; i < 40; ++i) wire.datagrams.push_back({{kOutside, 6000, 0}, pattern(1000)});
+  net.event(wire, kSocketReadable);
+  EXPECT_LE(net.guest.frames.size(), 6u);
+  net.loop.advance(kSecond);
+  EXPECT_GE(net.guest.frames.size(), 8u);
+  EXPECT_LE(net.guest.frames.size(), 17u);
+  net.loop.advance(10 * kSecond);
+  EXPECT_EQ(net.guest.frames.size(), 40u);
+}
+
+TEST(Metrics, ACounterForWhatHappened) {
+  Net net(Rules{{"metrics", "/run/x.sock"}});
+  ASSERT_TRUE(net.stack().open_metrics("n0").ok());
+  Wire& listener = net.last();
+  EXPECT_EQ(listener.path, "/run/x.sock");
+  net.send_udp(kOutside, 5000, 6000, bytes_of("x"));
+  auto client = std::make_shared<Wire>();
+  listener.pending.push_back({client, {}});
+  net.event(listener, kSocketReadable);
+  client->receive_queue = bytes_of("GET /metrics HTTP/1.1\r\n\r\n");
+  net.event(*client, kSocketReadable);
+  const std::string answer(client->sent.begin(), client->sent.end());
+  EXPECT_TRUE(answer.starts_with("HTTP/1.0 200 OK\r\n"));
+  EXPECT_NE(answer.find("\nrhea_usernet_udp_datagrams_to_host_total{netdev=\"n0\"} 1\n"), std::string::npos)
+      << answer;
+  EXPECT_TRUE(client->shut_down);
+  client->end = true;
+  net.event(*client, kSocketHangup);
+  EXPECT_EQ(client->socket, nullptr);
+}
+
+// The guest's FIN comes again because our acknowledgement of it was lost: it is no reason for a reset.
+TEST(Tcp, TheEndOfAConnectionIsAcknowledgedAgain) {
+  Net net;
+  net.send_ip(kGateway, kTcp, segment(4000, 80, kSyn, 100, 0));
+  Wire& wire = net.last();
+  net.event(wire, kSocketWritable);
+  const u32 next = net.guest.take().seq + 1;
+  net.send_ip(kGateway, kTcp, segment(4000, 80, kAck, 101, next));
+  wire.end = true;
+  net.event(wire, kSocketReadable | kSocketHangup);
+  while (!net.guest.empty()) net.guest.take();
+  const Bytes fin = segment(4000, 80, kFin | kAck, 101, next + 1);
+  net.send_ip(kGateway, kTcp, fin);
+  EXPECT_EQ(net.stack().tcp_flows(), 0u);
+  EXPECT_EQ(net.guest.take().ack, 102u);
+  net.send_ip(kGateway, kTcp, fin);
+  const Seen again = net.guest.take();
+  EXPECT_EQ(again.flags, kAck);
+  EXPECT_EQ(again.ack, 102u);
+  EXPECT_EQ(again.seq, next + 1);
+  net.send_ip(kGateway, kTcp, segment(4000, 80, kAck, 102, next + 1));
+  EXPECT_TRUE(net.guest.empty());
+  net.send_ip(kGateway, kTcp, segment(4000, 80, kSyn, 500, 0));  // the port is free at once
+  EXPECT_EQ(net.stack().tcp_flows(), 1u);
+  net.event(net.last(), kSocketWritable);
+  EXPECT_EQ(net.guest.take().ack, 501u);
+  net.loop.advance(5 * kSecond);
+  net.send_ip(kGateway, kTcp, segment(4001, 80, kFin | kAck, 101, next + 1));
+  while (net.guest.frames.size() > 1) net.guest.take();
+  EXPECT_EQ(net.guest.take().flags, kRst);
+}
+
 }  // namespace
 }  // namespace rhea::net::user::testing

@@ -8,6 +8,7 @@
 #include "net/user/forwards.h"
 #include "net/user/icmp.h"
 #include "net/user/ipv6.h"
+#include "net/user/metrics.h"
 #include "net/user/reassembly.h"
 #include "net/user/tcp.h"
 #include "net/user/tftp.h"
@@ -58,9 +59,17 @@ Stack::Stack(Port& port, UserConfig config, const Services& services, const Make
       sockets_(make_sockets([this] { run(); })),
       timeouts_(services.loop.real_clock(), [this] { run(); }),
       link_(port, config_, services.loop.real_clock(), sockets_->random()),
-      context_{
-          config_,           link_, *sockets_, timeouts_, services.log, services.warn, [this] { schedule(); },
-          sockets_->random()},
+      policy_(config_),
+      context_{config_,
+               link_,
+               *sockets_,
+               timeouts_,
+               services.log,
+               services.warn,
+               [this] { schedule(); },
+               sockets_->random(),
+               policy_,
+               counters_},
       arp_(std::make_unique<Arp>(context_)),
       reassembly_(std::make_unique<Reassembly>(context_)),
       icmp_(std::make_unique<Icmp>(context_)),
@@ -103,6 +112,7 @@ void Stack::run() {
   tcp_->run();
   udp_->run();
   forwards_->run();
+  if (metrics_) metrics_->run();
 }
 
 void Stack::on_room() {
@@ -249,6 +259,12 @@ void Stack::look_up_names() {
                             config_.tftp_server));
 }
 
+Result<void> Stack::open_metrics(const std::string& name) {
+  if (config_.metrics.empty()) return {};
+  metrics_ = std::make_unique<Metrics>(*sockets_, timeouts_, [this, name] { return prometheus(name); });
+  return metrics_->open(config_.metrics);
+}
+
 Result<void> Stack::add_forward(const ForwardRule& rule) { return forwards_->add(rule); }
 bool Stack::remove_forward(const ForwardRule& rule) { return forwards_->remove(rule); }
 usize Stack::tcp_flows() const { return tcp_->flows(); }
@@ -261,6 +277,11 @@ std::string row_text(const std::string& name, int fd, const Endpoint& from, cons
   const std::string source = from.address.is_unspecified() ? "*" : from.address.text();
   return fmt::format("{:<19} {:>3} {:>15} {:>5} {:>15} {:>5} {:>5} {:>5}\n", name, fd, source, from.port,
                      to.address.text(), to.port, receive_queue, send_queue);
+}
+
+std::string mac_text(const Mac& mac) {
+  return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2], mac[3], mac[4],
+                     mac[5]);
 }
 
 // A rule's line; "CLOSED" while the guest's port does not answer (hostfwd-listen=probe).
@@ -288,6 +309,67 @@ std::string Stack::info() const {
     text += fmt::format("{:<19} {:>3} {:>15}  -    {:>15}  -    {:>5} {:>5}\n",
                         fmt::format("  ICMP[{} sec]", row.left / kSecond), row.fd, row.guest.text(),
                         row.remote.text(), 0, 0);
+  return text;
+}
+
+std::string Stack::info_flows() const {
+  std::string text;
+  for (const auto& row : tcp_->rows())
+    text += fmt::format(
+        "tcp {} {} -> {} to-guest={} to-host={} segments={}/{} retransmissions={} rtt-us={} queued={}/{}{}\n",
+        row.state, row.key.guest.text(), row.key.remote.text(), row.stats.to_guest, row.stats.to_host,
+        row.stats.segments_to_guest, row.stats.segments_to_host, row.stats.retransmissions,
+        row.round_trip / 1000, row.receive_queue, row.send_queue,
+        *row.stats.last_drop ? fmt::format(" last-drop=\"{}\"", row.stats.last_drop) : std::string());
+  for (const auto& row : udp_->rows())
+    text +=
+        fmt::format("udp {} -> {} expires-s={}\n", row.guest.text(), row.remote.text(), row.left / kSecond);
+  for (const auto& row : icmp_->rows())
+    text +=
+        fmt::format("icmp {} -> {} expires-s={}\n", row.guest.text(), row.remote.text(), row.left / kSecond);
+  for (const auto& row : dhcp_->rows())
+    text += fmt::format("lease {} {}{}{}\n", row.address.text(), mac_text(row.mac),
+                        row.name.empty() ? "" : " " + row.name, row.reserved ? " (kept)" : "");
+  return text;
+}
+
+std::string Stack::info_blocked() const {
+  std::string text;
+  for (const Policy::Blocked& item : policy_.blocked()) {
+    const char* protocol = item.protocol == kTcp ? "tcp" : item.protocol == kUdp ? "udp" : "icmp";
+    const std::string what =
+        item.name.empty() ? fmt::format("{} {}", protocol, item.to.text()) : "name " + item.name;
+    text += fmt::format("{} times={} rule=\"{}\"\n", what, item.count,
+                        item.rule.empty() ? "none allows it" : item.rule);
+  }
+  return text;
+}
+
+// The text format of Prometheus, version 0.0.4.
+std::string Stack::prometheus(const std::string& name) const {
+  std::string text;
+  const auto add = [&](const char* metric, const char* type, u64 value) {
+    text += fmt::format("# TYPE rhea_usernet_{0} {1}\nrhea_usernet_{0}{{netdev=\"{2}\"}} {3}\n", metric, type,
+                        name, value);
+  };
+  add("tcp_flows", "gauge", tcp_->flows());
+  add("udp_flows", "gauge", udp_->flows());
+  add("dns_queries_open", "gauge", dns_->queries());
+  add("tftp_transfers", "gauge", tftp_->transfers());
+  add("tcp_connections_from_guest_total", "counter", counters_.tcp_from_guest);
+  add("tcp_connections_to_guest_total", "counter", counters_.tcp_to_guest);
+  add("tcp_connections_failed_total", "counter", counters_.tcp_failed);
+  add("tcp_connections_limited_total", "counter", counters_.tcp_limited);
+  add("tcp_retransmissions_total", "counter", counters_.retransmissions);
+  add("udp_flows_total", "counter", counters_.udp_flows);
+  add("udp_datagrams_to_host_total", "counter", counters_.udp_to_host);
+  add("udp_datagrams_to_guest_total", "counter", counters_.udp_to_guest);
+  add("udp_datagrams_throttled_total", "counter", counters_.udp_throttled);
+  add("dns_queries_total", "counter", counters_.dns_queries);
+  add("dns_answers_own_total", "counter", counters_.dns_own);
+  add("dns_failures_total", "counter", counters_.dns_failed);
+  add("blocked_total", "counter", policy_.total_blocked());
+  add("link_dropped_total", "counter", link_.dropped());
   return text;
 }
 

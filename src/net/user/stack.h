@@ -18,6 +18,7 @@
 #include "net/user/config.h"
 #include "net/user/link.h"
 #include "net/user/packet.h"
+#include "net/user/policy.h"
 #include "net/user/sockets.h"
 #include "net/user/timeouts.h"
 #include "util/log.h"
@@ -30,6 +31,7 @@ class Dhcpv6;
 class Dns;
 class Forwards;
 class Icmp;
+class Metrics;
 class Ipv6;
 class Reassembly;
 class Tcp;
@@ -42,6 +44,14 @@ struct Destination {
   IpAddress address;                                              // of a host socket, for kind host
 };
 
+// What happened, for `info usernet-counters` and metrics=.
+struct Counters {
+  u64 tcp_from_guest = 0, tcp_to_guest = 0, tcp_failed = 0, tcp_limited = 0;
+  u64 udp_flows = 0, udp_to_host = 0, udp_to_guest = 0, udp_throttled = 0;
+  u64 dns_queries = 0, dns_own = 0, dns_failed = 0;
+  u64 retransmissions = 0;  // of TCP segments towards the guest
+};
+
 // What the protocols share.
 struct Context {
   const UserConfig& config;
@@ -52,6 +62,8 @@ struct Context {
   std::function<void(std::string)> warn;  // a line for the user
   std::function<void()> schedule;         // run() soon
   u64 key;                                // of hashes and sequence numbers
+  Policy& policy;
+  Counters& counters;
 
   s64 now() const { return timeouts.now(); }
   Destination destination(const IpAddress& to) const;
@@ -88,6 +100,8 @@ class Stack {
 
   // Looks up the names that options give (tftp-server-name): once, at the start.
   void look_up_names();
+  // Opens the socket of metrics=, when it is given.
+  Result<void> open_metrics(const std::string& name);
   // Opens the port of a rule; the text of an errno otherwise ("Address already in use").
   Result<void> add_forward(const ForwardRule& rule);
   bool remove_forward(const ForwardRule& rule);
@@ -96,6 +110,10 @@ class Stack {
   const UserConfig& config() const { return config_; }
   usize tcp_flows() const;
   usize udp_flows() const;
+  // A line for each flow with all that is known of it; what was blocked; the counters.
+  std::string info_flows() const;
+  std::string info_blocked() const;
+  std::string prometheus(const std::string& name) const;
 
  private:
   void input_ipv4(Packet& packet);
@@ -111,6 +129,8 @@ class Stack {
   std::unique_ptr<Sockets> sockets_;
   TimeoutQueue timeouts_;
   Link link_;
+  Policy policy_;
+  Counters counters_;
   Context context_;
   std::unique_ptr<Arp> arp_;
   std::unique_ptr<Reassembly> reassembly_;
@@ -123,6 +143,7 @@ class Stack {
   std::unique_ptr<Udp> udp_;
   std::unique_ptr<Tcp> tcp_;
   std::unique_ptr<Forwards> forwards_;
+  std::unique_ptr<Metrics> metrics_;
 };
 
 }  // namespace rhea::net::user

@@ -11,13 +11,21 @@ namespace rhea::net::user {
 namespace {
 
 constexpr usize kMaxFlows = 65536;
-constexpr usize kQuantum = 64 * 1024;       // bytes a flow sends before the next one's turn
-constexpr usize kTurnBudget = 1024 * 1024;  // bytes sent in one run
+constexpr usize kMostEnded = 16384;
+constexpr s64 kLinger = 4 * kSecond;         // some retransmissions of the guest
+constexpr usize kQuantum = 64 * 1024;        // bytes a flow sends before the next one's turn
+constexpr usize kLimitedQuantum = 4 * 1024;  // where rate-in= holds
+constexpr usize kTurnBudget = 1024 * 1024;   // bytes sent in one run
 
 }  // namespace
 
 Tcp::Tcp(Context& context, Icmp& icmp)
-    : context_(context), icmp_(icmp), flows_(16, KeyHash{{context.key}}), scratch_(128 * 1024) {}
+    : context_(context),
+      icmp_(icmp),
+      waker_(context.timeouts),
+      flows_(16, KeyHash{{context.key}}),
+      ended_(16, KeyHash{{context.key}}),
+      scratch_(128 * 1024) {}
 Tcp::~Tcp() = default;
 
 usize Tcp::flow_limit() const { return std::min(kMaxFlows, context_.sockets.open_file_limit() / 4 * 3); }
@@ -29,6 +37,7 @@ void Tcp::input(const Packet& packet) {
   const TcpKey key{{packet.from, load_be<u16>(header), 0}, {packet.to, load_be<u16>(header + 2), 0}};
   const auto found = flows_.find(key);
   if (found != flows_.end()) return found->second->input(packet, segment);
+  if (!ended_.empty() && input_lingering(packet, segment, key)) return;
   if ((segment.flags & (kSyn | kAck | kRst)) == kSyn) return open_from_guest(packet, key);
   refuse(packet);
 }
@@ -44,20 +53,24 @@ void Tcp::refuse(const Packet& packet) {
   Segment segment;
   if (!parse_segment(packet, segment) || segment.flags & kRst) return;
   if (packet.to.is_multicast() || packet.from.is_unspecified()) return;
+  const u8* header = packet.transport_header();
+  const TcpKey key{{packet.from, load_be<u16>(header), 0}, {packet.to, load_be<u16>(header + 2), 0}};
+  if (segment.flags & kAck) return send_bare(key, kRst, segment.ack, 0);
+  const u32 length =
+      static_cast<u32>(segment.payload) + (segment.flags & kSyn ? 1 : 0) + (segment.flags & kFin ? 1 : 0);
+  send_bare(key, kRst | kAck, 0, segment.seq + length);
+}
+
+void Tcp::send_bare(const TcpKey& key, u8 flags, u32 seq, u32 ack) {
   u8 header[kTcpHeader] = {};
-  std::memcpy(header, packet.transport_header() + 2, 2);
-  std::memcpy(header + 2, packet.transport_header(), 2);
+  store_be<u16>(header, key.remote.port);
+  store_be<u16>(header + 2, key.guest.port);
+  store_be<u32>(header + 4, seq);
+  store_be<u32>(header + 8, ack);
   header[12] = 0x50;
-  if (segment.flags & kAck) {
-    store_be<u32>(header + 4, segment.ack);
-    header[13] = kRst;
-  } else {
-    const u32 length =
-        static_cast<u32>(segment.payload) + (segment.flags & kSyn ? 1 : 0) + (segment.flags & kFin ? 1 : 0);
-    store_be<u32>(header + 8, segment.seq + length);
-    header[13] = kRst | kAck;
-  }
-  const IpOut out{.from = packet.to, .to = packet.from, .protocol = kTcp};
+  header[13] = flags;
+  if (!(flags & kRst)) store_be<u16>(header + 14, 0xffff);
+  const IpOut out{.from = key.remote.address, .to = key.guest.address, .protocol = kTcp};
   ChecksumSum sum;
   sum.add_pseudo_header(out.from, out.to, kTcp, sizeof header);
   sum.add(header, sizeof header);
@@ -65,12 +78,41 @@ void Tcp::refuse(const Packet& packet) {
   context_.link.send_ip(out, header, sizeof header);
 }
 
+void Tcp::linger(const TcpKey& key, u32 seq, u32 ack) {
+  const s64 now = context_.now();
+  while (!ended_order_.empty() && (ended_order_.front().first <= now || ended_order_.size() >= kMostEnded)) {
+    const auto found = ended_.find(ended_order_.front().second);
+    if (found != ended_.end() && found->second.until == ended_order_.front().first) ended_.erase(found);
+    ended_order_.pop_front();
+  }
+  ended_[key] = {seq, ack, now + kLinger};
+  ended_order_.emplace_back(now + kLinger, key);
+}
+
+// What the guest says again is acknowledged again. A new connection may begin at once; acknowledgements alone
+// get no answer.
+bool Tcp::input_lingering(const Packet& packet, const Segment& segment, const TcpKey& key) {
+  const auto found = ended_.find(key);
+  if (found == ended_.end()) return false;
+  const Ended ended = found->second;
+  if (ended.until <= context_.now() || segment.flags & (kSyn | kRst)) {
+    ended_.erase(found);
+    return ended.until > context_.now() && segment.flags & kRst;
+  }
+  if (segment.payload || segment.flags & kFin) send_bare(key, kAck, ended.seq, ended.ack);
+  return true;
+}
+
 void Tcp::open_from_guest(const Packet& packet, const TcpKey& key) {
   const Destination destination = context_.destination(packet.to);
   const bool to_dns = destination.kind == Destination::dns && key.remote.port == 53;
   const GuestForward* service = context_.service(key.remote);
   if (packet.from.is_unspecified() || key.guest.port == 0) return;
-  if (key.remote.port == 0 || flows_.size() >= flow_limit()) return refuse(packet);
+  if (key.remote.port == 0) return refuse(packet);
+  if (flows_.size() >= flow_limit()) {
+    ++context_.counters.tcp_limited;
+    return refuse(packet);
+  }
   if (context_.config.restricted && !service) return refuse(packet);
   if (destination.kind == Destination::dns && !to_dns) return refuse(packet);
   if (destination.kind == Destination::service && !service) return refuse(packet);
@@ -79,6 +121,10 @@ void Tcp::open_from_guest(const Packet& packet, const TcpKey& key) {
                      packet);
     return;
   }
+  if (!to_dns && !service && !context_.policy.permits(kTcp, key.guest, key.remote, context_.now()))
+    return icmp_.send_error(Icmp::Error::prohibited, packet.v6 ? context_.config.host6 : context_.config.host,
+                            packet);
+  ++context_.counters.tcp_from_guest;
   Segment syn;
   parse_segment(packet, syn);
   auto flow = std::make_unique<TcpFlow>(*this, key, TcpFlow::connecting, initial_sequence(key));
@@ -101,6 +147,7 @@ bool Tcp::open_to_guest(std::unique_ptr<Socket> socket, Endpoint from, const End
   auto flow = std::make_unique<TcpFlow>(*this, key, TcpFlow::syn_sent, initial_sequence(key));
   TcpFlow& opened = *flow;
   flows_.emplace(key, std::move(flow));
+  ++context_.counters.tcp_to_guest;
   opened.adopt(std::move(socket));
   opened.send_syn();
   return true;
@@ -134,6 +181,7 @@ void Tcp::remove(TcpFlow& flow) {
   if (found == flows_.end() || found->second.get() != &flow) return;
   if (flow.flush_queued) std::erase(to_flush_, &flow);
   if (flow.send_queued) std::erase(to_send_, &flow);
+  std::erase(held_, &flow);
   flow.flush_queued = flow.send_queued = true;  // on no list again
   flow.set_timeout(kNever);
   gone_.push_back(std::move(found->second));
@@ -148,6 +196,10 @@ void Tcp::want_flush(TcpFlow& flow) {
   context_.schedule();
 }
 
+void Tcp::hold(TcpFlow& flow) {
+  if (std::find(held_.begin(), held_.end(), &flow) == held_.end()) held_.push_back(&flow);
+}
+
 void Tcp::want_send(TcpFlow& flow) {
   if (flow.send_queued) return;
   flow.send_queued = true;
@@ -157,6 +209,12 @@ void Tcp::want_send(TcpFlow& flow) {
 
 void Tcp::run() {
   gone_.clear();
+  const s64 now = context_.now();
+  Bucket& inward = context_.policy.inward;
+  Bucket& outward = context_.policy.outward;
+  if (!held_.empty() && outward.ready(now)) {
+    for (TcpFlow* flow : std::exchange(held_, {})) want_flush(*flow);
+  }
   for (usize left = to_flush_.size(); left && !to_flush_.empty(); --left) {
     TcpFlow& flow = *to_flush_.front();
     to_flush_.pop_front();
@@ -165,7 +223,7 @@ void Tcp::run() {
   }
   // Flows take turns; what is left when the NIC is busy goes on at on_room().
   usize budget = kTurnBudget;
-  while (!to_send_.empty() && !context_.link.blocked()) {
+  while (!to_send_.empty() && !context_.link.blocked() && inward.ready(now)) {
     if (budget < kQuantum) {
       context_.schedule();
       break;
@@ -174,8 +232,12 @@ void Tcp::run() {
     TcpFlow& flow = *to_send_.front();
     to_send_.pop_front();
     flow.send_queued = false;
-    if (flow.send_data(kQuantum)) want_send(flow);
+    const u64 before = flow.stats.to_guest;
+    if (flow.send_data(inward.limited() ? kLimitedQuantum : kQuantum)) want_send(flow);
+    inward.take(flow.stats.to_guest - before);
   }
+  if (!to_send_.empty() && !inward.ready(now)) waker_.set_timeout(inward.next(now));
+  if (!held_.empty()) waker_.set_timeout(std::min(waker_.timeout(), outward.next(now)));
 }
 
 std::vector<Tcp::Row> Tcp::rows() const {
@@ -184,7 +246,7 @@ std::vector<Tcp::Row> Tcp::rows() const {
     const Socket* socket = flow->socket();
     if (!socket) continue;  // a probe
     rows.push_back({key, flow->state_name(), socket ? socket->fd() : -1, socket ? socket->receive_queue() : 0,
-                    flow->buffered() + (socket ? socket->send_queue() : 0)});
+                    flow->buffered() + (socket ? socket->send_queue() : 0), flow->stats, flow->round_trip()});
   }
   std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
     return std::tie(a.key.guest, a.key.remote) < std::tie(b.key.guest, b.key.remote);

@@ -37,6 +37,14 @@ struct TcpKey {
 };
 
 class TcpFlow;
+struct Segment;
+
+struct TcpStats {
+  u64 to_guest = 0, to_host = 0;                    // bytes
+  u64 segments_to_guest = 0, segments_to_host = 0;  // large ones count once
+  u64 retransmissions = 0;
+  const char* last_drop = "";  // why a segment of the guest was not taken
+};
 
 class Tcp {
  public:
@@ -58,6 +66,8 @@ class Tcp {
     const char* state;
     int fd;
     usize receive_queue, send_queue;  // towards the guest, towards the host
+    TcpStats stats;
+    s64 round_trip;  // of the guest, smoothed; 0: not known
   };
   std::vector<Row> rows() const;
   usize flows() const { return flows_.size(); }
@@ -77,19 +87,43 @@ class Tcp {
   usize flow_limit() const;
   u32 initial_sequence(const TcpKey& key) const;
   void remove(TcpFlow& flow);
+  // A connection that both sides ended: its last acknowledgement may be lost, and the guest's FIN come again.
+  void linger(const TcpKey& key, u32 seq, u32 ack);
+  // True when the packet is of such a connection.
+  bool input_lingering(const Packet& packet, const Segment& segment, const TcpKey& key);
+  void send_bare(const TcpKey& key, u8 flags, u32 seq, u32 ack);
   // Lists of flows with work for run(); a flow is on each at most once.
   void want_flush(TcpFlow& flow);
   void want_send(TcpFlow& flow);
+  // For flush() of a flow that rate-out= holds back.
+  void hold(TcpFlow& flow);
+
+  // A timeout whose only effect is the stack's run() behind it.
+  class Waker final : public Timeout {
+   public:
+    using Timeout::Timeout;
+
+   private:
+    void on_timeout() override {}
+  };
 
   Context& context_;
   Icmp& icmp_;
+  Waker waker_;
   std::unordered_map<TcpKey, std::unique_ptr<TcpFlow>, KeyHash> flows_;
   std::vector<std::unique_ptr<TcpFlow>> gone_;
+  struct Ended {
+    u32 seq, ack;
+    s64 until;
+  };
+  std::unordered_map<TcpKey, Ended, KeyHash> ended_;
+  std::deque<std::pair<s64, TcpKey>> ended_order_;  // by their ends
   std::deque<TcpFlow*> to_flush_;
   std::deque<TcpFlow*> to_send_;
-  std::vector<u8> scratch_;  // frames being made
-  usize burst_ = 8;          // frames that the NIC took at once, lately
-  usize buffered_ = 0;       // bytes in all flows' buffers
+  std::vector<TcpFlow*> held_;  // by rate-out=
+  std::vector<u8> scratch_;     // frames being made
+  usize burst_ = 8;             // frames that the NIC took at once, lately
+  usize buffered_ = 0;          // bytes in all flows' buffers
   bool running_ = true;
 };
 

@@ -20,6 +20,7 @@ constexpr s64 kProbeInterval = 75 * kSecond;
 constexpr unsigned kProbes = 9;
 constexpr u32 kFirstWindow = 256 * 1024;  // the link to the guest loses nothing by itself
 constexpr u8 kReceiveScale = 5;
+constexpr usize kLimitedSend = 4 * 1024;  // at once, where rate-out= holds
 constexpr usize kReleaseAt = 64 * 1024;
 
 }  // namespace
@@ -161,6 +162,7 @@ void TcpFlow::host_failed(int error) {
     store_be<u32>(quote + 4, receive_next_ - 1);
     tcp_.icmp_.tell_error(reason, key_.guest.address, key_.remote.address, kTcp, quote);
   }
+  ++context_.counters.tcp_failed;
   context_.log.write(LogItem::net, "tcp: {} to {}: errno {}", key_.guest.text(), key_.remote.text(), error);
   state_ = closed;
   tcp_.remove(*this);
@@ -210,13 +212,20 @@ void TcpFlow::finish_if_done() {
   if (state_ != open || !shut_down_ || !fin_acked_) return;
   release_acked(true);
   state_ = closed;
+  tcp_.linger(key_, send_next_, receive_next_);
   tcp_.remove(*this);
 }
 
 // Sends what is buffered to the host; false when that broke the connection.
 bool TcpFlow::flush_buffer() {
+  Bucket& outward = context_.policy.outward;
   while (buffered() && !socket_full_ && !broken_) {
-    const Piece piece{buffer_.data() + buffer_start_, buffered()};
+    if (!outward.ready(context_.now())) {
+      tcp_.hold(*this);
+      break;
+    }
+    const Piece piece{buffer_.data() + buffer_start_,
+                      outward.limited() ? std::min(buffered(), kLimitedSend) : buffered()};
     const IoResult result = socket_->send(std::span(&piece, 1));
     if (result.error == EINTR) continue;
     if (result.error && !result.again()) {
@@ -225,6 +234,8 @@ bool TcpFlow::flush_buffer() {
     }
     const usize sent = result.error ? 0 : static_cast<usize>(result.count);
     socket_full_ = sent < piece.size;
+    outward.take(sent);
+    stats.to_host += sent;
     buffer_start_ += sent;
     tcp_.buffered_ -= sent;
   }
@@ -315,6 +326,8 @@ void TcpFlow::retransmit() {
     slow_start_threshold_ = std::max<u32>((send_max_ - send_unacked_) / 2, 4u * mss_);
     congestion_window_ = 4u * mss_;
     send_next_ = send_unacked_;
+    ++stats.retransmissions;
+    ++context_.counters.retransmissions;
     recovering_ = false;
     duplicates_ = 0;
     timed_at_ = 0;

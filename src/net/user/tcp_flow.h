@@ -64,6 +64,8 @@ class TcpFlow final : public SocketOwner, public Timeout {
   const char* state_name() const;
   Socket* socket() const { return socket_.get(); }
   usize buffered() const { return buffer_.size() - buffer_start_; }
+  s64 round_trip() const { return smoothed_rtt_; }
+  TcpStats stats;
   bool flush_queued = false, send_queued = false;
   // Of a probe, which has no socket: whether somebody listens in the guest.
   std::function<void(bool)> on_answer;

@@ -133,6 +133,7 @@ bool TcpFlow::check_sequence(const Segment& segment) {
     return false;
   }
   if (!acceptable) {
+    stats.last_drop = "outside the window";
     acknowledge();
     return false;
   }
@@ -149,6 +150,7 @@ bool TcpFlow::take_ack(const Segment& segment) {
     become_open();
   }
   if (after(segment.ack, send_max_)) {
+    stats.last_drop = "acknowledges what was not sent";
     acknowledge();
     return false;
   }
@@ -248,6 +250,7 @@ void TcpFlow::take_payload(const Packet& packet, const Segment& segment) {
     size -= old;
   }
   if (!before(seq, advertised_) || tcp_.buffered_ + size > kMaxBuffered) {
+    stats.last_drop = before(seq, advertised_) ? "all flows' buffers are full" : "beyond the window";
     ack_now_ = true;
     return;
   }
@@ -272,7 +275,8 @@ void TcpFlow::take_payload(const Packet& packet, const Segment& segment) {
 }
 
 void TcpFlow::append(const Packet& packet, usize offset, usize size) {
-  if (size >= kSendDirectly && !socket_full_) {
+  ++stats.segments_to_host;
+  if (size >= kSendDirectly && !socket_full_ && !context_.policy.outward.limited()) {
     if (!flush_buffer()) return;
     if (buffered() == 0 && !socket_full_) {
       std::array<Piece, kMaxSegments> pieces;
@@ -281,6 +285,7 @@ void TcpFlow::append(const Packet& packet, usize offset, usize size) {
       if (result.error && !result.again()) return host_broke();
       const usize sent = result.error ? 0 : static_cast<usize>(result.count);
       socket_full_ = sent < size;
+      stats.to_host += sent;
       offset += sent;
       size -= sent;
     }
@@ -295,8 +300,10 @@ void TcpFlow::append(const Packet& packet, usize offset, usize size) {
 
 void TcpFlow::hold_out_of_order(const Packet& packet, u32 seq, usize offset, usize size) {
   if (out_of_order_.contains(seq) || out_of_order_.size() >= kMaxHeldParts ||
-      out_of_order_bytes_ + size > kMaxHeld)
+      out_of_order_bytes_ + size > kMaxHeld) {
+    stats.last_drop = "too much out of order";
     return;
+  }
   std::vector<u8> data(size);
   packet.frame->copy(offset, data.data(), size);
   out_of_order_bytes_ += size;

@@ -163,6 +163,8 @@ usize TcpFlow::take_peek(const IoResult& result, u32 seq) {
 
 void TcpFlow::note_sent(u32 seq, usize size) {
   const s64 now = context_.now();
+  stats.to_guest += size;
+  ++stats.segments_to_guest;
   send_next_ = seq + static_cast<u32>(size);
   if (after(send_next_, send_max_)) {
     send_max_ = send_next_;
@@ -199,6 +201,8 @@ void TcpFlow::resend_hole() {
   const u32 end = fin_sent_ ? fin_seq_ : send_max_;
   size = std::min({size, kMaxResend * mss_, static_cast<usize>(end - send_unacked_)});
   const Mac copy = *mac;
+  ++stats.retransmissions;
+  ++context_.counters.retransmissions;
   send_from(copy, send_unacked_, size);
 }
 

@@ -67,6 +67,7 @@ class Udp::Flow final : public SocketOwner, public Timeout {
   }
   void on_timeout() override { udp_.remove(guest_); }
 
+  bool has_route(const Endpoint& seen) const { return routes_.contains(seen); }
   const Endpoint& guest() const { return guest_; }
   const Endpoint& last_remote() const { return last_remote_; }
   int fd() const {
@@ -147,7 +148,7 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     Context& context = udp_.context_;
     std::vector<u8>& buffer = udp_.buffer_;
     for (unsigned i = 0; i < kReadsInTurn; ++i) {
-      if (context.link.congested()) return true;
+      if (context.link.congested() || !context.policy.inward.ready(context.now())) return true;
       Endpoint from;
       u16 segment = 0;
       const IoResult result = sockets_[family]->receive_from(from, {buffer.data(), buffer.size()}, segment);
@@ -158,6 +159,7 @@ class Udp::Flow final : public SocketOwner, public Timeout {
       }
       touch();
       const Endpoint seen{context.seen_from_guest(from.address, guest_.address.is_v4()), from.port, 0};
+      context.policy.inward.take(static_cast<usize>(result.count));
       udp_.send_to_guest(seen, guest_, std::span(buffer).first(static_cast<usize>(result.count)), segment);
     }
     return true;
@@ -196,6 +198,7 @@ Udp::Udp(Context& context, const Servers& servers)
       dhcpv6_(servers.dhcpv6),
       dns_(servers.dns),
       tftp_(servers.tftp),
+      waker_(context.timeouts),
       flows_(16, EndpointHash{{context.key}}),
       buffer_(65536) {}
 Udp::~Udp() = default;
@@ -218,7 +221,13 @@ void Udp::input(const Packet& packet) {
     if (found != flows_.end() && !broadcast) found->second->send(packet, {}, to_port, payload);
     return;
   }
-  if (broadcast) return forward(packet, IpAddress::v4(0x7f000001), payload);
+  if (broadcast) {
+    // To the host's loopback, as the gateway's address.
+    const Endpoint guest{packet.from, load_be<u16>(header), 0};
+    if (context_.policy.permits(kUdp, guest, {config.host, to_port, 0}, context_.now()))
+      forward(packet, IpAddress::v4(0x7f000001), payload);
+    return;
+  }
   const Destination destination = context_.destination(packet.to);
   if (destination.kind == Destination::dns) {
     if (to_port != 53) return icmp_.send_error(Icmp::Error::port_unreachable, packet.to, packet);
@@ -233,6 +242,18 @@ void Udp::input(const Packet& packet) {
       icmp_.send_error(Icmp::Error::host_unreachable, packet.v6 ? config.host6 : config.host, packet);
     return;
   }
+  const Endpoint guest{packet.from, load_be<u16>(header), 0};
+  const auto found = flows_.find(guest);
+  const bool answers = found != flows_.end() && found->second->has_route({packet.to, to_port, 0});
+  if (!answers && !context_.policy.permits(kUdp, guest, {packet.to, to_port, 0}, context_.now()))
+    return icmp_.send_error(Icmp::Error::prohibited, packet.v6 ? config.host6 : config.host, packet);
+  Bucket& outward = context_.policy.outward;
+  if (!outward.ready(context_.now())) {
+    ++context_.counters.udp_throttled;
+    return;
+  }
+  outward.take(payload);
+  ++context_.counters.udp_to_host;
   forward(packet, destination.address, payload);
 }
 
@@ -271,6 +292,7 @@ Udp::Flow* Udp::flow_of(const Endpoint& guest) {
   const auto found = flows_.find(guest);
   if (found != flows_.end()) return found->second.get();
   if (flows_.size() >= std::min(kMaxFlows, context_.sockets.open_file_limit() / 8)) evict_oldest();
+  ++context_.counters.udp_flows;
   return flows_.emplace(guest, std::make_unique<Flow>(*this, guest)).first->second.get();
 }
 
@@ -333,7 +355,11 @@ void Udp::run() {
     found->second->set_queued(more);
     if (more) ready_.push_back(guest);
   }
-  if (!ready_.empty() && !context_.link.congested()) context_.schedule();
+  if (ready_.empty() || context_.link.congested()) return;
+  if (context_.policy.inward.ready(context_.now()))
+    context_.schedule();
+  else
+    waker_.set_timeout(context_.policy.inward.next(context_.now()));
 }
 
 bool Udp::send_to_guest(const Endpoint& from, const Endpoint& guest, std::span<u8> data, u16 segment) {
@@ -378,6 +404,7 @@ bool Udp::send_one(const Endpoint& from, const Endpoint& guest, std::span<u8> da
     store_be<u16>(header + 6, sum.checksum() ? sum.checksum() : 0xffff);
   }
   const Piece pieces[] = {{header, sizeof header}, {data.data(), data.size()}};
+  ++context_.counters.udp_to_guest;
   return context_.link.send_ip({.from = from.address, .to = guest.address, .protocol = kUdp}, pieces,
                                offload);
 }

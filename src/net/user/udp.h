@@ -81,6 +81,14 @@ class Udp {
   Dhcpv6& dhcpv6_;
   Dns& dns_;
   Tftp& tftp_;
+  class Waker final : public Timeout {
+   public:
+    using Timeout::Timeout;
+
+   private:
+    void on_timeout() override {}
+  };
+  Waker waker_;
   std::unordered_map<Endpoint, std::unique_ptr<Flow>, EndpointHash> flows_;
   std::vector<std::unique_ptr<Flow>> gone_;
   std::vector<Endpoint> ready_;  // flows whose sockets may have more to read

@@ -27,6 +27,7 @@ Result<std::unique_ptr<Port>> UserBackend::create(const BackendContext& context,
       },
       std::move(share));
   backend->stack_.look_up_names();
+  RHEA_TRY(backend->stack_.open_metrics(context.id));
   for (const ForwardRule& rule : forwards) RHEA_TRY(backend->stack_.add_forward(rule));
   return std::unique_ptr<Port>(std::move(backend));
 }
