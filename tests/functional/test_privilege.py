@@ -14,7 +14,7 @@ import host
 from guest import GuestTest, rhea_only
 
 ELSEWHERE = "192.0.2.7"
-NOWHERE = "192.0.2.8"
+NOWHERE = "198.51.100.8"  # there is no route to it
 ORDINARY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
 RANGE = "/proc/sys/net/ipv4/ping_group_range"
 
