@@ -71,7 +71,7 @@ class Session {
   ~Session() {
     backend_->info_usernet(-1);
     backend_->stack().info_flows();
-    backend_->stack().info_blocked();
+    backend_->stack().blocked_list();
     backend_->stack().prometheus("n0");
     Port::disconnect(nic_);
   }

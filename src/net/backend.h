@@ -64,6 +64,28 @@ struct BackendType {
 std::span<const BackendType* const> backend_types();
 const BackendType* find_backend_type(std::string_view name);
 
+// A flow of a user network, as monitors tell it.
+struct UserFlow {
+  std::string netdev;
+  std::string protocol;  // "tcp", "udp", "icmp"
+  std::string state;     // of TCP
+  std::string guest, remote;
+  u64 to_guest = 0, to_host = 0;                    // bytes
+  u64 segments_to_guest = 0, segments_to_host = 0;  // large ones count once
+  u64 retransmissions = 0;                          // towards the guest
+  s64 round_trip = 0;                               // of the guest, in ns; 0: not known
+  s64 expires = 0;                                  // in ns, of UDP and ICMP
+  std::string last_drop;                            // why a segment of the guest was not taken
+};
+
+// What rules of a user network kept the guest from.
+struct UserBlocked {
+  std::string netdev;
+  std::string what;  // "tcp 192.0.2.1:80", "name example.org"
+  std::string rule;  // as typed; empty: none allows it
+  u64 times = 0;
+};
+
 struct FilterConfig {
   std::string id;
   std::string type;                 // "filter-dump"
@@ -105,6 +127,8 @@ class Network {
   std::string info_network() const;
   std::string info_usernet() const;
   std::string info_usernet_flows() const;
+  std::vector<UserFlow> usernet_flows() const;
+  std::vector<UserBlocked> usernet_blocked() const;
   std::string info_usernet_blocked() const;
   // "[id] RULE" in two arguments; empty text on success.
   std::string hostfwd_add(const std::string& id, const std::string& rule);

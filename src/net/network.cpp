@@ -85,7 +85,8 @@ Result<void> take_dump_option(DumpConfig& dump, const std::string& key, const st
 }
 
 Result<DumpConfig> parse_dump_options(const std::string& id, std::span<const OptionText> options) {
-  RHEA_TRY(check_known(options, {"netdev", "file", "maxlen", "format", "queue", "status", "position", "insert"}));
+  RHEA_TRY(
+      check_known(options, {"netdev", "file", "maxlen", "format", "queue", "status", "position", "insert"}));
   DumpConfig dump;
   dump.id = id;
   for (const auto& [key, value] : options) RHEA_TRY(take_dump_option(dump, key, value));
@@ -355,12 +356,39 @@ std::string Network::info_usernet_flows() const {
   return text;
 }
 
-std::string Network::info_usernet_blocked() const {
+std::vector<UserFlow> Network::usernet_flows() const {
   std::lock_guard lock(loop_.lock());
+  std::vector<UserFlow> flows;
+  for (const Entry& entry : entries_) {
+    auto* backend = dynamic_cast<user::UserBackend*>(entry.port);
+    if (!backend) continue;
+    for (UserFlow& flow : backend->stack().flow_list()) {
+      flow.netdev = entry.id;
+      flows.push_back(std::move(flow));
+    }
+  }
+  return flows;
+}
+
+std::vector<UserBlocked> Network::usernet_blocked() const {
+  std::lock_guard lock(loop_.lock());
+  std::vector<UserBlocked> blocked;
+  for (const Entry& entry : entries_) {
+    auto* backend = dynamic_cast<user::UserBackend*>(entry.port);
+    if (!backend) continue;
+    for (UserBlocked& item : backend->stack().blocked_list()) {
+      item.netdev = entry.id;
+      blocked.push_back(std::move(item));
+    }
+  }
+  return blocked;
+}
+
+std::string Network::info_usernet_blocked() const {
   std::string text;
-  for (const Entry& entry : entries_)
-    if (auto* backend = dynamic_cast<user::UserBackend*>(entry.port))
-      text += fmt::format("{}:\n{}", entry.id, backend->stack().info_blocked());
+  for (const UserBlocked& item : usernet_blocked())
+    text += fmt::format("{}: {} times={} rule=\"{}\"\n", item.netdev, item.what, item.times,
+                        item.rule.empty() ? "none allows it" : item.rule);
   return text;
 }
 

@@ -9,6 +9,7 @@ import time
 import guest
 import host
 from guest import SharedGuestTest, rhea_only
+from test_control import Qmp
 
 
 class Services(SharedGuestTest):
@@ -159,7 +160,9 @@ class Rules(SharedGuestTest):
         cls.dump = os.path.join(directory.name, "dump.pcapng")
         cls.server = host.TcpServer(lambda c: c.sendall(b"here\n") or c.recv(1))
         cls.addClassCleanup(cls.server.listener.close)
-        cls.arguments = ("-netdev", f"user,id=n0,metrics={cls.metrics},allow=tcp:host:{cls.server.port},"
+        cls.control = os.path.join(directory.name, "qmp.sock")
+        cls.arguments = ("-qmp", f"unix:{cls.control},server=on,wait=off",
+                         "-netdev", f"user,id=n0,metrics={cls.metrics},allow=tcp:host:{cls.server.port},"
                                     "dns-record=box.test=192.0.2.9,domainname=lab.test",
                          "-net", "nic,netdev=n0", "-object", f"filter-dump,id=f0,netdev=n0,file={cls.dump},format=pcapng")
         super().setUpClass()
@@ -178,6 +181,25 @@ class Rules(SharedGuestTest):
         text = self.guest.in_monitor("info usernet-flows")
         self.assertRegex(text, r"tcp ESTABLISHED 10\.0\.2\.15:\d+ -> 10\.0\.2\.2:\d+ to-guest=5 to-host=0 ")
         self.assertIn("lease 10.0.2.15 52:54:00:12:34:56", text)
+
+    def test_the_same_by_qmp(self):
+        self.sh(f"(sleep 30 | nc 10.0.2.2 {self.server.port} > /tmp/out2 2>&1) & "
+                "until [ -s /tmp/out2 ]; do sleep 0.2; done; nc -w 5 10.0.2.2 1 < /dev/null; true")
+        client = Qmp(self.control)
+        self.addCleanup(client.close)
+        flows = [flow for flow in client.value("query-usernet-flows") if flow["protocol"] == "tcp"]
+        self.assertTrue(flows)
+        for flow in flows:
+            self.assertEqual(flow["netdev"], "n0")
+            self.assertTrue(flow["guest"].startswith("10.0.2.15:"), flow)
+        self.assertIn(5, [flow["bytes-to-guest"] for flow in flows])
+        blocked = client.value("query-usernet-blocked")
+        self.assertIn("tcp 10.0.2.2:1", [item["what"] for item in blocked])
+        port = host.free_port()
+        client.value("hostfwd-add", rule=f"tcp:127.0.0.1:{port}-:9000")
+        self.assertIn("Address already in use", client.ask("hostfwd-add", rule=f"tcp:127.0.0.1:{port}-:9000")["error"]["desc"])
+        client.value("hostfwd-remove", rule=f"tcp:127.0.0.1:{port}")
+        self.assertIn("not found", client.ask("hostfwd-remove", rule=f"tcp:127.0.0.1:{port}")["error"]["desc"])
 
     def test_counters(self):
         self.sh("nslookup box.test > /dev/null; true")

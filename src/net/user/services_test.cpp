@@ -361,11 +361,13 @@ TEST(Policy, TheFirstRuleThatFitsDecides) {
   EXPECT_EQ(net.last().sent_to.size(), 1u);
   net.send_udp(kNameServer, 5001, 53, {0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 'a', 0, 0, 1, 0, 1});
   EXPECT_EQ(net.last().sent_to.at(0).first.port, 53);  // names may be asked for
-  const std::string blocked = net.stack().info_blocked();
-  EXPECT_NE(blocked.find("tcp 93.184.216.34:80 times=1 rule=\"deny=93.184.216.34\""), std::string::npos)
-      << blocked;
-  EXPECT_NE(blocked.find("udp 93.184.216.35:80 times=1 rule=\"none allows it\""), std::string::npos)
-      << blocked;
+  const auto blocked = net.stack().blocked_list();
+  ASSERT_EQ(blocked.size(), 4u);
+  EXPECT_EQ(blocked[0].what, "tcp 93.184.216.34:80");
+  EXPECT_EQ(blocked[0].rule, "deny=93.184.216.34");
+  EXPECT_EQ(blocked[3].what, "udp 93.184.216.35:80");
+  EXPECT_EQ(blocked[3].rule, "");
+  EXPECT_EQ(blocked[3].times, 1u);
 }
 
 TEST(Policy, DomainsPinTheAddressesOfTheirAnswers) {
@@ -401,7 +403,7 @@ TEST(Policy, DomainsPinTheAddressesOfTheirAnswers) {
   EXPECT_TRUE(connects(4002));
   net.loop.advance(2 * kSecond);  // 30 seconds and a minute
   EXPECT_FALSE(connects(4003));
-  EXPECT_NE(net.stack().info_blocked().find("name bad times=1"), std::string::npos);
+  EXPECT_EQ(net.stack().blocked_list().at(0).what, "name bad");
 }
 
 TEST(Policy, AnswersThatMakeNoSense) {

@@ -312,37 +312,59 @@ std::string Stack::info() const {
   return text;
 }
 
+std::vector<UserFlow> Stack::flow_list() const {
+  std::vector<UserFlow> flows;
+  for (const auto& row : tcp_->rows())
+    flows.push_back({.protocol = "tcp",
+                     .state = row.state,
+                     .guest = row.key.guest.text(),
+                     .remote = row.key.remote.text(),
+                     .to_guest = row.stats.to_guest,
+                     .to_host = row.stats.to_host,
+                     .segments_to_guest = row.stats.segments_to_guest,
+                     .segments_to_host = row.stats.segments_to_host,
+                     .retransmissions = row.stats.retransmissions,
+                     .round_trip = row.round_trip,
+                     .last_drop = row.stats.last_drop});
+  for (const auto& row : udp_->rows())
+    flows.push_back(
+        {.protocol = "udp", .guest = row.guest.text(), .remote = row.remote.text(), .expires = row.left});
+  for (const auto& row : icmp_->rows())
+    flows.push_back(
+        {.protocol = "icmp", .guest = row.guest.text(), .remote = row.remote.text(), .expires = row.left});
+  return flows;
+}
+
 std::string Stack::info_flows() const {
   std::string text;
-  for (const auto& row : tcp_->rows())
-    text += fmt::format(
-        "tcp {} {} -> {} to-guest={} to-host={} segments={}/{} retransmissions={} rtt-us={} queued={}/{}{}\n",
-        row.state, row.key.guest.text(), row.key.remote.text(), row.stats.to_guest, row.stats.to_host,
-        row.stats.segments_to_guest, row.stats.segments_to_host, row.stats.retransmissions,
-        row.round_trip / 1000, row.receive_queue, row.send_queue,
-        *row.stats.last_drop ? fmt::format(" last-drop=\"{}\"", row.stats.last_drop) : std::string());
-  for (const auto& row : udp_->rows())
+  for (const UserFlow& flow : flow_list()) {
+    if (flow.protocol != "tcp") {
+      text += fmt::format("{} {} -> {} expires-s={}\n", flow.protocol, flow.guest, flow.remote,
+                          flow.expires / kSecond);
+      continue;
+    }
     text +=
-        fmt::format("udp {} -> {} expires-s={}\n", row.guest.text(), row.remote.text(), row.left / kSecond);
-  for (const auto& row : icmp_->rows())
-    text +=
-        fmt::format("icmp {} -> {} expires-s={}\n", row.guest.text(), row.remote.text(), row.left / kSecond);
+        fmt::format("tcp {} {} -> {} to-guest={} to-host={} segments={}/{} retransmissions={} rtt-us={}{}\n",
+                    flow.state, flow.guest, flow.remote, flow.to_guest, flow.to_host, flow.segments_to_guest,
+                    flow.segments_to_host, flow.retransmissions, flow.round_trip / 1000,
+                    flow.last_drop.empty() ? "" : fmt::format(" last-drop=\"{}\"", flow.last_drop));
+  }
   for (const auto& row : dhcp_->rows())
     text += fmt::format("lease {} {}{}{}\n", row.address.text(), mac_text(row.mac),
                         row.name.empty() ? "" : " " + row.name, row.reserved ? " (kept)" : "");
   return text;
 }
 
-std::string Stack::info_blocked() const {
-  std::string text;
+std::vector<UserBlocked> Stack::blocked_list() const {
+  std::vector<UserBlocked> list;
   for (const Policy::Blocked& item : policy_.blocked()) {
     const char* protocol = item.protocol == kTcp ? "tcp" : item.protocol == kUdp ? "udp" : "icmp";
-    const std::string what =
-        item.name.empty() ? fmt::format("{} {}", protocol, item.to.text()) : "name " + item.name;
-    text += fmt::format("{} times={} rule=\"{}\"\n", what, item.count,
-                        item.rule.empty() ? "none allows it" : item.rule);
+    list.push_back(
+        {.what = item.name.empty() ? fmt::format("{} {}", protocol, item.to.text()) : "name " + item.name,
+         .rule = item.rule,
+         .times = item.count});
   }
-  return text;
+  return list;
 }
 
 // The text format of Prometheus, version 0.0.4.

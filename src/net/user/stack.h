@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/event_loop.h"
+#include "net/backend.h"
 #include "net/port.h"
 #include "net/user/config.h"
 #include "net/user/link.h"
@@ -110,9 +111,11 @@ class Stack {
   const UserConfig& config() const { return config_; }
   usize tcp_flows() const;
   usize udp_flows() const;
-  // A line for each flow with all that is known of it; what was blocked; the counters.
+  // A line for each flow with all that is known of it, and for each lease; the same as values; what was
+  // blocked; the counters.
   std::string info_flows() const;
-  std::string info_blocked() const;
+  std::vector<UserFlow> flow_list() const;
+  std::vector<UserBlocked> blocked_list() const;
   std::string prometheus(const std::string& name) const;
 
  private:
