@@ -30,7 +30,7 @@ REFUSALS = [
     (("-netdev", "user,id=n0,domainname="), "'domainname' parameter cannot be empty"),
     (("-nic", "user,hostfwd=foo"), "Invalid host forwarding rule 'foo' (No : separators)"),
     (("-nic", "user,hostfwd=sctp::1-:2"), "(Bad protocol name)"),
-    (("-nic", "user,hostfwd=tcp:nobody:1-:2"), "(Bad host address)"),
+    (("-nic", "user,hostfwd=tcp:nobody:1-:2"), "no address of 'nobody' is known"),
     (("-nic", "user,hostfwd=tcp::99999-:2"), "(Bad host port)"),
     (("-nic", "user,hostfwd=tcp::1-nobody:2"), "(Bad guest address)"),
     (("-nic", "user,hostfwd=tcp::1-:0"), "(Bad guest port)"),
