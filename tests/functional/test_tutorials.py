@@ -4,8 +4,10 @@
 Only the lines that what is built so far covers; the others join with their features.
 """
 import os
+import socket
 import subprocess
 import tempfile
+import time
 
 import guest
 import host
@@ -222,6 +224,82 @@ class Network(Tutorial):
         self.assertIn("  - f1: type=filter-dump", text)
         with open(path, "rb") as f:
             self.assertEqual(f.read(24)[:4], (0xA1B2C3D4).to_bytes(4, "little"))
+
+
+
+class Consoles(Tutorial):
+    """The lines on serial ports and monitors that lie elsewhere."""
+
+    def free_port(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    def connect(self, port):
+        deadline = time.monotonic() + 30 * guest.SCALE
+        while True:
+            try:
+                client = socket.create_connection(("127.0.0.1", port), 30 * guest.SCALE)
+                self.addCleanup(client.close)
+                return client
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def until(self, client, text):
+        got = b""
+        client.settimeout(guest.BOOT_TIMEOUT * guest.SCALE)
+        while text.encode() not in got:
+            more = client.recv(65536)
+            self.assertTrue(more, got[-400:])
+            got += more
+        return got
+
+    def test_serial_on_telnet(self):
+        port = self.free_port()  # the tutorial's is 3441
+        self.start("-M", "vexpress-a9", "-m", "256M", *IMAGES, "-dtb", DTB, "-append", APPEND, "-display", "none",
+                   "--serial", f"telnet:127.0.0.1:{port},server,nowait", "-monitor", "none", program=self.link)
+        client = self.connect(port)
+        self.until(client, guest.PROMPT)
+        client.sendall(b"uname -m\r")
+        self.until(client, "armv7l")
+
+    def test_serial_on_stdio(self):
+        emulator = self.start("-M", "vexpress-a9", "-m", "256M", *IMAGES, "-dtb", DTB, "-append", APPEND, "-display", "none",
+                              "--serial", "stdio", "-monitor", "none", program=self.link)
+        emulator.expect(guest.PROMPT, guest.BOOT_TIMEOUT)
+
+    def test_daemon_with_a_monitor_on_telnet(self):
+        port = self.free_port()
+        pid_file = os.path.join(self.directory(), "vm.pid")
+        text = self.says("-M", "vexpress-a9", "-monitor", f"telnet:127.0.0.1:{port},server,nowait", "-display", "none", "-serial",
+                         "null", "-daemonize", "-pidfile", pid_file)
+        self.assertEqual([line for line in text.split("\n") if line and "warning" not in line], [])
+        client = self.connect(port)
+        self.until(client, "(qemu) ")
+        client.sendall(b"info status\r")
+        self.until(client, "VM status: running")
+        client.sendall(b"quit\r")
+        for _ in range(2000):
+            if not os.path.exists(pid_file):
+                return
+            time.sleep(0.02)
+        self.fail("the pid file is still there")
+
+    def test_qmp_on_a_unix_socket(self):
+        path = os.path.join(self.directory(), "qmp")
+        self.start("-M", "vexpress-a9", "-display", "none", "-serial", "null", "-monitor", "none", "-qmp",
+                   f"unix:{path},server,nowait", program=self.link)
+        deadline = time.monotonic() + 30 * guest.SCALE
+        while not os.path.exists(path) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        client = socket.socket(socket.AF_UNIX)
+        self.addCleanup(client.close)
+        client.connect(path)
+        self.until(client, '"QMP"')
+        client.sendall(b'{"execute":"qmp_capabilities"}{"execute":"query-status"}')
+        self.until(client, '"status": "running"')
 
 
 if __name__ == "__main__":
