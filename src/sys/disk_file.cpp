@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Scattered I/O goes to preadv and pwritev in lists of at most IOV_MAX pieces. With O_DIRECT what is not aligned
-// goes through a buffer that is; a write that covers a block in part reads the block first, under a lock, so that
-// two neighbours in one block do not undo each other.
+// goes through the page cache: the kernel keeps the two in step, page by page, while several write at once.
 #include "sys/disk_file.h"
 
 #include <fcntl.h>
@@ -101,21 +100,14 @@ Result<void> write_all(int fd, u64 offset, DiskPieces pieces) {
   return {};
 }
 
-struct FreeDelete {
-  void operator()(void* memory) const { std::free(memory); }
-};
-using AlignedBuffer = std::unique_ptr<u8, FreeDelete>;
-
-AlignedBuffer aligned_buffer(usize alignment, usize size) {
-  return AlignedBuffer(static_cast<u8*>(std::aligned_alloc(alignment, align_up(size, alignment))));
-}
-
+// A page at least: what goes through the page cache and what goes around it must not share one, or a page that is
+// written back would undo the other's write.
 u32 direct_alignment(int fd) {
 #ifdef STATX_DIOALIGN
   struct statx status {};
   if (::statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 && (status.stx_mask & STATX_DIOALIGN) &&
       status.stx_dio_offset_align) {
-    return std::max(status.stx_dio_offset_align, status.stx_dio_mem_align);
+    return std::max({status.stx_dio_offset_align, status.stx_dio_mem_align, u32{4096}});
   }
 #endif
   return 4096;
@@ -161,6 +153,10 @@ Result<std::unique_ptr<DiskFile>> DiskFile::open(const std::string& path, const 
   if (!fd && options.direct && errno == EINVAL) return Error("the file system does not support O_DIRECT");
   if (!fd) return Error("{}", errno_text());
   auto file = RHEA_TRY(adopt(std::move(fd), options.direct));
+  if (options.direct) {
+    file->buffered_ = Fd(::open(path.c_str(), flags & ~(O_DIRECT | O_CREAT | O_EXCL)));
+    if (!file->buffered_) return Error("{}", errno_text());
+  }
   return file;
 }
 
@@ -195,13 +191,13 @@ bool DiskFile::aligned(u64 offset, DiskPieces pieces) const {
 }
 
 Result<void> DiskFile::read(u64 offset, DiskPieces pieces) const {
-  if (direct_ && !aligned(offset, pieces)) return read_direct(offset, pieces);
-  return read_all(fd_.get(), offset, pieces);
+  const bool around = direct_ && aligned(offset, pieces);
+  return read_all(around || !direct_ ? fd_.get() : buffered_.get(), offset, pieces);
 }
 
 Result<void> DiskFile::write(u64 offset, DiskPieces pieces) {
-  if (direct_ && !aligned(offset, pieces)) return write_direct(offset, pieces);
-  return write_all(fd_.get(), offset, pieces);
+  const bool around = direct_ && aligned(offset, pieces);
+  return write_all(around || !direct_ ? fd_.get() : buffered_.get(), offset, pieces);
 }
 
 bool DiskFile::read_cached(u64 offset, DiskPieces pieces) const {
@@ -209,65 +205,6 @@ bool DiskFile::read_cached(u64 offset, DiskPieces pieces) const {
   const ssize_t count = ::preadv2(fd_.get(), reinterpret_cast<const iovec*>(pieces.data()),
                                   static_cast<int>(pieces.size()), static_cast<off_t>(offset), RWF_NOWAIT);
   return count >= 0 && static_cast<u64>(count) == total(pieces);
-}
-
-Result<void> DiskFile::read_direct(u64 offset, DiskPieces pieces) const {
-  constexpr u64 kChunk = u64{1} << 20;
-  const auto buffer = aligned_buffer(alignment_, kChunk + 2 * alignment_);
-  if (!buffer) return Error("{}", errno_text(ENOMEM));
-  Cursor cursor(pieces);
-  for (u64 left = total(pieces); left;) {
-    const u64 start = align_down(offset, alignment_);
-    const u64 part = std::min(left, kChunk);
-    const DiskPiece piece{buffer.get(), align_up(offset + part, alignment_) - start};
-    if (auto read = read_all(fd_.get(), start, {&piece, 1}); !read) return read;
-    const u8* from = buffer.get() + (offset - start);
-    for (u64 done = 0; done < part;) {
-      const iovec to = cursor.rest()[0];
-      const usize count = std::min<u64>(to.iov_len, part - done);
-      std::memcpy(to.iov_base, from + done, count);
-      cursor.advance(count);
-      done += count;
-    }
-    offset += part;
-    left -= part;
-  }
-  return {};
-}
-
-Result<void> DiskFile::write_direct(u64 offset, DiskPieces pieces) {
-  constexpr u64 kChunk = u64{1} << 20;
-  const auto buffer = aligned_buffer(alignment_, kChunk + 2 * alignment_);
-  if (!buffer) return Error("{}", errno_text(ENOMEM));
-  std::lock_guard lock(partial_blocks_);
-  Cursor cursor(pieces);
-  for (u64 left = total(pieces); left;) {
-    const u64 start = align_down(offset, alignment_);
-    const u64 part = std::min(left, kChunk);
-    const u64 end = align_up(offset + part, alignment_);
-    const u64 old_size = size();
-    const DiskPiece all{buffer.get(), end - start};
-    if (offset != start || offset + part != end) {
-      if (auto read = read_all(fd_.get(), start, {&all, 1}); !read) return read;
-    }
-    u8* to = buffer.get() + (offset - start);
-    for (u64 done = 0; done < part;) {
-      const iovec from = cursor.rest()[0];
-      const usize count = std::min<u64>(from.iov_len, part - done);
-      std::memcpy(to + done, from.iov_base, count);
-      cursor.advance(count);
-      done += count;
-    }
-    if (auto written = write_all(fd_.get(), start, {&all, 1}); !written) return written;
-    // The padding is not part of the file.
-    const u64 wanted = std::max(old_size, offset + part);
-    if (!device_ && size() > wanted && ::ftruncate(fd_.get(), static_cast<off_t>(wanted)) != 0) {
-      return Error("{}", errno_text());
-    }
-    offset += part;
-    left -= part;
-  }
-  return {};
 }
 
 Result<void> DiskFile::flush() {

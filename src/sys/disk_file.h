@@ -7,7 +7,6 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -81,11 +80,9 @@ class DiskFile {
 
  private:
   static Result<std::unique_ptr<DiskFile>> adopt(Fd fd, bool direct);
-  Result<void> read_direct(u64 offset, DiskPieces pieces) const;
-  Result<void> write_direct(u64 offset, DiskPieces pieces);
 
   Fd fd_;
-  std::mutex partial_blocks_;  // held over reading, changing and writing back a block
+  Fd buffered_;  // with `direct`: the same file through the page cache, for what is not aligned
   bool device_ = false;
   bool direct_ = false;
   u32 alignment_ = 1;
