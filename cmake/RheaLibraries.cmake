@@ -7,6 +7,7 @@ set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DI
 
 # The libraries of Debian that a folder uses, as CMake targets.
 set(RHEA_EXTERNAL_util fmt::fmt)
+set(RHEA_EXTERNAL_display ZLIB::ZLIB)
 set(RHEA_EXTERNAL_sys Threads::Threads ${URING_LIBRARY})
 set(RHEA_EXTERNAL_block ZLIB::ZLIB ${ZSTD_LIBRARY} CURL::libcurl)
 set(RHEA_EXTERNAL_guest_arm ${CAPSTONE_LIBRARY})

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "chardev/vc.h"
 #include "cli/drive_options.h"
 #include "cli/net_options.h"
 #include "core/loop.h"
@@ -71,10 +72,30 @@ void Session::set_surroundings() {
   surroundings.say = [this](const std::string& text) {
     say((opening_.empty() ? "" : opening_ + ": ") + "info: " + text);
   };
+  surroundings.make_console = [this](const chardev::ConsoleSize& size, const std::string& id) {
+    return Result(chardev::make_vc(machine_->screens(), chardev::console_size(size), id));
+  };
   surroundings.redirect = [](const std::string& text) {
     std::printf("%s\n", text.c_str());
     std::fflush(stdout);
   };
+}
+
+// Sound and folders of the host.
+Result<void> Session::open_shares() {
+  for (const auto& [typed, spec] : settings_.audiodevs) {
+    auto backend = audio::open(spec);
+    if (!backend.ok()) return at(typed, std::move(backend.error()));
+    audio_.add(backend.take());
+  }
+  for (const auto& [typed, spec] : settings_.fsdevs) {
+    auto share = fsdev::Share::open(spec);
+    if (!share.ok()) return at(typed, std::move(share.error()));
+    shares_.add(share.take());
+  }
+  settings_.machine.audio = &audio_;
+  settings_.machine.fsdevs = &shares_;
+  return {};
 }
 
 Result<Session::Plan> Session::plan_chardevs() {
@@ -269,6 +290,7 @@ Result<void> Session::prepare() {
   };
   signal_watch_ = machine_->loop().watch(signals_.fd(), kReadable, [this](u32) { handle_signal(); });
   settings_.machine.watch_lines = settings_.qtest.has_value();
+  RHEA_TRY(open_shares());
   RHEA_TRY(make_chardevs());
   RHEA_TRY(make_qtest());
   objects_.set_network(network_.get());

@@ -34,6 +34,7 @@ class Session {
   struct Plan;  // which character device goes where
   Result<void> open_log();
   void set_surroundings();
+  Result<void> open_shares();
   Result<void> make_chardevs();
   Result<Plan> plan_chardevs();
   Result<chardev::Backend*> open_chardev(const Typed& typed, const chardev::Spec& spec,
@@ -51,6 +52,8 @@ class Session {
   sys::PidFile pid_file_;
   sys::SignalWatch signals_;
   Log log_;
+  audio::Backends audio_;
+  fsdev::Shares shares_;
   std::unique_ptr<machine::Machine> machine_;
   std::unique_ptr<Clock> wall_clock_;
   std::unique_ptr<net::Network> network_;

@@ -7,8 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "audio/audio.h"
 #include "chardev/spec.h"
 #include "config/options.h"
+#include "fsdev/share.h"
 #include "machine/machine.h"
 #include "util/result.h"
 
@@ -52,6 +54,8 @@ struct Settings {
   std::vector<std::pair<Typed, Typed>> drives;  // as -drive, and as it was typed
   std::vector<Typed> blockdevs;
   bool snapshot = false;
+  std::vector<std::pair<Typed, audio::Spec>> audiodevs;
+  std::vector<std::pair<Typed, fsdev::Spec>> fsdevs;
   Display display = Display::unspecified;
   bool nographic = false;
   bool no_default_monitor = false;  // -qmp none
@@ -136,6 +140,11 @@ Result<void> refuse_add_fd(Settings& settings, const Typed& typed);
 Result<void> refuse_fw_cfg(Settings& settings, const Typed& typed);
 Result<void> refuse_seed(Settings& settings, const Typed& typed);
 Result<void> refuse_writeconfig(Settings& settings, const Typed& typed);
+// share_options.cpp
+Result<void> read_audiodev_option(Settings& settings, const Typed& typed);
+Result<void> read_audio_option(Settings& settings, const Typed& typed);
+Result<void> read_fsdev_option(Settings& settings, const Typed& typed);
+Result<void> read_virtfs_option(Settings& settings, const Typed& typed);
 
 // drive_options.cpp
 Result<void> read_drive_option(Settings& settings, const Typed& typed);

@@ -13,8 +13,12 @@
 #include <string_view>
 #include <vector>
 
+#include "audio/audio.h"
 #include "chardev/backend.h"
 #include "core/device.h"
+#include "display/input.h"
+#include "display/screens.h"
+#include "fsdev/share.h"
 #include "memory/address_space.h"
 #include "net/port.h"
 
@@ -50,6 +54,10 @@ struct DeviceContext {
   net::Port* netdev = nullptr;          // the backend to connect to, for NICs (may be nullptr: no peer)
   block::Drive* drive = nullptr;        // for disk devices; nullptr: none
   memory::RamBlock* ram = nullptr;      // the machine's memory for a row that says a size (flash); nullptr: none
+  display::Screens* screens = nullptr;  // where displays show themselves
+  display::Inputs* inputs = nullptr;    // where keyboards and mice get their events
+  const audio::Backends* audio = nullptr;  // where sound goes; a property names one
+  const fsdev::Shares* fsdevs = nullptr;   // folders of the host; a property names one
 };
 
 // A window of registers that the machine maps.
@@ -82,6 +90,15 @@ class HasPort {
  public:
   virtual ~HasPort() = default;
   virtual net::Port* port() = 0;
+};
+
+// A device that has a bus of its own (virtio-serial): others of that bus are plugged into it. The machine keeps owning
+// them; either may be destroyed first.
+class BusOwner {
+ public:
+  virtual ~BusOwner() = default;
+  virtual Bus owned_bus() const = 0;
+  virtual Result<void> plug_in(Device& device) = 0;
 };
 
 // The network port of any device; nullptr if it has none.

@@ -32,7 +32,14 @@ TEST_P(EveryDevice, HasARecordThatIsWhole) {
 TEST_P(EveryDevice, TakesAnyAccessAndRestoresItsFields) {
   Bench bench;
   if (GetParam()->category == Category::storage) bench.insert_disk(u64{4} << 20);
-  auto device = bench.make<Device>(GetParam()->name);
+  std::vector<std::pair<std::string, std::string>> properties;
+  if (GetParam()->name == "virtio-9p-device") {
+    auto share = fsdev::Share::open({.id = "folder", .path = ::testing::TempDir(), .read_only = true});
+    ASSERT_TRUE(share.ok());
+    bench.fsdevs.add(share.take());
+    properties = {{"fsdev", "folder"}, {"mount_tag", "tag"}};
+  }
+  auto device = bench.make<Device>(GetParam()->name, properties);
   ASSERT_TRUE(device);
   auto* sysbus = dynamic_cast<SysbusDevice*>(device.get());
   if (!sysbus) return;

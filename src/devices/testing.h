@@ -234,7 +234,7 @@ class Bench {
   DeviceContext context(std::string id = "device") {
     return {id,  space,   loop,          net_loop, clock,         host_clock, log,
             machine, irqs.lines, cpus, kRamSize, chardev_given ? &chardev : nullptr, peer_given ? &peer : nullptr,
-            drive.get(), nullptr};
+            drive.get(), nullptr, &screens, &inputs, &audio, &fsdevs};
   }
   // Devices made from now on have a disk of that size; its requests end within start().
   void insert_disk(u64 bytes) {
@@ -276,6 +276,10 @@ class Bench {
   Log log;
   FakeClock clock, host_clock;
   FakeLoop loop, net_loop;
+  display::Screens screens;
+  display::Inputs inputs{clock};
+  audio::Backends audio;
+  fsdev::Shares fsdevs;
   FakeIrqs irqs;
   FakeMachine machine;
   FakeChardev chardev;

@@ -301,10 +301,32 @@ Result<DeviceNode*> Builder::create(NewDevice& wanted) {
                                  .chardev = wanted.chardev,
                                  .netdev = wanted.netdev,
                                  .drive = wanted.drive,
-                                 .ram = wanted.ram};
+                                 .ram = wanted.ram,
+                                 .screens = &machine_.screens_,
+                                 .inputs = machine_.inputs_.get(),
+                                 .audio = config_.audio,
+                                 .fsdevs = config_.fsdevs};
   node->device = RHEA_TRY(wanted.type->create(context, node->config.get()));
   machine_.nodes_.push_back(std::move(node));
   return machine_.nodes_.back().get();
+}
+
+// A device on a bus that another one owns: the last such one before it on the command line.
+Result<void> Builder::add_to_bus(NewDevice& wanted) {
+  devices::BusOwner* owner = nullptr;
+  std::string owner_id;
+  for (const auto& node : machine_.nodes_) {
+    auto* candidate = dynamic_cast<devices::BusOwner*>(node->device.get());
+    if (!candidate || candidate->owned_bus() != wanted.type->bus) continue;
+    owner = candidate;
+    owner_id = node->id;
+  }
+  if (!owner)
+    return Error("No '{}' bus found for device '{}'{}", bus_name(wanted.type->bus), wanted.type->name,
+                 wanted.type->bus == Bus::virtio_serial ? ": a -device virtio-serial-device must come before it" : "");
+  DeviceNode* node = RHEA_TRY(create(wanted));
+  node->bus = owner_id + ".0";
+  return owner->plug_in(*node->device);
 }
 
 Result<void> Builder::add_plugged() {
@@ -313,6 +335,10 @@ Result<void> Builder::add_plugged() {
                      .properties = config.properties, .chardev = config.chardev, .netdev = config.netdev};
     if (!wanted.type) return Error("'{}' is not a valid device model name", config.type);
     if (wanted.type->bus == Bus::sysbus) return Error("Parameter 'driver' expects a pluggable device type");
+    if (wanted.type->bus != Bus::virtio) {
+      RHEA_TRY(add_to_bus(wanted));
+      continue;
+    }
     const auto free = std::find_if(virtio_slots_.rbegin(), virtio_slots_.rend(),
                                    [&](devices::SysbusDevice* slot) { return slot->can_plug(wanted.type->bus); });
     if (free == virtio_slots_.rend())

@@ -43,6 +43,7 @@ class Builder {
   Result<void> add_board_rows();
   Result<void> add_row(const BoardDevice& row);
   Result<void> add_plugged();
+  Result<void> add_to_bus(NewDevice& wanted);
   Result<DeviceNode*> create(NewDevice& wanted);
   Result<void> apply_properties(DeviceNode& node, const NewDevice& wanted);
   DeviceNode* find_node(std::string_view id);

@@ -28,6 +28,7 @@ Machine::Machine(Log& log)
       requests_(std::make_unique<Requests>(*this)),
       wall_clock_(core::make_host_clock(*loop_)),
       host_clock_(core::make_offset_clock(*wall_clock_, 0)),
+      inputs_(std::make_unique<display::Inputs>(loop_->real_clock())),
       memory_(std::make_unique<memory::AddressSpace>("memory", log)) {}
 
 Machine::~Machine() { close(); }
@@ -61,6 +62,12 @@ Result<void> Machine::build(const MachineConfig& config) {
   if (dumped_dtb_) return {};
   reset_all(ResetKind::power_on);
   return {};
+}
+
+Balloon* Machine::balloon() {
+  for (const auto& node : nodes_)
+    if (auto* balloon = dynamic_cast<Balloon*>(node->device.get())) return balloon;
+  return nullptr;
 }
 
 std::vector<net::Port*> Machine::nic_ports() {

@@ -18,14 +18,18 @@
 #include <vector>
 
 #include "accel/accel.h"
+#include "audio/audio.h"
 #include "block/drive.h"
 #include "chardev/backend.h"
 #include "chardev/registry.h"
+#include "core/balloon.h"
 #include "core/clock.h"
 #include "core/event_loop.h"
 #include "core/events.h"
 #include "core/loop.h"
 #include "devices/device_type.h"
+#include "display/input.h"
+#include "display/screens.h"
 #include "machine/board.h"
 #include "memory/address_space.h"
 #include "net/port.h"
@@ -81,6 +85,8 @@ struct MachineConfig {
   std::vector<chardev::Backend*> serials;  // in order; nullptr: that port is not connected
   std::vector<NicConfig> nics;
   std::vector<DeviceConfig> devices;
+  const audio::Backends* audio = nullptr;  // -audiodev
+  const fsdev::Shares* fsdevs = nullptr;   // -fsdev
   std::vector<std::pair<std::string, PropertyText>> globals;  // -global TYPE.property=value
 };
 
@@ -169,6 +175,10 @@ class Machine {
   const std::vector<std::unique_ptr<memory::RamBlock>>& ram_blocks() const { return ram_; }
   const std::vector<RomInfo>& roms() const { return roms_; }
   bool is_interrupt_controller(const DeviceNode& node) const;
+  display::Screens& screens() { return screens_; }
+  display::Inputs& inputs() { return *inputs_; }
+  // nullptr: there is none.
+  Balloon* balloon();
   // NIC ports in order, for `info network`.
   std::vector<net::Port*> nic_ports();
   // Told when the state changes (the monitor).
@@ -188,11 +198,13 @@ class Machine {
   std::unique_ptr<core::Loop> loop_;
   Events events_{*loop_};
   Actions actions_;
+  display::Screens screens_;  // before the chardevs, of which some are shown there
   std::unique_ptr<chardev::Registry> chardevs_;
   std::unique_ptr<core::LoopThread> net_loop_thread_;
   core::Loop* net_loop_ = nullptr;
   std::unique_ptr<Requests> requests_;
   std::unique_ptr<Clock> wall_clock_, host_clock_;  // of the host; what the guest's real-time clocks are set by
+  std::unique_ptr<display::Inputs> inputs_;
   MachineConfig config_;
   std::vector<std::unique_ptr<LineTap>> taps_;
   std::vector<std::unique_ptr<memory::RamBlock>> ram_;

@@ -39,7 +39,7 @@ std::string whole_table(std::span<const Command> table, std::string_view before)
 
 // QEMU's other commands, so that a user is told which are missing rather than misspelt.
 constexpr std::string_view kQemuCommands =
-    "announce_self balloon block_job_cancel block_resize block_set_io_throttle block_stream "
+    "announce_self block_job_cancel block_resize block_set_io_throttle block_stream "
     "calc_dirty_rate change "
     "client_migrate_info closefd commit delvm "
     "drive_add drive_backup drive_del drive_mirror dump-guest-memory dumpdtb eject "
@@ -47,15 +47,15 @@ constexpr std::string_view kQemuCommands =
     "migrate_continue "
     "migrate_incoming migrate_pause migrate_recover migrate_set_capability migrate_set_parameter "
     "migrate_start_postcopy "
-    "mouse_button mouse_move mouse_set nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop "
+    "nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop "
     "netdev_del o qemu-io replay_break "
     "replay_delete_break "
-    "replay_seek savevm screendump sendkey set_password singlestep "
+    "replay_seek savevm set_password singlestep "
     "snapshot_blkdev "
     "stopcapture sync-profile trace-event watchdog_action wavcapture";
 constexpr std::string_view kQemuInfo =
-    "balloon block block-jobs blockstats capture dump irq memdev "
-    "mice migrate migrate_capabilities migrate_parameters opcount pci profile "
+    "block block-jobs blockstats capture dump irq memdev "
+    "migrate migrate_capabilities migrate_parameters opcount pci profile "
     "qdm "
     "rdma replay rocker snapshots spice stats sync-profile trace-events usbhost "
     "virtio "

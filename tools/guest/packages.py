@@ -100,3 +100,7 @@ ROOT = [
     "util-linux",
     "usr-is-merged",
 ]
+
+# There for modprobe.
+MODULES_ON_DEMAND = ["9p", "9pnet_virtio", "ambakmi", "evdev", "i2c-dev", "i2c-versatile", "psmouse", "virtio_balloon",
+                     "virtio_console", "virtio_input"]

@@ -34,9 +34,15 @@ BASE(kL2, 0x1e00a000);
 BASE(kNic, 0x4e000000); LINES(kNicLines, spi(15));
 BASE(kSram, 0x48000000);
 BASE(kVram, 0x4c000000);
-BASE(kSp810, 0x10001000); BASE(kSerialBus0, 0x10002000); BASE(kAaci, 0x10004000); BASE(kMmci, 0x10005000);
-BASE(kKmi0, 0x10006000); BASE(kKmi1, 0x10007000); BASE(kWatchdog, 0x1000f000); BASE(kSerialBus1, 0x10016000);
-BASE(kCompactFlash, 0x1001a000); BASE(kClcd, 0x1001f000); BASE(kClcdTile, 0x10020000);
+BASE(kAaci, 0x10004000); LINES(kAaciLines, spi(11));
+BASE(kKmi0, 0x10006000); LINES(kKmi0Lines, spi(12));
+BASE(kKmi1, 0x10007000); LINES(kKmi1Lines, spi(13));
+BASE(kSerialBus1, 0x10016000);
+BASE(kClcd, 0x1001f000); LINES(kClcdLines, spi(14));
+BASE(kClcdTile, 0x10020000); LINES(kClcdTileLines, spi(44));
+BASE(kTileTimer, 0x100e4000); LINES(kTileTimerLines, spi(48));
+BASE(kSp810, 0x10001000); BASE(kSerialBus0, 0x10002000); BASE(kMmci, 0x10005000);
+BASE(kWatchdog, 0x1000f000); BASE(kCompactFlash, 0x1001a000);
 BASE(kTileDevices, 0x100e0000); BASE(kFlash0, 0x40000000); BASE(kFlash1, 0x44000000); BASE(kFlashAlias, 0);
 BASE(kUsb, 0x4f000000);
 #undef BASE
@@ -51,6 +57,9 @@ BASE(kUsb, 0x4f000000);
   "clocks=<&/clocks/refclk1mhz &/clocks/refclk1mhz &/clocks/clk24mhz>;" \
   "clock-names=\"timclken1\",\"timclken2\",\"apb_pclk\""
 #define FLASH_NODE "compatible=\"arm,vexpress-flash\",\"cfi-flash\";bank-width=<4>"
+#define KMI_NODE                                                       \
+  "compatible=\"arm,pl050\",\"arm,primecell\";"                        \
+  "clocks=<&/clocks/clk24mhz &/clocks/clk24mhz>;clock-names=\"KMIREFCLK\",\"apb_pclk\""
 #define VIRTIO_NODE "compatible=\"virtio,mmio\""
 
 constexpr BoardDevice kDevices[] = {
@@ -87,6 +96,21 @@ constexpr BoardDevice kDevices[] = {
      .fdt_path = BUS "/ethernet@4e000000",
      .fdt = "compatible=\"smsc,lan9118\",\"smsc,lan9115\";phy-mode=\"mii\";reg-io-width=<4>;smsc,irq-active-high;"
             "smsc,irq-push-pull;vdd33a-supply=<&/regulator-3v3>;vddvario-supply=<&/regulator-3v3>"},
+    {.type = "absent", .name = "daughterboard-controllers", .bases = kTileDevices, .size = 0x10000},
+    {.type = "sp804", .name = "timer-tile", .bases = kTileTimer, .irqs = kTileTimerLines},
+    {.type = "pl111", .name = "clcd-tile", .bases = kClcdTile, .irqs = kClcdTileLines, .fdt_path = BUS "/clcd@10020000",
+     .fdt = "compatible=\"arm,pl111\",\"arm,primecell\";interrupt-names=\"combined\";"
+            "clocks=<&/dcc/oscclk1 &/clocks/clk24mhz>;clock-names=\"clcdclk\",\"apb_pclk\""},
+    {.type = "pl111", .name = "clcd", .bases = kClcd, .irqs = kClcdLines},
+    {.type = "pl041", .name = "aaci", .bases = kAaci, .irqs = kAaciLines, .properties = "nc_fifo_depth=512",
+     .fdt_path = BUS "/aaci@10004000",
+     .fdt = "compatible=\"arm,pl041\",\"arm,primecell\";clocks=<&/clocks/clk24mhz>;clock-names=\"apb_pclk\""},
+    {.type = "pl050_keyboard", .name = "kmi0", .bases = kKmi0, .irqs = kKmi0Lines, .fdt_path = BUS "/kmi@10006000",
+     .fdt = KMI_NODE},
+    {.type = "pl050_mouse", .name = "kmi1", .bases = kKmi1, .irqs = kKmi1Lines, .fdt_path = BUS "/kmi@10007000",
+     .fdt = KMI_NODE},
+    {.type = "versatile_i2c", .name = "i2c-dvi", .bases = kSerialBus1, .fdt_path = BUS "/i2c@10016000",
+     .fdt = "compatible=\"arm,versatile-i2c\";#address-cells=<1>;#size-cells=<0>"},
     {.type = "ram", .name = "vexpress.sram", .bases = kSram, .size = u64{32} << 20},
     {.type = "ram", .name = "vexpress.vram", .bases = kVram, .size = u64{8} << 20},
     {.type = "pl181", .name = "mmci", .bases = kMmci, .irqs = kMmciLines, .slot = Slot::sd, .slot_index = 0,
@@ -99,18 +123,15 @@ constexpr BoardDevice kDevices[] = {
     {.type = "cfi.pflash01", .name = "vexpress.flash1", .bases = kFlash1, .slot = Slot::pflash, .slot_index = 1,
      .size = kFlashSize, .fdt_path = BUS "/flash@44000000", .fdt = FLASH_NODE},
     {.type = "absent", .name = "sp810", .bases = kSp810, .size = 0x1000},
-    {.type = "absent", .name = "serial-bus-pci", .bases = kSerialBus0, .size = 0x1000},
-    {.type = "absent", .name = "pl041", .bases = kAaci, .size = 0x1000},
-    {.type = "absent", .name = "pl050-keyboard", .bases = kKmi0, .size = 0x1000},
-    {.type = "absent", .name = "pl050-mouse", .bases = kKmi1, .size = 0x1000},
+    {.type = "versatile_i2c", .name = "i2c-pci", .bases = kSerialBus0, .properties = "dvi=off"},
     {.type = "absent", .name = "sp805", .bases = kWatchdog, .size = 0x1000},
-    {.type = "absent", .name = "serial-bus-dvi", .bases = kSerialBus1, .size = 0x1000},
     {.type = "absent", .name = "compact-flash", .bases = kCompactFlash, .size = 0x1000},
-    {.type = "absent", .name = "pl111-motherboard", .bases = kClcd, .size = 0x1000},
-    {.type = "absent", .name = "pl111-daughterboard", .bases = kClcdTile, .size = 0x1000},
-    {.type = "absent", .name = "daughterboard-controllers", .bases = kTileDevices, .size = 0x10000},
     {.type = "absent", .name = "isp1761", .bases = kUsb, .size = 0x20000},
 };
+
+// The monitor on the DVI connector: what Linux' driver of the PL111 takes as a panel. VESA 1024x768 at 60 Hz.
+#define PANEL_PORT "/panel/port/endpoint"
+#define CLCD_PORT BUS "/clcd@10020000/port/endpoint"
 
 #define SYSCFG(function) "arm,vexpress-sysreg,func=<" function " 0>"
 
@@ -137,6 +158,14 @@ constexpr BoardNode kNodes[] = {
     {"/mcc/reset", "compatible=\"arm,vexpress-reset\";" SYSCFG("5")},
     {"/mcc/shutdown", "compatible=\"arm,vexpress-shutdown\";" SYSCFG("8")},
     {"/mcc/reboot", "compatible=\"arm,vexpress-reboot\";" SYSCFG("9")},
+    {"/dcc", "compatible=\"arm,vexpress,config-bus\";arm,vexpress,site=<0xf>;arm,vexpress,config-bridge=<&" BUS "/sysreg@10000000>"},
+    {"/dcc/oscclk1", "compatible=\"arm,vexpress-osc\";arm,vexpress-sysreg,func=<1 1>;freq-range=<23750000 65000000>;"
+                     "#clock-cells=<0>;clock-output-names=\"clcdclk\""},
+    {CLCD_PORT, "remote-endpoint=<&" PANEL_PORT ">;arm,pl11x,tft-r0g0b0-pads=<0 8 16>"},
+    {"/panel", "compatible=\"panel-dpi\""},
+    {"/panel/panel-timing", "clock-frequency=<65000000>;hactive=<1024>;hfront-porch=<24>;hsync-len=<136>;hback-porch=<160>;"
+                            "vactive=<768>;vfront-porch=<3>;vsync-len=<6>;vback-porch=<29>"},
+    {PANEL_PORT, "remote-endpoint=<&" CLCD_PORT ">"},
 };
 
 constexpr std::string_view kCpus[] = {"cortex-a9"};
