@@ -12,7 +12,7 @@ set(RHEA_EXTERNAL_sys Threads::Threads ${URING_LIBRARY})
 set(RHEA_EXTERNAL_block ZLIB::ZLIB ${ZSTD_LIBRARY} CURL::libcurl)
 set(RHEA_EXTERNAL_guest_arm ${CAPSTONE_LIBRARY})
 set(RHEA_EXTERNAL_host_x64 ${ZYDIS_LIBRARY})
-set(RHEA_EXTERNAL_machine ${FDT_LIBRARY})
+set(RHEA_EXTERNAL_machine ${FDT_LIBRARY} ZLIB::ZLIB)
 set(RHEA_EXTERNAL_loader ${FDT_LIBRARY} ZLIB::ZLIB)
 
 function(rhea_add_folder folder allowed)

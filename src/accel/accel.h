@@ -11,6 +11,7 @@
 
 #include "core/clock.h"
 #include "core/cpu.h"
+#include "core/debug_target.h"
 #include "core/event_loop.h"
 #include "core/irq.h"
 #include "core/snapshot.h"
@@ -64,6 +65,22 @@ class Vcpu : public Cpu {
   virtual void fields(Visitor& visitor) = 0;
 };
 
+class Debugger;
+
+// What an engine with icount takes in from outside, between two instructions. All on the CPUs' thread, but wake_up.
+class InputPoint {
+ public:
+  virtual ~InputPoint() = default;
+  // The CPUs stand: what is due now is carried out. Under the machine loop's lock. `fired` is how many timers have
+  // fired so far. False: the machine is to stop here (it has been told so).
+  virtual void arrive(s64 count, s64 time, u64 fired) = 0;
+  // The next count at which arrive() is to be called, or kNever; and, where that count is reached, the time.
+  virtual s64 next_count() const = 0;
+  virtual s64 next_time() const = 0;
+  // Whether arrive() would find something now. Any thread.
+  virtual bool waits() const = 0;
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -80,6 +97,26 @@ class Engine {
   virtual void reset() = 0;
   // Runs `work` with all CPUs at a safe point (paused or between blocks), from any thread but a CPU's, then goes on.
   virtual void at_safe_point(const std::function<void()>& work) = 0;
+  // Breakpoints and steps (debugger.h). A debugger comes or goes; breakpoints and watchpoints are set and cleared: from
+  // any thread but a CPU's.
+  virtual Debugger& debugger() = 0;
+  virtual void set_debugging(bool on) = 0;
+  virtual void set_breakpoint(u64 address) = 0;
+  virtual bool clear_breakpoint(u64 address) = 0;
+  virtual void set_watchpoint(WatchKind kind, u64 address, u64 size) = 0;
+  virtual bool clear_watchpoint(WatchKind kind, u64 address, u64 size) = 0;
+  // Instructions of all CPUs since the start, with icount; else -1.
+  virtual s64 instructions() const = 0;
+  virtual u64 timers_fired() const = 0;
+  // Only with icount and before the first resume(); and that something waits there now, from any thread.
+  virtual void set_input_point(InputPoint* inputs) = 0;
+  virtual void wake_for_input() = 0;
+  // Whether the calling thread runs the CPUs (with icount).
+  virtual bool on_cpu_thread() const = 0;
+  // Virtual time, for snapshots; only while paused. Restoring it before the devices: they arm their timers by it.
+  virtual void clock_fields(Visitor& visitor) = 0;
+  // Guest memory was replaced as a whole. Only while paused.
+  virtual void memory_replaced() = 0;
   // Ends the CPUs' threads for good, those within a device's access too: after it no device is touched any more.
   // Without the loop's lock held (such an access may need it).
   virtual void end() = 0;

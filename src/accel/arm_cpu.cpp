@@ -14,6 +14,10 @@ class ArmCpu final : public GuestCpu {
   ir::Guest& guest() override { return *cpu_; }
   std::string registers_text() const override { return cpu_->registers_text(); }
   bool register_value(std::string_view name, u64& value) const override { return cpu_->register_value(name, value); }
+  std::string architecture() const override { return "arm"; }
+  std::span<const RegisterFeature> register_features() const override { return cpu_->register_features(); }
+  bool read_register(unsigned number, std::vector<u8>& bytes) const override { return cpu_->read_register(number, bytes); }
+  bool write_register(unsigned number, std::span<const u8> bytes) override { return cpu_->write_register(number, bytes); }
   Cpu::Disassembly disassemble(u64 address, std::span<const u8> bytes) const override {
     Cpu::Disassembly result;
     result.text = cpu_->disassemble(address, bytes, result.length);

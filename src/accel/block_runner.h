@@ -9,10 +9,12 @@
 // Where the poll word is read: exits with `poll` set, every ExitDispatch, and after each exception.
 //
 // Instruction counting (Options::icount): at each block's entry, before anything else:
-//   if (state.budget <= 0) return Leave::budget;   state.budget -= block.guest_insns;
-// and at an exit, state.budget += block.guest_insns - exit.insns. So all runners leave at the same places, as long
-// as blocks are the same: one block is at most Options::max_block instructions from its key on, made by
-// Guest::translate alone.
+//   if (state.budget < block.guest_insns) return Leave::budget;   state.budget -= block.guest_insns;
+// and at an exit, state.budget += block.guest_insns - exit.insns; after an exception, state.budget += state.ahead - 1
+// (the instruction that raised it is done). What is left of a budget then is less than a block, and is run by
+// Interpreter::run_once: a slice ends exactly, however the code was cut into blocks. In the middle of a block
+// StateHeader::ahead says how many instructions `budget` is ahead, so that a device reads exact time. One block is at
+// most Options::max_block instructions from its key on, made by Guest::translate alone.
 #pragma once
 
 #include <memory>
@@ -28,7 +30,7 @@ class VirtualCpu;
 
 enum class Leave : u8 {
   poll,    // the poll word is not zero
-  budget,  // icount: nothing left
+  budget,  // icount: less is left than the next block has instructions
 };
 
 class BlockRunner : public CodeTracker {
@@ -40,6 +42,9 @@ class BlockRunner : public CodeTracker {
   // Mappings for execution of this CPU were dropped: all, or the page of an address. On the CPU's thread, or while
   // it is stopped. Who checks the execution table (soft_mmu.h) at each lookup by virtual address needs nothing here.
   virtual void exec_mappings_dropped(VirtualCpu& cpu) {}
+  // Translations of instructions in [begin, end), virtual addresses in any space, are not entered any more. While no
+  // CPU is running (one may be blocked within a block).
+  virtual void forget_code(u64 begin, u64 end) = 0;
   // EngineHooks::sync_fp_flags.
   virtual void sync_fp_flags(VirtualCpu& cpu) {}
   virtual std::string statistics() const = 0;

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "accel/debugger.h"
 #include "accel/engine_parts.h"
+#include "accel/interpreter/interpreter.h"
 #include "accel/run_control.h"
 #include "accel/virtual_clock.h"
 #include "accel/virtual_cpu.h"
@@ -79,7 +81,7 @@ class Trace {
 class EngineImpl final : public Engine, private memory::Listener {
  public:
   EngineImpl(const Options& options, memory::AddressSpace& memory, EventLoop& loop, Log& log)
-      : options_(options), memory_(memory), log_(log) {
+      : options_(options), memory_(memory), loop_(loop), log_(log) {
     // Flags that nobody reads may be anything, and an exception saves them: runs could not be compared.
     if (options_.icount && !options_.trace_file.empty()) options_.lazy_flags = false;
     if (options_.engine == "qtest") {
@@ -90,6 +92,7 @@ class EngineImpl final : public Engine, private memory::Listener {
     } else if (options_.icount) {
       auto clock = std::make_unique<InstructionClock>(loop, options_.icount_shift);
       counter_ = clock.get();
+      counter_->set_least_wait(static_cast<s32>(options_.max_block));
       clock->on_armed = [this] { control_.notify_work(); };
       clock_ = std::move(clock);
     } else {
@@ -103,9 +106,11 @@ class EngineImpl final : public Engine, private memory::Listener {
     number_ram();
     const RunnerContext context{options_, memory_, log_};
     runner_ = RHEA_TRY(parts.make_runner(context));
+    stepper_ = std::make_unique<Interpreter>(context);
     for (unsigned i = 0; i < parts.cpus; i++) {
       std::unique_ptr<GuestCpu> guest = RHEA_TRY(parts.make_cpu(i));
-      cpus_.push_back(std::make_unique<VirtualCpu>(i, std::move(guest), memory_, control_, *runner_, options_, log_));
+      cpus_.push_back(std::make_unique<VirtualCpu>(i, std::move(guest), memory_, control_, *runner_, debugger_,
+                                                   options_, log_));
     }
     reset();
     control_.stop();  // created paused
@@ -126,7 +131,7 @@ class EngineImpl final : public Engine, private memory::Listener {
 
   void resume() override {
     if (running_.exchange(true)) return;
-    clock_->run();
+    if (!debugger_.holds_clock()) clock_->run();
     control_.go();
   }
   void pause() override {
@@ -137,11 +142,13 @@ class EngineImpl final : public Engine, private memory::Listener {
   void end() override {
     if (running_.exchange(false)) clock_->stop();
     control_.end();
+    debugger_.wake_parked();
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
   }
   void reset() override {
     for (auto& cpu : cpus_) cpu->reset();
+    turn_left_ = 0;
     runner_->code_dropped();
   }
   void at_safe_point(const std::function<void()>& work) override {
@@ -154,7 +161,62 @@ class EngineImpl final : public Engine, private memory::Listener {
   s64 next_deadline() const override { return stepped_ ? stepped_->next_deadline() : kNever; }
   std::string statistics() const override;
 
+  s64 instructions() const override { return counter_ ? counter_->instructions() : -1; }
+  u64 timers_fired() const override { return counter_ ? counter_->fired() : 0; }
+  void set_input_point(InputPoint* inputs) override { inputs_ = inputs; }
+  void wake_for_input() override {
+    for (auto& cpu : cpus_) cpu->kick(ir::kPollRequest);
+  }
+  bool on_cpu_thread() const override { return cpu_thread_.load() == static_cast<u64>(sys::current_thread_id()); }
+  void clock_fields(Visitor& visitor) override {
+    clock_->fields(visitor);
+    visitor.field("turn", turn_);
+    visitor.field("turn_left", turn_left_);
+    if (!visitor.restoring()) return;
+    turn_ = cpus_.empty() ? 0 : turn_ % static_cast<unsigned>(cpus_.size());
+    turn_left_ = std::clamp<s64>(turn_left_, 0, INT32_MAX / 2);
+  }
+  void memory_replaced() override { at_safe_point([&] { forget_all(); }); }
+
+  Debugger& debugger() override { return debugger_; }
+  void set_debugging(bool on) override {
+    at_safe_point([&] {
+      debugger_.set_attached(on);
+      if (!on) debugger_.clear();
+      forget_all();
+    });
+    if (!on) debugger_.set_actions({});
+  }
+  void set_breakpoint(u64 address) override {
+    at_safe_point([&] {
+      debugger_.add_breakpoint(address);
+      runner_->forget_code(address, address + 1);
+    });
+  }
+  bool clear_breakpoint(u64 address) override {
+    bool there = false;
+    at_safe_point([&] {
+      there = debugger_.remove_breakpoint(address);
+      runner_->forget_code(address, address + 1);
+    });
+    return there;
+  }
+  void set_watchpoint(WatchKind kind, u64 address, u64 size) override {
+    at_safe_point([&] {
+      debugger_.add_watchpoint({kind, address, size});
+      for (auto& cpu : cpus_) cpu->queue_flush_all();
+    });
+  }
+  bool clear_watchpoint(WatchKind kind, u64 address, u64 size) override {
+    return debugger_.remove_watchpoint({kind, address, size});
+  }
+
  private:
+  void forget_all() {
+    runner_->forget_code(0, ~u64{0});
+    for (auto& cpu : cpus_) cpu->queue_flush_all();
+  }
+
   // Gives each page of RAM its dense number.
   void number_ram() {
     std::vector<memory::RamBlock*> seen;
@@ -190,54 +252,149 @@ class EngineImpl final : public Engine, private memory::Listener {
     sys::name_current_thread(fmt::format("CPU {}", cpu.index()));
     cpu.set_thread_id(sys::current_thread_id());
     while (cpu.enter()) {
-      if (!cpu.wants_sleep()) cpu.run_blocks();
+      if (debugger_.must_park(cpu.index())) {
+        cpu.leave();
+        debugger_.park(cpu, ending_);
+        continue;
+      }
+      if (!step_for_debugger(cpu) && !cpu.wants_sleep()) cpu.run_blocks();
       cpu.leave();
-      if (cpu.wants_sleep()) cpu.sleep();
+      if (debugger_.stopping()) debugger_.check_all_stopped();
+      else if (cpu.wants_sleep()) cpu.sleep();
     }
+  }
+
+  // Where a debugger steps this CPU, or lets it go on from where it had stopped it. False: it is to run as ever.
+  bool step_for_debugger(VirtualCpu& cpu) {
+    if (!debugger_.attached()) return false;
+    const bool steps = debugger_.action(cpu.index()) == CpuAction::step;
+    if (!steps && !debugger_.passes(cpu.index())) return false;
+    if (!cpu.step(*stepper_, !steps || debugger_.step_mode.mask_interrupts, true)) return true;
+    debugger_.passed(cpu.index());
+    if (steps) debugger_.hit({.why = DebugStop::Why::stepped, .cpu = cpu.index()});
+    return true;
   }
 
   // ---- icount ----
   void run_counted() {
     sys::name_current_thread("CPUs");
+    cpu_thread_.store(static_cast<u64>(sys::current_thread_id()));
     for (auto& cpu : cpus_) cpu->set_thread_id(sys::current_thread_id());
     while (!control_.ending()) {
-      bool any = false;
-      for (auto& cpu : cpus_) {
-        if (cpu->wants_sleep() && !cpu->has_work()) continue;
-        any = true;
-        if (!run_slice(*cpu)) return;
+      if (debugger_.stopping()) {
+        debugger_.park(*cpus_[0], ending_);
+        continue;
       }
-      if (!any && !wait_idle()) return;
+      if (control_.stopped()) {
+        control_.wait_until_free(true);
+        continue;
+      }
+      if (turn_left_ == 0) counter_->run_due(stopped_);  // what a stop kept from being done behind the slice
+      take_inputs();
+      if (debugger_.stopping() || control_.stopped()) continue;
+      if (counter_->instructions() >= debugger_.stop_count() && turn_left_ == 0) {
+        debugger_.reached_count();
+        continue;
+      }
+      if (VirtualCpu* cpu = next_cpu()) {
+        if (!run_slice(*cpu)) return;
+      } else if (!wait_idle()) {
+        return;
+      }
     }
+  }
+
+  void take_inputs() {
+    if (!inputs_ || turn_left_ > 0) return;
+    // Who stops the machine holds the loop's lock and waits for us only while we are in a slice.
+    std::lock_guard lock(loop_.lock());
+    if (!stopped_()) inputs_->arrive(counter_->instructions(), counter_->now(), counter_->fired());
+  }
+
+  // CPUs take turns. A turn that was interrupted from outside goes on.
+  VirtualCpu* next_cpu() {
+    if (turn_left_ > 0) return cpus_[turn_].get();
+    for (usize i = 1; i <= cpus_.size(); i++) {
+      const unsigned index = static_cast<unsigned>((turn_ + i) % cpus_.size());
+      VirtualCpu& cpu = *cpus_[index];
+      const CpuAction action = debugger_.attached() && !inputs_ ? debugger_.action(index) : CpuAction::go;
+      if (action == CpuAction::stay) continue;
+      if (cpu.wants_sleep() && !cpu.has_work() && action != CpuAction::step) continue;
+      turn_ = index;
+      return &cpu;
+    }
+    return nullptr;
   }
 
   bool run_slice(VirtualCpu& cpu) {
     if (!cpu.enter()) return false;
-    if (cpu.wants_sleep()) cpu.wake_up();
-    s32 most = cpus_.size() > 1 ? kSlice : INT32_MAX / 2;
-    if (trace_) most = std::min(most, trace_->every(cpu));
-    counter_->begin_slice(&cpu.state().budget, most);
-    while (cpu.run_blocks() == Leave::poll && !cpu.wants_sleep() && !control_.stopped() && !control_.ending()) {
-      if (cpu.state().budget <= 0) break;
+    const bool goes_on = turn_left_ > 0;
+    if (inputs_ ? debugger_.stopping() : debugger_.must_park(cpu.index())) {
+      cpu.leave();
+      if (!debugger_.stopping()) turn_left_ = 0;
+      return true;
     }
-    const s64 executed = counter_->end_slice();
-    cpu.instructions.fetch_add(static_cast<u64>(executed), std::memory_order_relaxed);
-    if (trace_) trace_->line(cpu);
+    if (cpu.wants_sleep()) cpu.wake_up();
+    s64 most = goes_on ? turn_left_ : cpus_.size() > 1 ? kSlice : INT32_MAX / 2;
+    if (trace_ && !goes_on) most = std::min<s64>(most, trace_->every(cpu));
+    if (inputs_) most = std::min(most, inputs_->next_count() - counter_->instructions());
+    ir::StateHeader& state = cpu.state();
+    const s64 until_stop = debugger_.stop_count() - counter_->instructions();
+    if (until_stop <= 0) {
+      turn_left_ = std::max<s64>(most, 1);
+      cpu.leave();
+      debugger_.reached_count();
+      return true;
+    }
+    if (most > 0) {
+      counter_->begin_slice(state, static_cast<s32>(std::min(most, until_stop)));
+      if (!goes_on) turn_look_ = true;
+      if (inputs_ || !step_for_debugger(cpu)) run_budget(cpu);
+      // What is left is for when the debugger or a pause lets it go on; what ended by itself is over.
+      const bool interrupted = state.budget > 0 && !cpu.wants_sleep() && !(inputs_ && inputs_->waits());
+      const s64 executed = counter_->end_slice();
+      turn_left_ = interrupted ? state.budget : 0;
+      if (executed == until_stop && most > until_stop) turn_left_ = most - executed;
+      cpu.instructions.fetch_add(static_cast<u64>(executed), std::memory_order_relaxed);
+      if (trace_ && !interrupted) trace_->line(cpu);
+    } else {
+      turn_left_ = 0;
+    }
     cpu.leave();
-    counter_->run_due(stopped_);
+    if (turn_left_ == 0) counter_->run_due(stopped_);
     return true;
+  }
+
+  // Until the budget is used up to the last instruction, or something else ends the slice. `turn_look_` stays for when
+  // the turn goes on: whether interrupts are looked at first.
+  void run_budget(VirtualCpu& cpu) {
+    ir::StateHeader& state = cpu.state();
+    while (state.budget > 0 && !cpu.wants_sleep() && !stopped_() && !debugger_.stopping()) {
+      if (inputs_ && turn_look_ && inputs_->waits()) return;
+      const bool steps = inputs_ && debugger_.attached() && debugger_.action(cpu.index()) == CpuAction::step;
+      if (steps || (debugger_.attached() && debugger_.passes(cpu.index()))) {
+        if (turn_look_) cpu.look_for_interrupts();
+        turn_look_ = cpu.step_exactly(*stepper_, 1, true);
+        debugger_.passed(cpu.index());
+        if (steps) debugger_.hit({.why = DebugStop::Why::stepped, .cpu = cpu.index()});
+        continue;
+      }
+      const Leave left = cpu.run_blocks(turn_look_);
+      turn_look_ = !cpu.take_debug_exit();  // a breakpoint is no place where the run itself would look
+      if (left == Leave::poll || state.budget <= 0) continue;
+      turn_look_ = cpu.step_exactly(*stepper_, static_cast<unsigned>(state.budget), false);
+    }
   }
 
   // All CPUs sleep: on to the next timer, or until something comes in from outside.
   bool wait_idle() {
-    if (control_.stopped()) control_.wait_until_free(true);
-    if (control_.ending()) return false;
-    if (counter_->skip_to_deadline(stopped_)) {
+    if (counter_->skip_to_deadline(stopped_, inputs_ ? inputs_->next_time() : kNever)) {
       counter_->run_due(stopped_);
       return true;
     }
     control_.wait_for_work([this] {
-      if (control_.ending() || control_.stopped() || counter_->take_armed()) return true;
+      if (control_.ending() || control_.stopped() || debugger_.stopping() || counter_->take_armed()) return true;
+      if (inputs_ && inputs_->waits()) return true;
       return std::any_of(cpus_.begin(), cpus_.end(), [](const auto& cpu) { return cpu->has_work(); });
     });
     return !control_.ending();
@@ -245,14 +402,23 @@ class EngineImpl final : public Engine, private memory::Listener {
 
   Options options_;
   memory::AddressSpace& memory_;
+  EventLoop& loop_;
   Log& log_;
   std::unique_ptr<VirtualClock> clock_;
   InstructionClock* counter_ = nullptr;
   SteppedClock* stepped_ = nullptr;
+  InputPoint* inputs_ = nullptr;
+  std::atomic<u64> cpu_thread_{0};
+  unsigned turn_ = 0;    // the CPU whose turn it is or was, with icount
+  bool turn_look_ = true;
+  s64 turn_left_ = 0;    // instructions of a turn that was interrupted
   std::unique_ptr<Trace> trace_;
   RunControl control_;
   const std::function<bool()> stopped_ = [this] { return control_.stopped() || control_.ending(); };
+  const std::function<bool()> ending_ = [this] { return control_.ending(); };
+  Debugger debugger_;
   std::unique_ptr<BlockRunner> runner_;
+  std::unique_ptr<Interpreter> stepper_;
   std::vector<std::unique_ptr<VirtualCpu>> cpus_;
   std::vector<std::thread> threads_;
   std::atomic<bool> running_{false};

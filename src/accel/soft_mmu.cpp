@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "accel/debugger.h"
 #include "util/bits.h"
 
 namespace rhea::accel {
@@ -56,6 +57,15 @@ bool SoftMmu::external(u64 address, ir::Access access) {
   return fault({.address = address, .access = access, .external = true});
 }
 
+// Whether an access that would succeed is one that a debugger waits for: then the block is left before it.
+bool SoftMmu::stops_at(u64 address, u64 size, bool write) {
+  if (!debugger_ || !debugger_->watches() || !owner_.watch_reached(address, size, write)) return false;
+  guest_.restore_location(state_.location);
+  state_.exception = 1;
+  state_.ahead++;  // it does not count as done
+  return true;
+}
+
 bool SoftMmu::misaligned(u64 address, unsigned size, u8 flags) const {
   if (!(address & (size - 1))) return false;
   if (flags & ir::kAligned) return true;
@@ -68,7 +78,8 @@ bool SoftMmu::translate(u64 address, ir::Access access, bool user, Target& targe
   if (!guest_.walk(address, access, user, target.mapping, reason)) return fault(reason);
   target.physical = align_down(target.mapping.physical, memory::kPageSize) | (address & (memory::kPageSize - 1));
   target.range = memory_.find(target.physical);
-  target.attributes = {.secure = target.mapping.secure, .privileged = !user, .debug = false, .cpu = cpu_};
+  target.attributes = {.secure = target.mapping.secure, .privileged = !user, .debug = false, .cpu = cpu_,
+                       .gate = owner_.gate()};
   if (!target.range) {
     log_.write(LogItem::guest_errors, "cpu {}: nothing at physical address {:#x} (virtual {:#x})", cpu_, target.physical, address);
     return external(address, access);
@@ -187,6 +198,7 @@ bool SoftMmu::load(u64 address, unsigned size, u8 flags, ir::Value& value) {
   if (misaligned(address, size, flags)) return fault({.address = address, .access = ir::Access::read, .alignment = true});
   std::array<Target, 2> parts;
   if (!translate_range(address, size, ir::Access::read, flags, parts)) return false;
+  if (stops_at(address, size, false)) return false;
   const bool within_word = !(address & (std::min(size, 4u) - 1));
   if (parts[0].mapping.device && !within_word) return fault({.address = address, .access = ir::Access::read, .alignment = true});
   const bool one_piece = size <= 8 && ((address & (memory::kPageSize - 1)) + size <= memory::kPageSize) && within_word;
@@ -208,6 +220,7 @@ bool SoftMmu::store(u64 address, unsigned size, u8 flags, ir::Value value) {
   if (misaligned(address, size, flags)) return fault({.address = address, .access = ir::Access::write, .alignment = true});
   std::array<Target, 2> parts;
   if (!translate_range(address, size, ir::Access::write, flags, parts)) return false;
+  if (stops_at(address, size, true)) return false;
   const bool within_word = !(address & (std::min(size, 4u) - 1));
   if (parts[0].mapping.device && !within_word) return fault({.address = address, .access = ir::Access::write, .alignment = true});
   if (flags & ir::kBigEndian) {
@@ -230,6 +243,7 @@ u64 SoftMmu::group_read(u64 address, unsigned bytes, u8 flags) {
   if (unaligned && ((flags & ir::kAligned) || !guest_.allows_unaligned())) return fault(alignment), 0;
   std::array<Target, 2> parts;
   if (!translate_range(address, bytes, ir::Access::read, flags, parts)) return 0;
+  if (stops_at(address, bytes, false)) return 0;
   if (unaligned && parts[0].mapping.device) return fault(alignment), 0;
   const bool crosses = (address & (memory::kPageSize - 1)) + bytes > memory::kPageSize;
   if (parts[0].host && !crosses) return reinterpret_cast<u64>(parts[0].host);
@@ -245,6 +259,7 @@ u64 SoftMmu::group_write(u64 address, unsigned bytes, u8 flags) {
   const ir::Fault alignment{.address = address, .access = ir::Access::write, .alignment = true};
   if (unaligned && ((flags & ir::kAligned) || !guest_.allows_unaligned())) return fault(alignment), 0;
   if (!translate_range(address, bytes, ir::Access::write, flags, group_.parts)) return 0;
+  if (stops_at(address, bytes, true)) return 0;
   const Target& first = group_.parts[0];
   if (unaligned && first.mapping.device) return fault(alignment), 0;
   const bool crosses = (address & (memory::kPageSize - 1)) + bytes > memory::kPageSize;
@@ -304,10 +319,13 @@ bool SoftMmu::store_exclusive(u64 address, unsigned size, u8 flags, u64 value, u
   failed = 1;
   if (address & (size - 1)) return fault({.address = address, .access = write, .alignment = true});
   const bool armed = state_.exclusive_address == address && state_.exclusive_size == size;
+  std::array<Target, 2> parts;
+  if (armed) {
+    if (!translate_range(address, size, write, flags, parts)) return state_.exclusive_address = ~u64{0}, false;
+    if (stops_at(address, size, true)) return false;  // the reservation stays: it will be done again
+  }
   state_.exclusive_address = ~u64{0};
   if (!armed) return true;
-  std::array<Target, 2> parts;
-  if (!translate_range(address, size, write, flags, parts)) return false;
   u64 expected = state_.exclusive_value;
   if (flags & ir::kBigEndian) {
     expected = swapped(expected, size);

@@ -60,6 +60,8 @@ struct CodePage {
   const u8* host = nullptr;
 };
 
+class Debugger;
+
 // What the MMU needs of the CPU around it.
 class MmuOwner {
  public:
@@ -67,7 +69,11 @@ class MmuOwner {
   // Around an access that may wait for a device's lock: the CPU counts as stopped meanwhile.
   virtual void begin_blocking() = 0;
   virtual void end_blocking() = 0;
+  // What devices' accesses have to pass in between.
+  virtual memory::AccessGate* gate() { return nullptr; }
   virtual void exec_mappings_dropped() = 0;
+  // An access to a page with watchpoints (SoftMmu::set_debugger). True: it meets one, and the CPU is to stop before it.
+  virtual bool watch_reached(u64 address, u64 size, bool write) { return false; }
 };
 
 class SoftMmu {
@@ -78,6 +84,7 @@ class SoftMmu {
   SoftMmu(const SoftMmu&) = delete;
   SoftMmu& operator=(const SoftMmu&) = delete;
   void set_tracker(CodeTracker* tracker) { tracker_ = tracker; }
+  void set_debugger(const Debugger* debugger) { debugger_ = debugger; }
 
   // ---- accesses, by the interpreter and by slow paths of generated code ---------------------------------------
   // False: the guest's exception was entered (the state is set, StateHeader::exception is 1): leave the block.
@@ -162,6 +169,7 @@ class SoftMmu {
   void drop_write_entries(u32 id, const u8* host_page);
   bool fault(const ir::Fault& fault);
   bool external(u64 address, ir::Access access);
+  bool stops_at(u64 address, u64 size, bool write);
   bool misaligned(u64 address, unsigned size, u8 flags) const;
   bool read_part(const Target& target, u64 address, unsigned size, u64& value);
   bool write_part(const Target& target, u64 address, unsigned size, u64 value);
@@ -177,6 +185,7 @@ class SoftMmu {
   MmuOwner& owner_;
   Log& log_;
   CodeTracker* tracker_ = nullptr;
+  const Debugger* debugger_ = nullptr;
   const u16 cpu_;
   const bool use_tables_;
   sys::MemoryMap empty_;

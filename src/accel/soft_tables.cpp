@@ -2,6 +2,7 @@
 // The soft MMU's tables: sets and their reuse, entries, maintenance, records of write entries.
 #include <cstring>
 
+#include "accel/debugger.h"
 #include "accel/soft_mmu.h"
 #include "accel/table_set.h"
 #include "accel/virtual_cpu.h"
@@ -191,6 +192,7 @@ void SoftMmu::enter(const Target& target, u64 address, ir::Access access, bool u
   const u64 physical_page = align_down(target.physical, memory::kPageSize);
   if (physical_page < target.range->base || target.range->end() - physical_page < memory::kPageSize) return;
   if (!use_tables_ && access != ir::Access::execute) return;
+  if (access != ir::Access::execute && debugger_ && debugger_->watches() && debugger_->watches_page(address)) return;
   TableSet* set = set_for(user);
   if (!set) return;
   const u64 page = address >> memory::kPageBits;

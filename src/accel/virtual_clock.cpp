@@ -71,6 +71,12 @@ void RealVirtualClock::stop() {
   for (RealTimer* timer : timers_) timer->halt();
 }
 
+void RealVirtualClock::fields(Visitor& visitor) {
+  s64 time = now();
+  visitor.field("time", time);
+  if (visitor.restoring()) standing_.store(std::clamp<s64>(time, 0, kNever / 4), std::memory_order_release);
+}
+
 // ---- instructions -------------------------------------------------------------------------------------------------------
 class InstructionClock::CountTimer final : public Timer {
  public:
@@ -81,7 +87,6 @@ class InstructionClock::CountTimer final : public Timer {
 
   void arm(s64 deadline) override {
     deadline_ = deadline;
-    order = clock_.sequence_++;
     clock_.note_armed(deadline);
   }
   void cancel() override { deadline_ = kNever; }
@@ -90,7 +95,6 @@ class InstructionClock::CountTimer final : public Timer {
     deadline_ = kNever;
     callback_();
   }
-  u64 order = 0;  // of those with one deadline
 
  private:
   InstructionClock& clock_;
@@ -98,17 +102,30 @@ class InstructionClock::CountTimer final : public Timer {
   s64 deadline_ = kNever;
 };
 
-s64 InstructionClock::now() const {
+s64 InstructionClock::instructions() const {
   s64 count = base_.load(std::memory_order_relaxed);
-  if (s32* budget = budget_.load(std::memory_order_acquire)) {
-    count += slice_.load(std::memory_order_relaxed) - __atomic_load_n(budget, __ATOMIC_RELAXED);
+  if (ir::StateHeader* state = state_.load(std::memory_order_acquire)) {
+    count += slice_.load(std::memory_order_relaxed) - __atomic_load_n(&state->budget, __ATOMIC_RELAXED);
+    if (on_slice_thread()) count -= state->ahead;
   }
-  return (count << shift_) + skipped_.load(std::memory_order_relaxed);
+  return count;
 }
+
+s64 InstructionClock::now() const { return (instructions() << shift_) + skipped_.load(std::memory_order_relaxed); }
 
 std::unique_ptr<Timer> InstructionClock::timer(std::function<void()> callback) {
   std::lock_guard lock(loop_.lock());
   return std::make_unique<CountTimer>(*this, std::move(callback));
+}
+
+void InstructionClock::fields(Visitor& visitor) {
+  s64 count = base_.load(), skipped = skipped_.load();
+  visitor.field("fired", fired_);
+  visitor.field("instructions", count);
+  visitor.field("skipped", skipped);
+  if (!visitor.restoring()) return;
+  base_.store(std::clamp<s64>(count, 0, kNever >> (shift_ + 2)));
+  skipped_.store(std::clamp<s64>(skipped, 0, kNever / 4));
 }
 
 s64 InstructionClock::slice_for(s64 deadline) const {
@@ -120,32 +137,38 @@ s64 InstructionClock::slice_for(s64 deadline) const {
 // A device armed a timer in the middle of a slice: the slice ends there.
 void InstructionClock::note_armed(s64 deadline) {
   if (deadline >= kNever / 2) return;
-  s32* budget = budget_.load(std::memory_order_acquire);
-  if (slice_thread_.load(std::memory_order_relaxed) != static_cast<u64>(sys::current_thread_id())) {
+  ir::StateHeader* state = state_.load(std::memory_order_acquire);
+  if (!on_slice_thread()) {
     armed_.store(true);
     if (on_armed) on_armed();
     return;
   }
-  if (!budget) return;
-  const s64 wanted = slice_for(deadline);
-  if (wanted >= *budget) return;
-  slice_.fetch_sub(*budget - static_cast<s32>(wanted), std::memory_order_relaxed);
-  *budget = static_cast<s32>(wanted);
+  if (!state) return;
+  // From behind the running block on; the least wait is not less than a block.
+  const s64 wanted = std::max<s64>(slice_for(deadline), least_wait_) - state->ahead;
+  if (wanted >= state->budget) return;
+  slice_.fetch_sub(state->budget - static_cast<s32>(wanted), std::memory_order_relaxed);
+  state->budget = static_cast<s32>(wanted);
 }
 
-void InstructionClock::begin_slice(s32* budget, s32 most) {
+bool InstructionClock::on_slice_thread() const {
+  return slice_thread_.load(std::memory_order_relaxed) == static_cast<u64>(sys::current_thread_id());
+}
+
+void InstructionClock::begin_slice(ir::StateHeader& state, s32 most) {
   const s64 deadline = next_deadline();
   s64 count = most;
   if (deadline < kNever / 2) count = std::clamp<s64>(slice_for(deadline), 1, most);
-  *budget = static_cast<s32>(count);
+  state.budget = static_cast<s32>(count);
+  state.ahead = 0;
   slice_.store(static_cast<s32>(count), std::memory_order_relaxed);
   slice_thread_.store(static_cast<u64>(sys::current_thread_id()), std::memory_order_relaxed);
-  budget_.store(budget, std::memory_order_release);
+  state_.store(&state, std::memory_order_release);
 }
 
 s64 InstructionClock::end_slice() {
-  s32* budget = budget_.exchange(nullptr);
-  const s64 executed = slice_.load(std::memory_order_relaxed) - *budget;
+  ir::StateHeader* state = state_.exchange(nullptr);
+  const s64 executed = slice_.load(std::memory_order_relaxed) - state->budget;
   base_.fetch_add(executed, std::memory_order_relaxed);
   return executed;
 }
@@ -163,20 +186,19 @@ void InstructionClock::run_due(const std::function<bool()>& stopped) {
     CountTimer* first = nullptr;
     for (CountTimer* timer : timers_) {
       if (timer->deadline() > now()) continue;
-      if (!first || timer->deadline() < first->deadline() ||
-          (timer->deadline() == first->deadline() && timer->order < first->order)) {
-        first = timer;
-      }
+      // Of equal ones the one that was made first: the order of arming is not a part of snapshots.
+      if (!first || timer->deadline() < first->deadline()) first = timer;
     }
     if (!first) return;
+    fired_++;
     first->fire();
   }
 }
 
-bool InstructionClock::skip_to_deadline(const std::function<bool()>& stopped) {
+bool InstructionClock::skip_to_deadline(const std::function<bool()>& stopped, s64 limit) {
   std::lock_guard lock(loop_.lock());
   if (stopped()) return true;
-  const s64 deadline = next_deadline();
+  const s64 deadline = std::min(next_deadline(), limit);
   if (deadline >= kNever / 2) return false;
   const s64 left = deadline - now();
   if (left > 0) skipped_.fetch_add(left, std::memory_order_relaxed);

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "accel/debugger.h"
+#include "accel/interpreter/interpreter.h"
 #include "accel/run_control.h"
 #include "util/bits.h"
 
@@ -21,7 +23,7 @@ constexpr std::chrono::milliseconds kLongestEventWait{32};
 }  // namespace
 
 VirtualCpu::VirtualCpu(unsigned index, std::unique_ptr<GuestCpu> guest_cpu, memory::AddressSpace& memory,
-                       RunControl& control, BlockRunner& runner, const Options& options, Log& log)
+                       RunControl& control, BlockRunner& runner, Debugger& debugger, const Options& options, Log& log)
     : index_(index),
       guest_cpu_(std::move(guest_cpu)),
       guest_(guest_cpu_->guest()),
@@ -29,14 +31,17 @@ VirtualCpu::VirtualCpu(unsigned index, std::unique_ptr<GuestCpu> guest_cpu, memo
       memory_(memory),
       control_(control),
       runner_(runner),
+      debugger_(debugger),
       options_(options),
       log_(log),
       mmu_(guest_, memory, *this, log, index, options.tables) {
   state_.engine = this;
   guest_.set_engine(*this);
   mmu_.set_tracker(&runner);
+  mmu_.set_debugger(&debugger);
   control.add(*this, mmu_);
   runner.attach(*this);
+  debugger.add(*this);
 }
 
 VirtualCpu::~VirtualCpu() = default;
@@ -63,8 +68,9 @@ void VirtualCpu::leave(Place place) {
 
 void VirtualCpu::begin_blocking() { leave(Place::blocked); }
 
+// Behind an access it runs already, and goes on to its next poll.
 void VirtualCpu::end_blocking() {
-  for (;;) {
+  while (place() != Place::running) {
     place_.store(static_cast<u8>(Place::running), std::memory_order_seq_cst);
     if (!control_.must_wait(false)) break;
     leave(Place::blocked);
@@ -73,19 +79,52 @@ void VirtualCpu::end_blocking() {
   if (flush_pending()) take_flushes();
 }
 
+memory::AccessGate::Answer VirtualCpu::ask() {
+  place_.store(static_cast<u8>(Place::running), std::memory_order_seq_cst);
+  if (control_.must_wait(false)) {
+    leave(Place::blocked);
+    return Answer::wait;
+  }
+  return std::exchange(abandons_, false) ? Answer::abandon : Answer::go;
+}
+
+void VirtualCpu::wait() { control_.wait_until_free(false); }
+
 void VirtualCpu::run_exclusive(const std::function<void()>& work) {
   leave();
   control_.exclusive(*this, work);
   while (!enter() && !control_.ending()) {}
 }
 
-Leave VirtualCpu::run_blocks() {
+Leave VirtualCpu::run_blocks(bool look) {
+  if (!look) return runner_.run(*this);
   state_.poll.exchange(0, std::memory_order_seq_cst);
   // Who asked for a stop before that has had his poll bit cleared.
   if (control_.must_wait(true) || control_.ending()) return Leave::poll;
   if (flush_pending()) take_flushes();
   guest_.take_interrupt();
   return runner_.run(*this);
+}
+
+bool VirtualCpu::step(Interpreter& stepper, bool mask_interrupts, bool pass) {
+  state_.poll.exchange(0, std::memory_order_seq_cst);
+  if (control_.must_wait(true) || control_.ending()) return false;
+  if (flush_pending()) take_flushes();
+  wake_up();  // an instruction behind WFI may always be reached
+  if (!mask_interrupts) guest_.take_interrupt();
+  passing_ = pass;
+  stepper.run_once(*this, 1);
+  passing_ = false;
+  if (mask_interrupts) state_.poll.fetch_or(ir::kPollInterrupt, std::memory_order_relaxed);
+  wake_up();
+  return true;
+}
+
+bool VirtualCpu::step_exactly(Interpreter& stepper, unsigned most, bool pass) {
+  passing_ = pass;
+  const bool look = stepper.run_once(*this, most);
+  passing_ = false;
+  return look && state_.poll.load(std::memory_order_relaxed);
 }
 
 void VirtualCpu::kick(u32 poll_bits) {
@@ -117,7 +156,9 @@ void VirtualCpu::sleep() {
   asleep_.store(true, std::memory_order_seq_cst);
   {
     std::unique_lock lock(sleep_mutex_);
-    auto ready = [&] { return has_work() || control_.ending(); };
+    auto ready = [&] {
+      return has_work() || control_.ending() || (debugger_.attached() && debugger_.action(index_) == CpuAction::step);
+    };
     if (sleep_ == Sleep::interrupt) {
       sleep_condition_.wait(lock, ready);
       event_wait_ = kShortestEventWait.count();
@@ -173,6 +214,7 @@ void VirtualCpu::reset() {
   flushes_others_ = false;
   state_.poll.store(0);
   state_.exception = inside ? 1 : 0;
+  abandons_ = inside;
   state_.exclusive_address = ~u64{0};
   instructions.store(0);
   mmu_.flush_all();
@@ -260,6 +302,25 @@ void VirtualCpu::code_changed(u64 address, u64 size, bool all) {
   runner_.code_written(*range->ram, offset, std::min(std::max<u64>(size, 1), memory::kPageSize - in_page));
 }
 
+// ---- debugger -------------------------------------------------------------------------------------------------------------------
+bool VirtualCpu::debugging() const { return debugger_.attached(); }
+bool VirtualCpu::has_breakpoint(u64 address) const { return !passing_ && debugger_.has_breakpoint(address); }
+
+void VirtualCpu::breakpoint_reached() {
+  debugger_.hit({.why = DebugStop::Why::breakpoint, .cpu = index_, .address = state_.pc});
+  state_.poll.fetch_or(ir::kPollRequest, std::memory_order_relaxed);
+  debug_exit_ = true;
+}
+
+bool VirtualCpu::watch_reached(u64 address, u64 size, bool write) {
+  Watchpoint found;
+  if (passing_ || !debugger_.watched(address, size, write, found)) return false;
+  debugger_.hit({.why = DebugStop::Why::watchpoint, .cpu = index_, .address = std::max(address, found.address), .watch = found.kind});
+  state_.poll.fetch_or(ir::kPollRequest, std::memory_order_relaxed);
+  debug_exit_ = true;
+  return true;
+}
+
 void VirtualCpu::exec_mappings_dropped() { runner_.exec_mappings_dropped(*this); }
 void VirtualCpu::sync_fp_flags() { runner_.sync_fp_flags(*this); }
 
@@ -309,6 +370,19 @@ bool VirtualCpu::register_value(std::string_view name, u64& value) const {
   return guest_cpu_->register_value(name, value);
 }
 
+bool VirtualCpu::read_register(unsigned number, std::vector<u8>& bytes) const {
+  pc();
+  return guest_cpu_->read_register(number, bytes);
+}
+
+// One that is in the middle of an access does the instruction at its (perhaps new) pc from the start.
+bool VirtualCpu::write_register(unsigned number, std::span<const u8> bytes) {
+  pc();
+  if (!guest_cpu_->write_register(number, bytes)) return false;
+  if (place() == Place::blocked) state_.exception = abandons_ = true;
+  return true;
+}
+
 bool VirtualCpu::read_virtual(u64 address, std::span<u8> data) const {
   return const_cast<SoftMmu&>(mmu_).debug_access(address, data.data(), data.size(), false);
 }
@@ -322,6 +396,7 @@ Cpu::Disassembly VirtualCpu::disassemble(u64 address, std::span<const u8> bytes)
 }
 
 void VirtualCpu::fields(Visitor& visitor) {
+  if (!visitor.restoring()) pc();
   visitor.begin("cpu", 1);
   guest_cpu_->fields(visitor);
   u8 sleeping = static_cast<u8>(sleep_);
@@ -334,7 +409,12 @@ void VirtualCpu::fields(Visitor& visitor) {
   visitor.field("instructions", retired);
   instructions.store(retired);
   visitor.end();
-  if (visitor.restoring()) mmu_.flush_all();
+  if (!visitor.restoring()) return;
+  mmu_.flush_all();
+  // One in the middle of an access leaves its block when that is done, as after a fault.
+  abandons_ = place() == Place::blocked;
+  state_.exception = abandons_ ? 1 : 0;
+  state_.poll.fetch_or(ir::kPollInterrupt | ir::kPollRequest);
 }
 
 // ---- logs -------------------------------------------------------------------------------------------------------------------------

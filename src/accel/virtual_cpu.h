@@ -3,8 +3,9 @@
 //
 // Where a CPU is (`Place`) decides who may rely on what:
 //   outside   between blocks, asleep or paused: its state is whole, nothing of it runs
-//   blocked   within an access that waits for a device's lock, or waiting for other CPUs: its state is whole but in
-//             the middle of an instruction; it touches neither soft tables nor translated code until it is let go
+//   blocked   about to access a device and waiting for its lock, or waiting for other CPUs: its state is whole but in
+//             the middle of an instruction; it touches neither soft tables nor translated code until it is let go. The
+//             access itself is made as `running` (ask(), under the lock)
 //   running   anything else
 // A CPU goes to `running` only through enter(), which waits while stops are requested and first does the
 // maintenance that others have queued for it. So who has queued something may go on when the CPU has either done it
@@ -26,6 +27,8 @@
 
 namespace rhea::accel {
 
+class Debugger;
+class Interpreter;
 class RunControl;
 
 // A guest CPU as the engine needs it beyond translation: what the debugger sees. One for each architecture.
@@ -35,6 +38,10 @@ class GuestCpu {
   virtual ir::Guest& guest() = 0;
   virtual std::string registers_text() const = 0;
   virtual bool register_value(std::string_view name, u64& value) const = 0;
+  virtual std::string architecture() const { return {}; }
+  virtual std::span<const RegisterFeature> register_features() const { return {}; }
+  virtual bool read_register(unsigned number, std::vector<u8>& bytes) const { return false; }
+  virtual bool write_register(unsigned number, std::span<const u8> bytes) { return false; }
   virtual Cpu::Disassembly disassemble(u64 address, std::span<const u8> bytes) const = 0;
   virtual void set_reset_pc(u64 pc) = 0;
   virtual void fields(Visitor& visitor) = 0;
@@ -45,10 +52,10 @@ struct RunnerData {
   virtual ~RunnerData() = default;
 };
 
-class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, private IrqSink {
+class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, private memory::AccessGate, private IrqSink {
  public:
   VirtualCpu(unsigned index, std::unique_ptr<GuestCpu> guest_cpu, memory::AddressSpace& memory, RunControl& control,
-             BlockRunner& runner, const Options& options, Log& log);
+             BlockRunner& runner, Debugger& debugger, const Options& options, Log& log);
   ~VirtualCpu() override;
 
   // ---- for runners -------------------------------------------------------------------------------------------
@@ -81,6 +88,10 @@ class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, p
   u64 pc() const override;
   std::string registers_text() const override;
   bool register_value(std::string_view name, u64& value) const override;
+  std::string architecture() const override { return guest_cpu_->architecture(); }
+  std::span<const RegisterFeature> register_features() const override { return guest_cpu_->register_features(); }
+  bool read_register(unsigned number, std::vector<u8>& bytes) const override;
+  bool write_register(unsigned number, std::span<const u8> bytes) override;
   bool read_virtual(u64 address, std::span<u8> data) const override;
   bool write_virtual(u64 address, std::span<const u8> data) override;
   Disassembly disassemble(u64 address, std::span<const u8> bytes) const override;
@@ -99,12 +110,17 @@ class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, p
   bool read_physical(u64 address, unsigned size, u64& value) override;
   bool read_memory(u64 address, unsigned size, u8 mem_flags, u64& value) override;
   bool write_memory(u64 address, unsigned size, u8 mem_flags, u64 value) override;
+  bool debugging() const override;
+  bool has_breakpoint(u64 address) const override;
+  void breakpoint_reached() override;
   void sync_fp_flags() override;
 
   // ---- MmuOwner -----------------------------------------------------------------------------------------------------
   void begin_blocking() override;
   void end_blocking() override;
   void exec_mappings_dropped() override;
+  memory::AccessGate* gate() override { return this; }
+  bool watch_reached(u64 address, u64 size, bool write) override;
 
   // ---- for the engine -------------------------------------------------------------------------------------------------
   enum class Place : u8 { outside, blocked, running };
@@ -113,7 +129,23 @@ class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, p
   bool enter();
   void leave(Place place = Place::outside);
   // One stay in the runner with what comes before and after it: queued maintenance, interrupts.
-  Leave run_blocks();
+  // `look`: interrupts are taken before the first instruction.
+  Leave run_blocks(bool look = true);
+  // Whether a breakpoint or a watchpoint was met since the last call.
+  bool take_debug_exit() { return std::exchange(debug_exit_, false); }
+  // What run_blocks(true) does before the first instruction.
+  void look_for_interrupts() {
+    state_.poll.exchange(0, std::memory_order_seq_cst);
+    if (flush_pending()) take_flushes();
+    guest_.take_interrupt();
+  }
+  // One instruction, by the interpreter. `pass`: breakpoints and watchpoints do not count. False: a stop is requested,
+  // nothing was done.
+  bool step(Interpreter& stepper, bool mask_interrupts, bool pass);
+  // The same as a part of a counted run, which goes on as if nothing had been: returns whether interrupts are looked at
+  // behind it.
+  bool step_exactly(Interpreter& stepper, unsigned most, bool pass);
+  void drop_data_mappings() { mmu_.flush_all(); }
   bool wants_sleep() const { return sleep_ != Sleep::no; }
   // Whether a sleeping CPU has a reason to wake up.
   bool has_work() const;
@@ -140,6 +172,8 @@ class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, p
   enum class Sleep : u8 { no, interrupt, event };
 
   void set_irq(unsigned input, bool level) override;
+  Answer ask() override;
+  void wait() override;
   void apply(const Flush& flush);
   void broadcast(const Flush& flush, bool all_cpus);
   void queue(const Flush& flush);
@@ -153,9 +187,13 @@ class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, p
   memory::AddressSpace& memory_;
   RunControl& control_;
   BlockRunner& runner_;
+  Debugger& debugger_;
   const Options& options_;
   Log& log_;
   SoftMmu mmu_;
+  bool debug_exit_ = false;
+  bool abandons_ = false;  // the access that it is about to make belongs to a state that is gone
+  bool passing_ = false;  // a step that breakpoints and watchpoints do not stop
 
   std::atomic<u8> place_{static_cast<u8>(Place::outside)};
   std::atomic<bool> asleep_{false};

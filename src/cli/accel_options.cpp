@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "cli/settings.h"
+#include "machine/replay.h"
 #include "util/text.h"
 
 namespace rhea::cli {
@@ -123,14 +124,32 @@ Result<void> apply_accelerators(Settings& settings) {
   return {};
 }
 
+namespace {
+
+Result<void> read_replay(machine::MachineConfig& machine, const config::Values& values) {
+  const std::string mode = values.text("rr");
+  if (mode.empty()) {
+    for (const char* name : {"rrfile", "rrsnapshot"})
+      if (values.has(name)) return Error("'{}' needs rr=record or rr=replay", name);
+    return {};
+  }
+  if (mode != "record" && mode != "replay")
+    return Error("Invalid icount rr option: {}{}: it is record or replay", mode, did_you_mean(mode, std::vector<std::string>{"record", "replay"}));
+  machine.replay = mode == "record" ? machine::ReplayMode::record : machine::ReplayMode::replay;
+  machine.replay_file = values.text("rrfile");
+  machine.replay_snapshot = values.text("rrsnapshot");
+  if (machine.replay_file.empty()) return Error("File name not specified for replay: rr={} needs rrfile=FILE", mode);
+  return {};
+}
+
+}  // namespace
+
 Result<void> read_icount_option(Settings& settings, const Typed& typed) {
   constexpr config::Parameter kTable[] = {
       {"shift", config::Kind::text}, {"align", config::Kind::boolean}, {"sleep", config::Kind::boolean},
       {"rr", config::Kind::text},    {"rrfile", config::Kind::text},   {"rrsnapshot", config::Kind::text}};
   const auto values = RHEA_TRY(config::read_options(typed.argument, "shift", kTable));
-  for (const char* name : {"rr", "rrfile", "rrsnapshot"})
-    if (values.has(name))
-      return Error("'{}' (record and replay) is known to QEMU, but Rhea does not have it yet", name);
+  RHEA_TRY(read_replay(settings.machine, values));
   if (values.boolean("align", false))
     return Error("'align=on' is known to QEMU, but Rhea does not have it yet");
   if (!values.boolean("sleep", true))

@@ -109,6 +109,27 @@ Result<void> set_paused(Settings& settings, const Typed&) {
   return {};
 }
 
+Result<void> set_loadvm(Settings& settings, const Typed& typed) {
+  settings.machine.loadvm = typed.argument;
+  return {};
+}
+
+Result<void> set_incoming(Settings& settings, const Typed& typed) {
+  settings.machine.incoming = typed.argument;
+  return {};
+}
+
+Result<void> set_gdb(Settings& settings, const Typed& typed) {
+  if (settings.gdb)
+    return Error("the gdb server is on '{}' already: one of -gdb and -s is enough", settings.gdb->argument);
+  settings.gdb = typed;
+  return {};
+}
+
+Result<void> set_gdb_default(Settings& settings, const Typed& typed) {
+  return set_gdb(settings, {.option = typed.option, .argument = "tcp::1234"});
+}
+
 Result<void> set_no_reboot(Settings& settings, const Typed&) {
   settings.machine.no_reboot = true;
   return {};

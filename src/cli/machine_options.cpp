@@ -122,6 +122,7 @@ constexpr Row kRows[] = {
     {"phandle-start", "int", "The first phandle ID we may generate dynamically", refuse},
     {"secure", "bool", "Set on/off to enable/disable the ARM Security Extensions (TrustZone)", only<true>},
     {"smp", "SMPConfiguration", "CPU topology", set_smp},
+    {"snapshots", "string", "Folder for the snapshots of savevm", set_text<&MachineConfig::snapshot_folder>},
     {"suppress-vmdesc", "bool", "Set on to disable self-describing migration", only<false>},
     {"usb", "bool", "Set on/off to enable/disable usb", only<false>},
 };

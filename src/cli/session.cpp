@@ -12,6 +12,8 @@
 #include "cli/net_options.h"
 #include "core/loop.h"
 #include "devices/device_type.h"
+#include "machine/snapshots.h"
+#include "monitor/capture.h"
 
 namespace rhea::cli {
 
@@ -32,12 +34,12 @@ Session::~Session() {
   signal_watch_.reset();
   {
     std::lock_guard lock(machine_->net_loop().lock());
-    for (net::Port* port : machine_->nic_ports()) {
+    for (net::Port* port : machine_->nic_ports())
       if (network_) network_->remove_nic(port);
-      net::Port::disconnect(*port);
-    }
+    machine_->disconnect_network();
     network_.reset();
   }
+  gdb_.reset();
   machine_->close();
   monitors_.clear();
   qmps_.clear();
@@ -305,6 +307,14 @@ Result<void> Session::prepare() {
   }
   machine_->on_state_change(
       [this](machine::RunState state) { network_->set_running(state == machine::RunState::running); });
+  machine_->monitor_command = [this](std::string_view line) { return monitor::run_captured(*monitor_context_, line); };
+  monitor_context_->open_gdb = [this](const std::string& device) { return open_gdb(device); };
+  if (settings_.gdb) {
+    Result<void> opened = open_gdb(settings_.gdb->argument);
+    if (!opened.ok()) return at(*settings_.gdb, std::move(opened.error()));
+  }
+  machine_->on_restored([this] { network_->guest_replaced(); });
+  RHEA_TRY(load_state());
   print_warnings();
   return leave_privileges();
 }
@@ -316,6 +326,34 @@ Result<void> Session::leave_privileges() {
   if (settings_.run_as)
     if (Result<void> done = sys::change_user(settings_.run_as->argument); !done.ok())
       return at(*settings_.run_as, std::move(done.error()));
+  return {};
+}
+
+Result<void> Session::load_state() {
+  const machine::MachineConfig& config = machine_->config();
+  if (machine_->dumped_dtb()) return {};
+  if (!config.loadvm.empty() && !config.incoming.empty()) return Error("-loadvm and -incoming both say where the state comes from: give one");
+  if (!config.loadvm.empty()) return machine_->snapshots().load(config.loadvm);
+  if (config.incoming.empty() || config.incoming == "defer") return {};
+  Result<void> came = machine_->snapshots().incoming(config.incoming);
+  if (!came.ok()) return std::move(came.error()).in("load of migration failed");
+  return {};
+}
+
+// "none" closes it.
+Result<void> Session::open_gdb(const std::string& device) {
+  if (gdb_) {
+    gdb_.reset();
+    machine_->chardevs().detach(gdb_port_);
+    RHEA_TRY(machine_->chardevs().remove("gdb"));
+  }
+  if (device == "none") return {};
+  std::string form = device;
+  if (form.starts_with("tcp:")) form += ",server=on,wait=off,nodelay=on";
+  const chardev::Spec spec = RHEA_TRY(chardev::parse_spec(form));
+  if (spec.with_monitor) return Error("a monitor cannot share the debugger's line");
+  gdb_port_ = RHEA_TRY(machine_->chardevs().open(spec, "gdb"));
+  if (gdb_port_) gdb_ = std::make_unique<gdbstub::Stub>(*gdb_port_, machine_->debug_target());
   return {};
 }
 

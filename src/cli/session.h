@@ -9,6 +9,7 @@
 #include "chardev/registry.h"
 #include "cli/settings.h"
 #include "cli/user_objects.h"
+#include "gdbstub/stub.h"
 #include "machine/machine.h"
 #include "monitor/monitor.h"
 #include "monitor/qmp.h"
@@ -43,6 +44,8 @@ class Session {
   Result<void> make_mon(const Typed& typed);
   Result<void> make_qtest();
   void add_monitor(chardev::Backend* backend);
+  Result<void> load_state();
+  Result<void> open_gdb(const std::string& device);
   void handle_signal();
   Result<void> leave_privileges();
   void say(const std::string& text) const;  // "PROGRAM: text" on standard error
@@ -64,6 +67,8 @@ class Session {
   std::vector<std::unique_ptr<monitor::QmpMonitor>> qmps_;
   std::unique_ptr<monitor::Qtest> qtest_;
   std::FILE* qtest_log_ = nullptr;
+  std::unique_ptr<gdbstub::Stub> gdb_;
+  chardev::Backend* gdb_port_ = nullptr;
   std::unique_ptr<FdWatch> signal_watch_;
 };
 

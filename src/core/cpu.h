@@ -5,11 +5,27 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "util/result.h"
 #include "util/types.h"
 
 namespace rhea {
+
+// A register as a debugger sees it. `type` and `group` are those of gdb's target descriptions.
+struct RegisterInfo {
+  std::string name;
+  unsigned bits = 32;
+  std::string type = "int";
+  std::string group;
+};
+// Registers that belong together; `first` is the number of the first one.
+struct RegisterFeature {
+  std::string name;
+  unsigned first = 0;
+  std::vector<RegisterInfo> registers;
+  std::string types;  // elements of a target description that define types
+};
 
 class Cpu {
  public:
@@ -22,6 +38,12 @@ class Cpu {
   virtual std::string registers_text() const = 0;
   // The value of a register by its name ("pc", "r0", "cpsr"), or nothing.
   virtual bool register_value(std::string_view name, u64& value) const = 0;
+  // All registers by number, for debuggers: the architecture's name, features in ascending order of their numbers.
+  virtual std::string architecture() const { return {}; }
+  virtual std::span<const RegisterFeature> register_features() const { return {}; }
+  // Little endian, of the register's size. False: there is no such register, or it cannot be written.
+  virtual bool read_register(unsigned number, std::vector<u8>& bytes) const { return false; }
+  virtual bool write_register(unsigned number, std::span<const u8> bytes) { return false; }
   // Guest-virtual memory through this CPU's MMU, without side effects: no faults raised, MMIO not touched.
   virtual bool read_virtual(u64 address, std::span<u8> data) const = 0;
   virtual bool write_virtual(u64 address, std::span<const u8> data) = 0;

@@ -58,6 +58,7 @@ struct DeviceContext {
   display::Inputs* inputs = nullptr;    // where keyboards and mice get their events
   const audio::Backends* audio = nullptr;  // where sound goes; a property names one
   const fsdev::Shares* fsdevs = nullptr;   // folders of the host; a property names one
+  std::function<void(std::span<u8>)> fill_random = {};  // where random bytes come from; empty: the host
 };
 
 // A window of registers that the machine maps.

@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "core/state_codec.h"
 #include "devices/testing.h"
 
 namespace rhea::devices {
@@ -70,6 +71,61 @@ TEST_P(EveryDevice, TakesAnyAccessAndRestoresItsFields) {
   device->reset(ResetKind::warm);
   bench.loop.run();
   bench.net_loop.run();
+}
+
+// Restores made-up values of the widths that fields have.
+class RandomState : public Visitor {
+ public:
+  explicit RandomState(unsigned seed) : random_(seed) {}
+  void number(std::string_view, u64& value, unsigned bytes) override {
+    const u64 wide = u64{random_()} << 32 | random_();
+    value = bytes >= 8 ? wide : wide & ((u64{1} << bytes * 8) - 1);
+    if (random_() % 2) value &= 0xff;
+  }
+  void bytes(std::string_view, std::vector<u8>& value, usize limit) override {
+    value.resize(random_() % 4 ? random_() % (std::min<usize>(limit, 4096) + 1) : 0);
+    for (u8& byte : value) byte = static_cast<u8>(random_());
+  }
+  void raw(std::string_view, void* data, usize size) override {
+    for (usize i = 0; i < size; ++i) static_cast<u8*>(data)[i] = static_cast<u8>(random_() % 2 ? random_() : 0);
+  }
+  unsigned begin(std::string_view, unsigned version) override { return version; }
+  void end() override {}
+  bool restoring() const override { return true; }
+
+ private:
+  std::mt19937 random_;
+};
+
+TEST_P(EveryDevice, KeepsAnyStateThroughAStream) {
+  for (unsigned seed = 0; seed < 20; ++seed) {
+    Bench bench, other;
+    auto device = bench.make<Device>(GetParam()->name);
+    auto fresh = other.make<Device>(GetParam()->name);
+    ASSERT_TRUE(device && fresh);
+    RandomState made_up(seed);
+    device->fields(made_up);
+    const std::vector<u8> saved = core::save_state(*device);
+    const auto tree = core::StateTree::parse(saved);
+    ASSERT_TRUE(tree.ok()) << tree.error().message();
+    const std::vector<u8> before = core::save_state(*fresh);
+    const Result<void> fits = core::check_state(*fresh, *tree);
+    ASSERT_TRUE(fits.ok()) << fits.error().message();
+    EXPECT_EQ(core::save_state(*fresh), before) << "a check changes nothing";
+    const Result<void> loaded = core::load_state(*fresh, *tree);
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+    EXPECT_EQ(core::save_state(*fresh), saved) << "seed " << seed;
+    for (Bench* world : {&bench, &other}) {
+      world->loop.run(100);
+      world->net_loop.run(100);
+    }
+    if (auto* sysbus = dynamic_cast<SysbusDevice*>(fresh.get())) {
+      for (const MmioWindow& window : sysbus->windows())
+        for (u64 offset = 0; offset < std::min<u64>(window.size, 4096); offset += 4) window.handler->read(offset, 4, {});
+    }
+    other.clock.advance(kSecond);
+    other.host_clock.advance(kSecond);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, EveryDevice, ::testing::ValuesIn(all_device_types().begin(), all_device_types().end()),

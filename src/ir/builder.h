@@ -59,7 +59,11 @@ class Builder {
     emit(Op::Store, type, address, value, kNoRef, 0, static_cast<u8>(bits), flags);
   }
 
-  void loc(u64 location) { emit(Op::Loc, Type::Void, kNoRef, kNoRef, kNoRef, location); }
+  // The next instruction of the guest begins: they are numbered in Loc's lane and aux.
+  void loc(u64 location) {
+    emit(Op::Loc, Type::Void, kNoRef, kNoRef, kNoRef, location, static_cast<u8>(locs_), static_cast<u8>(locs_ >> 8));
+    locs_++;
+  }
   u16 new_label() { return block_.labels++; }
   void label(u16 number) { emit(Op::Label, Type::Void, kNoRef, kNoRef, kNoRef, number); }
   void branch(u16 number) { emit(Op::Branch, Type::Void, kNoRef, kNoRef, kNoRef, number); }
@@ -80,6 +84,7 @@ class Builder {
     return block_.exits.size() - 1;
   }
   Block& block_;
+  unsigned locs_ = 0;
 };
 
 }  // namespace rhea::ir

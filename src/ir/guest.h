@@ -44,6 +44,8 @@ struct StateHeader {
   u32 unaligned = 0;             // not zero: data accesses without kAligned need no alignment in normal memory
   void* engine = nullptr;        // engine's own: the virtual CPU that runs this state
   const void* jump_table = nullptr;  // engine's own: translations by pc, for indirect jumps
+  u32 ahead = 0;                 // icount: instructions of the running block from the one at `location` on, when a helper
+                                 // or a slow path is called: `budget` counts them as done
 };
 
 enum class Access : u8 { read, write, execute };
@@ -131,6 +133,12 @@ class EngineHooks {
   virtual bool write_memory(u64 address, unsigned size, u8 mem_flags, u64 value) = 0;
   // The machine's virtual time in ns: what a guest's cycle counters count.
   virtual s64 virtual_time() const { return 0; }
+  // A debugger: whether one is there (then flags are exact at each instruction), whether the instruction at an address
+  // is to be stopped at, and, from the helper that stands before such an instruction, that it was reached: the CPU's
+  // pc is there.
+  virtual bool debugging() const { return false; }
+  virtual bool has_breakpoint(u64 address) const { return false; }
+  virtual void breakpoint_reached() {}
   // Cumulative FP flags: brings StateHeader::fp_flags up to date; and after a change of the FP control word.
   virtual void sync_fp_flags() = 0;
 };

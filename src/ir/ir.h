@@ -124,6 +124,12 @@ struct Block {
   }
 };
 
+// Instructions of the block from that of a Loc on.
+inline u32 insns_from(const Block& block, const Inst& loc) {
+  const unsigned number = loc.lane | unsigned{loc.aux} << 8;
+  return number < block.guest_insns ? block.guest_insns - number : 0;
+}
+
 struct OpInfo {
   std::string_view name;
   u8 args;

@@ -8,6 +8,8 @@
 #include "core/offset_clock.h"
 #include "machine/line_tap.h"
 #include "sys/civil_time.h"
+#include "machine/replay.h"
+#include "machine/replay_sources.h"
 
 #include "util/text.h"
 
@@ -111,6 +113,7 @@ Result<void> Builder::make_engine() {
   accel::Options options = config_.accel;
   if (config_.cpus == 0) options.engine = "qtest";  // there is nothing to run
   machine_.engine_ = RHEA_TRY(accel::create_engine(options, cpus, *machine_.memory_, machine_.loop(), machine_.log_));
+  if (config_.replay != ReplayMode::off) RHEA_TRY(make_replay());
   set_rtc();
   return {};
 }
@@ -130,6 +133,27 @@ void Builder::set_rtc() {
   const bool plain = source == machine_.wall_clock_.get() && rtc.base != Base::date;
   const s64 offset = plain ? (rtc.base == Base::local ? sys::local_offset() * kSecond : 0) : start - source->now();
   machine_.host_clock_ = core::make_offset_clock(*source, offset);
+}
+
+Result<void> Builder::make_replay() {
+  machine_.replay_ = std::make_unique<Replay>(machine_);
+  RHEA_TRY(machine_.replay_->open(config_.replay, config_.replay_file));
+  machine_.counted_loop_ = std::make_unique<CountedLoop>(machine_.loop(), *machine_.engine_, *machine_.replay_);
+  return {};
+}
+
+chardev::Backend* Builder::recorded(chardev::Backend* backend) {
+  if (!machine_.replay_ || !backend) return backend;
+  auto& list = machine_.recorded_chardevs_;
+  list.push_back(std::make_unique<RecordedChardev>(backend, *machine_.replay_, machine_.engine_->virtual_clock(), static_cast<u32>(list.size())));
+  return list.back().get();
+}
+
+net::Port* Builder::recorded(net::Port* backend) {
+  if (!machine_.replay_ || !backend) return backend;
+  auto& list = machine_.recorded_links_;
+  list.push_back(std::make_unique<RecordedLink>(backend, *machine_.replay_, machine_.net_loop(), static_cast<u32>(list.size())));
+  return &list.back()->nic_side();
 }
 
 Result<memory::RamBlock*> Builder::make_ram(u64 size, const std::string& name) {
@@ -289,8 +313,8 @@ Result<DeviceNode*> Builder::create(NewDevice& wanted) {
                                : wanted.id;
   devices::DeviceContext context{.id = name,
                                  .memory = *machine_.memory_,
-                                 .loop = machine_.loop(),
-                                 .net_loop = machine_.net_loop(),
+                                 .loop = machine_.counted_loop_ ? *machine_.counted_loop_ : machine_.loop(),
+                                 .net_loop = machine_.counted_loop_ ? *machine_.counted_loop_ : machine_.net_loop(),
                                  .clock = machine_.engine_->virtual_clock(),
                                  .host_clock = *machine_.host_clock_,
                                  .log = machine_.log_,
@@ -298,14 +322,15 @@ Result<DeviceNode*> Builder::create(NewDevice& wanted) {
                                  .irqs = wanted.lines,
                                  .cpus = config_.cpus,
                                  .ram_size = ram_size_,
-                                 .chardev = wanted.chardev,
-                                 .netdev = wanted.netdev,
+                                 .chardev = recorded(wanted.chardev),
+                                 .netdev = recorded(wanted.netdev),
                                  .drive = wanted.drive,
                                  .ram = wanted.ram,
                                  .screens = &machine_.screens_,
                                  .inputs = machine_.inputs_.get(),
                                  .audio = config_.audio,
                                  .fsdevs = config_.fsdevs};
+  if (machine_.replay_) context.fill_random = [replay = machine_.replay_.get()](std::span<u8> data) { replay->fill_random(data); };
   node->device = RHEA_TRY(wanted.type->create(context, node->config.get()));
   machine_.nodes_.push_back(std::move(node));
   return machine_.nodes_.back().get();

@@ -32,6 +32,9 @@ class Builder {
   void plan_nics();
   Result<void> make_engine();
   void set_rtc();
+  Result<void> make_replay();
+  chardev::Backend* recorded(chardev::Backend* backend);
+  net::Port* recorded(net::Port* backend);
   Result<void> add_ram(u64 base, u64 size, const std::string& name);
   Result<memory::RamBlock*> make_ram(u64 size, const std::string& name);
   Result<void> fill_slot(const BoardDevice& row, NewDevice& wanted);

@@ -3,9 +3,14 @@
 // where the CPUs can be stopped.
 #include "machine/machine.h"
 
+#include "accel/debugger.h"
 #include "core/offset_clock.h"
 #include "machine/builder.h"
+#include "machine/debug_port.h"
 #include "machine/line_tap.h"
+#include "machine/replay.h"
+#include "machine/replay_sources.h"
+#include "machine/snapshots.h"
 
 namespace rhea::machine {
 
@@ -29,22 +34,35 @@ Machine::Machine(Log& log)
       wall_clock_(core::make_host_clock(*loop_)),
       host_clock_(core::make_offset_clock(*wall_clock_, 0)),
       inputs_(std::make_unique<display::Inputs>(loop_->real_clock())),
-      memory_(std::make_unique<memory::AddressSpace>("memory", log)) {}
+      memory_(std::make_unique<memory::AddressSpace>("memory", log)),
+      snapshots_(std::make_unique<Snapshots>(*this)) {}
 
 Machine::~Machine() { close(); }
 
 void Machine::close() {
+  if (snapshots_) snapshots_->cancel();
+  snapshots_.reset();
   if (engine_) engine_->end();
+  if (replay_) replay_->close();
   {
     std::lock_guard lock(net_loop_->lock());
-    for (net::Port* port : nic_ports()) net::Port::disconnect(*port);
+    disconnect_network();
   }
   net_loop_thread_->stop();
   // Devices hold lines into the engine and windows in the address space; they go before both.
   nodes_.clear();
+  recorded_links_.clear();
+  recorded_chardevs_.clear();
+  counted_loop_.reset();
+  replay_.reset();
   engine_.reset();
   std::lock_guard lock(loop_->lock());
   drives_ = {};
+}
+
+DebugTarget& Machine::debug_target() {
+  if (!debug_port_) debug_port_ = std::make_unique<DebugPort>(*this);
+  return *debug_port_;
 }
 
 devices::MachineRequests& Machine::requests() { return *requests_; }
@@ -61,6 +79,8 @@ Result<void> Machine::build(const MachineConfig& config) {
   RHEA_TRY(Builder(*this, config_).build());
   if (dumped_dtb_) return {};
   reset_all(ResetKind::power_on);
+  if (!config_.snapshot_folder.empty()) snapshots_->set_store(make_folder_store(config_.snapshot_folder));
+  if (replay_) RHEA_TRY(start_replay());
   return {};
 }
 
@@ -68,6 +88,20 @@ Balloon* Machine::balloon() {
   for (const auto& node : nodes_)
     if (auto* balloon = dynamic_cast<Balloon*>(node->device.get())) return balloon;
   return nullptr;
+}
+
+Result<void> Machine::start_replay() {
+  replay_->on_event(Replay::Kind::reset, 0, [this](std::span<const u8>) { reset_all(ResetKind::warm); });
+  if (!config_.replay_snapshot.empty()) {
+    if (config_.replay == ReplayMode::record) RHEA_TRY(snapshots_->save(config_.replay_snapshot));
+    else RHEA_TRY(snapshots_->load(config_.replay_snapshot));
+  }
+  return replay_->start();
+}
+
+void Machine::disconnect_network() {
+  for (net::Port* port : nic_ports()) net::Port::disconnect(*port);
+  for (const auto& link : recorded_links_) link->disconnect();
 }
 
 std::vector<net::Port*> Machine::nic_ports() {
@@ -97,8 +131,14 @@ void Machine::set_state(RunState state) {
   for (const auto& observer : observers_) observer(state);
 }
 
+Result<void> Machine::take_incoming(const std::string& uri) {
+  RHEA_TRY(snapshots_->incoming(uri));
+  if (!config_.start_paused) cont();
+  return {};
+}
+
 int Machine::run() {
-  if (config_.start_paused) {
+  if (config_.start_paused || config_.incoming == "defer") {
     set_state(RunState::prelaunch);
   } else {
     loop_->post([this] { cont(); });
@@ -131,11 +171,12 @@ void Machine::drive_failed(const block::Drive::Failure& failure) {
 }
 
 void Machine::cont() {
-  if (state_ == RunState::running || quit_.load()) return;
+  if (state_ == RunState::running || quit_.load() || (snapshots_ && snapshots_->migrating())) return;
   for (const auto& node : nodes_) node->device->set_running(true);
   drives_.resume_all();
   set_state(RunState::running);
   events_.emit("RESUME");
+  if (engine_) engine_->debugger().set_actions(std::exchange(next_actions_, {}));
   engine_->resume();
 }
 
@@ -178,7 +219,17 @@ void Machine::request_reset(bool by_guest, std::string_view reason) {
     reset_reason_ = reason.empty() ? (by_guest ? "guest-reset" : "host-ui") : std::string(reason);
     reset_by_guest_ = by_guest;
   }
+  if (replay_) return request_counted_reset(by_guest);
   if (!reset_.exchange(true)) loop_->post([this] { handle_requests(); });
+}
+
+// Between two instructions: soon, where a guest asks; where the event is, when it came from outside.
+void Machine::request_counted_reset(bool by_guest) {
+  if (!by_guest) return replay_->submit(Replay::Kind::reset, 0, {});
+  if (!reset_.exchange(true)) counted_loop_->post([this] {
+    reset_.store(false);
+    reset_all(ResetKind::warm);
+  });
 }
 
 void Machine::handle_requests() {

@@ -24,6 +24,7 @@
 #include "chardev/registry.h"
 #include "core/balloon.h"
 #include "core/clock.h"
+#include "core/debug_target.h"
 #include "core/event_loop.h"
 #include "core/events.h"
 #include "core/loop.h"
@@ -37,6 +38,8 @@
 #include "util/result.h"
 
 namespace rhea::machine {
+
+enum class ReplayMode : u8;  // replay.h
 
 using PropertyText = std::pair<std::string, std::string>;
 
@@ -81,6 +84,12 @@ struct MachineConfig {
   bool no_reboot = false;         // a reset by the guest ends the machine
   bool no_shutdown = false;       // a shutdown by the guest stops it
   bool start_paused = false;      // -S
+  std::string snapshot_folder;    // where savevm keeps states when no disk can; empty: nowhere
+  std::string incoming;           // -incoming: waits for a state from there ("defer": until it is told from where)
+  ReplayMode replay{};  // -icount rr=
+  std::string replay_file;        // rrfile=
+  std::string replay_snapshot;    // rrsnapshot=: saved at the start of the recording, loaded at that of the replay
+  std::string loadvm;             // -loadvm: the snapshot to start from
   accel::Options accel;
   std::vector<chardev::Backend*> serials;  // in order; nullptr: that port is not connected
   std::vector<NicConfig> nics;
@@ -97,6 +106,13 @@ struct Actions {
 };
 
 enum class RunState : u8 { prelaunch, running, paused, shutdown, io_error };
+
+class DebugPort;
+class Snapshots;
+class Replay;
+class CountedLoop;
+class RecordedChardev;
+class RecordedLink;
 
 // For `info qtree`, `info mtree` and `info network`.
 struct DeviceNode {
@@ -181,16 +197,36 @@ class Machine {
   Balloon* balloon();
   // NIC ports in order, for `info network`.
   std::vector<net::Port*> nic_ports();
+  // Before the backends go; under the network loop's lock.
+  void disconnect_network();
+  // For a debugger. `monitor_command` is what runs the commands of its user.
+  DebugTarget& debug_target();
+  std::function<std::string(std::string_view)> monitor_command;
+  int exit_status() const { return status_; }
+  Snapshots& snapshots() { return *snapshots_; }
+  Replay* replay() { return replay_.get(); }  // nullptr: neither recording nor replaying
+  // The state that -incoming waited for; then the machine runs, unless it is to start paused.
+  Result<void> take_incoming(const std::string& uri);
+  // The host's wall clock, ns since 1970, whatever clock the guest has.
+  s64 wall_time() const { return wall_clock_->now(); }
+  // The whole state was replaced: whoever has connections with the guest (the network) begins anew.
+  void on_restored(std::function<void()> callback) { restored_observers_.push_back(std::move(callback)); }
+  void tell_restored() {
+    for (const auto& observer : restored_observers_) observer();
+  }
   // Told when the state changes (the monitor).
   void on_state_change(std::function<void(RunState)> callback) { observers_.push_back(std::move(callback)); }
 
  private:
   friend class Builder;
+  friend class DebugPort;
   class Requests;
   class LineTap;
   void handle_requests();
   void handle_shutdown();
   void reset_all(ResetKind kind);
+  void request_counted_reset(bool by_guest);
+  Result<void> start_replay();
   void set_state(RunState state);
   void stop_with(RunState state);
 
@@ -224,6 +260,14 @@ class Machine {
   std::mutex reasons_;
   std::string quit_reason_, reset_reason_;
   bool quit_by_guest_ = false, reset_by_guest_ = false;
+  std::unique_ptr<DebugPort> debug_port_;
+  std::unique_ptr<Snapshots> snapshots_;
+  std::unique_ptr<Replay> replay_;
+  std::unique_ptr<CountedLoop> counted_loop_;
+  std::vector<std::unique_ptr<RecordedChardev>> recorded_chardevs_;
+  std::vector<std::unique_ptr<RecordedLink>> recorded_links_;
+  std::vector<std::function<void()>> restored_observers_;
+  std::vector<CpuAction> next_actions_;  // of the CPUs at the next cont(), by the debugger; empty: all go
 };
 
 }  // namespace rhea::machine

@@ -126,6 +126,25 @@ const Range* AddressSpace::find(u64 address) const { return find_in(*view_.load(
 
 std::vector<Range> AddressSpace::ranges() const { return view_.load()->ranges; }
 
+namespace {
+
+// Makes a device's access under its lock, when the gate lets it.
+template <typename Result, typename Access>
+Result with_device(const Range& range, const Attributes& attributes, Result abandoned, const Access& access) {
+  for (;;) {
+    {
+      std::unique_lock<std::recursive_mutex> lock;
+      if (range.lock) lock = std::unique_lock(*range.lock);
+      const AccessGate::Answer answer = attributes.gate ? attributes.gate->ask() : AccessGate::Answer::go;
+      if (answer == AccessGate::Answer::go) return access();
+      if (answer == AccessGate::Answer::abandon) return abandoned;
+    }
+    attributes.gate->wait();
+  }
+}
+
+}  // namespace
+
 ReadResult AddressSpace::read(u64 address, unsigned size, const Attributes& attributes) {
   const Range* range = find(address);
   if (!range || range->end() - address < size) {
@@ -137,9 +156,9 @@ ReadResult AddressSpace::read(u64 address, unsigned size, const Attributes& attr
     std::memcpy(&value, range->host(address), size);
     return {value, true};
   }
-  std::unique_lock<std::recursive_mutex> lock;
-  if (range->lock) lock = std::unique_lock(*range->lock);
-  return range->device->read(address - range->base + range->device_offset, size, attributes);
+  return with_device(*range, attributes, ReadResult{0, true}, [&] {
+    return range->device->read(address - range->base + range->device_offset, size, attributes);
+  });
 }
 
 bool AddressSpace::write(u64 address, u64 value, unsigned size, const Attributes& attributes) {
@@ -154,9 +173,9 @@ bool AddressSpace::write(u64 address, u64 value, unsigned size, const Attributes
     wrote(*range->ram, range->ram_offset + (address - range->base), size);
     return true;
   }
-  std::unique_lock<std::recursive_mutex> lock;
-  if (range->lock) lock = std::unique_lock(*range->lock);
-  return range->device->write(address - range->base + range->device_offset, value, size, attributes);
+  return with_device(*range, attributes, true, [&] {
+    return range->device->write(address - range->base + range->device_offset, value, size, attributes);
+  });
 }
 
 namespace {

@@ -18,12 +18,27 @@
 
 namespace rhea::memory {
 
+// A CPU at a device's door. Asked under the region's lock, right before the device is: so a CPU that was told to stop
+// while it waited for the lock stops before the access and not in the middle of it.
+class AccessGate {
+ public:
+  enum class Answer : u8 {
+    go,
+    wait,     // not now: the lock is given up, wait() is called, and it is asked again
+    abandon,  // the access is not to be made any more
+  };
+  virtual ~AccessGate() = default;
+  virtual Answer ask() = 0;
+  virtual void wait() = 0;
+};
+
 // Who accesses, and how. Devices with banked registers (GIC, private timers) look at `cpu`.
 struct Attributes {
   bool secure = true;
   bool privileged = true;
   bool debug = false;  // from the monitor or a debugger: no side effects
   u16 cpu = 0;
+  AccessGate* gate = nullptr;
 };
 
 struct ReadResult {

@@ -41,23 +41,22 @@ std::string whole_table(std::span<const Command> table, std::string_view before)
 constexpr std::string_view kQemuCommands =
     "announce_self block_job_cancel block_resize block_set_io_throttle block_stream "
     "calc_dirty_rate change "
-    "client_migrate_info closefd commit delvm "
+    "client_migrate_info closefd commit "
     "drive_add drive_backup drive_del drive_mirror dump-guest-memory dumpdtb eject "
-    "expire_password gdbserver getfd gpa2hpa gva2gpa i loadvm migrate migrate_cancel "
+    "expire_password getfd gpa2hpa gva2gpa i "
     "migrate_continue "
-    "migrate_incoming migrate_pause migrate_recover migrate_set_capability migrate_set_parameter "
+    "migrate_pause migrate_recover migrate_set_parameter "
     "migrate_start_postcopy "
     "nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop "
-    "netdev_del o qemu-io replay_break "
-    "replay_delete_break "
-    "replay_seek savevm set_password singlestep "
+    "netdev_del o qemu-io "
+    "set_password singlestep "
     "snapshot_blkdev "
     "stopcapture sync-profile trace-event watchdog_action wavcapture";
 constexpr std::string_view kQemuInfo =
     "block block-jobs blockstats capture dump irq memdev "
-    "migrate migrate_capabilities migrate_parameters opcount pci profile "
+    "migrate_parameters opcount pci profile "
     "qdm "
-    "rdma replay rocker snapshots spice stats sync-profile trace-events usbhost "
+    "rdma rocker spice stats sync-profile trace-events usbhost "
     "virtio "
     "vm-generation-id vnc";
 

@@ -30,6 +30,14 @@ void run_cpu(Monitor& monitor, const Arguments& arguments) {
   monitor.cpu = static_cast<unsigned>(arguments.numbers[0]);
 }
 
+void run_gdbserver(Monitor& monitor, const Arguments& arguments) {
+  const std::string device = arguments.texts.empty() ? "tcp::1234" : arguments.texts[0];
+  const Result<void> opened = monitor.context().open_gdb(device);
+  if (!opened.ok()) monitor.print(fmt::format("Could not open gdbserver on device '{}': {}\n", device, opened.error().message()));
+  else if (device == "none") monitor.print("Disabled gdbserver\n");
+  else monitor.print(fmt::format("Waiting for gdb connection on device '{}'\n", device));
+}
+
 void run_log(Monitor& monitor, const Arguments& arguments) {
   const std::string& items = arguments.texts[0];
   if (items == "help" || items == "?") {

@@ -134,6 +134,8 @@ class Network {
   std::string hostfwd_add(const std::string& id, const std::string& rule);
   std::string hostfwd_remove(const std::string& id, const std::string& rule);
 
+  // Another state of the guest was loaded: connections with it are reset.
+  void guest_replaced();
   // The guest was stopped or goes on: timers towards it rest meanwhile.
   void set_running(bool running);
 

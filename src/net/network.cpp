@@ -404,6 +404,13 @@ std::string Network::hostfwd_remove(const std::string& id, const std::string& ru
   return backend ? (*backend)->hostfwd_remove(rule) : backend.error().message() + "\n";
 }
 
+void Network::guest_replaced() {
+  std::lock_guard lock(loop_.lock());
+  for (const Entry& entry : entries_) {
+    if (auto* backend = dynamic_cast<user::UserBackend*>(entry.port)) backend->stack().guest_replaced();
+  }
+}
+
 void Network::set_running(bool running) {
   std::lock_guard lock(loop_.lock());
   for (const Entry& entry : entries_)

@@ -49,6 +49,22 @@ int Output::write(std::span<const u8> data) {
   return 0;
 }
 
+Result<void> read_all(int fd, std::span<u8> data) {
+  constexpr int kLookAround = 100;  // ms between looks at the signals
+  while (!data.empty()) {
+    pollfd waiting{.fd = fd, .events = POLLIN, .revents = 0};
+    if (::poll(&waiting, 1, kLookAround) == 0) {
+      if (ending_signal_pending()) return Error("a signal ends the program");
+      continue;
+    }
+    const ssize_t count = ::read(fd, data.data(), data.size());
+    if (count == 0) return Error("it ends in the middle of something");
+    if (count < 0 && errno != EINTR && errno != EAGAIN) return Error("{}", errno_text());
+    if (count > 0) data = data.subspan(static_cast<usize>(count));
+  }
+  return {};
+}
+
 Result<Fd> open_output(const std::string& path, bool append) {
   Fd fd(
       ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | (append ? O_APPEND : O_TRUNC), 0666));

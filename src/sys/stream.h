@@ -37,6 +37,10 @@ class Output {
   int fd_ = -1;
 };
 
+// Fills all of `data`, waiting where it must (but not when a signal that ends the process is pending). Errors: the
+// end came before, what the host says.
+Result<void> read_all(int fd, std::span<u8> data);
+
 // A file for output, made empty ("file:" chardevs) or appended to.
 Result<Fd> open_output(const std::string& path, bool append = false);
 

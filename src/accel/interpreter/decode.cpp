@@ -90,6 +90,7 @@ class Decoder {
     op.aux = inst.aux;
     op.imm = inst.imm;
     op.location = location_;
+    op.ahead = ahead_;
     out_->operations.push_back(op);
     return out_->operations.back();
   }
@@ -229,7 +230,10 @@ class Decoder {
 
   bool control(const Inst& inst) {
     switch (inst.op) {
-      case Op::Loc: location_ = inst.imm; return true;
+      case Op::Loc:
+        location_ = inst.imm;
+        ahead_ = static_cast<u16>(ir::insns_from(block_, inst));
+        return true;
       case Op::Label: label_at_[inst.imm] = out_->operations.size(); return true;
       case Op::Branch: put(Code::branch, inst); return true;
       case Op::BranchIf: put(Code::branch_if, inst); return true;
@@ -255,6 +259,7 @@ class Decoder {
   DecodedBlock* out_ = nullptr;
   usize at_ = 0;
   u64 location_ = 0;
+  u16 ahead_ = 0;
   std::vector<usize> label_at_;
   std::vector<bool> needed_;
 };

@@ -41,6 +41,7 @@ struct Operation {
   u8 lane = 0;       // bytes of an access
   u8 aux = 0;        // MemFlags, Cond ...
   u32 mask = 0;      // flags written, image format
+  u16 ahead = 0;     // StateHeader::ahead there
   u16 inst = 0;      // index in DecodedBlock::insts, for eval, flags_of and calls
   u64 imm = 0;
   u64 location = 0;  // of the guest instruction, for what may fault

@@ -163,7 +163,7 @@ op_load32:
   if (u8* host = lookup(state.read_table, A32, 4)) RESULT(load_raw<u32>(host));
   goto op_load_any;
 op_load_any: {
-  state.location = op->location;
+  state.location = op->location; state.ahead = op->ahead;
   Value value;
   if (!mmu.load(A32, op->lane, op->aux, value)) goto leave;
   if (op->lane <= 8) value.lo = extend(value.lo, *op);
@@ -180,12 +180,12 @@ op_store32:
   if (u8* host = lookup(write_table(state), A32, 4)) { store_raw(host, B32); NEXT; }
   goto op_store_any;
 op_store_any:
-  state.location = op->location;
+  state.location = op->location; state.ahead = op->ahead;
   if (!mmu.store(A32, op->lane, op->aux, v[op->b])) goto leave;
   NEXT;
 
 op_group_read:
-  state.location = op->location;
+  state.location = op->location; state.ahead = op->ahead;
   if (u8* host = lookup(state.read_table, A32, 4); host && !(op->aux & ir::kUserAccess) &&
                                                    (A32 & (memory::kPageSize - 1)) + K32 <= memory::kPageSize) {
     v[op->dst].lo = reinterpret_cast<u64>(host);
@@ -195,7 +195,7 @@ op_group_read:
   if (state.exception) goto leave;
   NEXT;
 op_group_write:
-  state.location = op->location;
+  state.location = op->location; state.ahead = op->ahead;
   if (u8* host = lookup(write_table(state), A32, 4); host && !(op->aux & ir::kUserAccess) &&
                                                      (A32 & (memory::kPageSize - 1)) + K32 <= memory::kPageSize) {
     v[op->dst].lo = reinterpret_cast<u64>(host);
@@ -209,14 +209,14 @@ op_ptr_load: v[op->dst] = pointer_load(*op, v[op->a].lo); NEXT;
 op_ptr_store: pointer_store(*op, v[op->a].lo, v[op->b]); NEXT;
 
 op_load_exclusive: {
-  state.location = op->location;
+  state.location = op->location; state.ahead = op->ahead;
   u64 value = 0;
   if (!mmu.load_exclusive(A32, op->lane, op->aux, value)) goto leave;
   v[op->dst] = {value, 0};
   NEXT;
 }
 op_store_exclusive: {
-  state.location = op->location;
+  state.location = op->location; state.ahead = op->ahead;
   u32 failed = 1;
   if (!mmu.store_exclusive(A32, op->lane, op->aux, v[op->b].lo, failed)) goto leave;
   RESULT(failed);
@@ -225,7 +225,7 @@ op_clear_exclusive: state.exclusive_address = ~u64{0}; NEXT;
 op_fence: std::atomic_thread_fence(std::memory_order_seq_cst); NEXT;
 
 op_call: {
-  state.location = op->location;
+  state.location = op->location; state.ahead = op->ahead;
   const unsigned count = op->lane;
   const ir::Helper& helper = cpu.guest().helpers()[op->imm];
   const u64 result = helper.function(&state, count > 0 ? v[op->a].lo : 0, count > 1 ? v[op->b].lo : 0, count > 2 ? v[op->c].lo : 0);

@@ -65,7 +65,8 @@ bool Interpreter::valid(const DecodedBlock& block, const ir::StateHeader& state)
 DecodedBlock* Interpreter::find(VirtualCpu& cpu, Data& data) {
   ir::StateHeader& state = cpu.state();
   DecodedBlock*& front = data.front[front_index(state)];
-  if (front && front->key.pc == state.pc && front->key.mode == state.mode && valid(*front, state)) return front;
+  const bool current = data.epoch == epoch_.load(std::memory_order_relaxed);
+  if (current && front && front->key.pc == state.pc && front->key.mode == state.mode && valid(*front, state)) return front;
   if (data.epoch != epoch_.load() || data.blocks.size() > kMaxBlocks) {
     data.epoch = epoch_.load();
     data.front.fill(nullptr);
@@ -127,7 +128,7 @@ DecodedBlock* Interpreter::translate(VirtualCpu& cpu, Data& data) {
   if (std::string wrong = ir::verify(block); !wrong.empty()) log_.write_text("IR: " + wrong + "\n" + ir::print(block));
 #endif
   ir::run_passes(block, cpu.guest().helpers(),
-                 {.group = options_.group, .lazy_flags = options_.lazy_flags, .optimize = options_.passes});
+                 {.group = options_.group, .lazy_flags = options_.lazy_flags && !cpu.debugging(), .optimize = options_.passes});
   if (log_.on(LogItem::op_opt)) log_.write_text("OP after optimization:\n" + ir::print(block));
   std::unique_ptr<DecodedBlock> full = decode_block(block, cpu.guest().helpers());
   full->page = reader.first().id;
@@ -143,6 +144,28 @@ DecodedBlock* Interpreter::translate(VirtualCpu& cpu, Data& data) {
   return slot.get();
 }
 
+bool Interpreter::run_once(VirtualCpu& cpu, unsigned max_insns) {
+  ir::StateHeader& state = cpu.state();
+  PageReader reader;
+  ir::Block block;
+  block.key = {state.pc, state.mode};
+  const bool readable = reader.open(cpu, state.pc, max_insns * kMaxInstructionBytes);
+  if (readable) cpu.guest().translate(block.key, reader, max_insns, block);
+  if (!readable || !block.guest_insns) {
+    cpu.mmu().raise_fetch_fault(reader.fault());
+    return true;
+  }
+  ir::run_passes(block, cpu.guest().helpers(), {.group = options_.group, .lazy_flags = false, .optimize = false});
+  const std::unique_ptr<DecodedBlock> decoded = decode_block(block, cpu.guest().helpers());
+  std::vector<ir::Value> frame(ir::kMaxInstructions + 1);
+  if (options_.icount) state.budget -= decoded->guest_insns;
+  cpu.log_block();
+  const bool look = execute(cpu, *decoded, frame.data());
+  if (state.exception && options_.icount) state.budget += static_cast<s32>(state.ahead) - 1;
+  state.exception = 0;
+  return look;
+}
+
 Leave Interpreter::run(VirtualCpu& cpu) {
   Data& data = static_cast<Data&>(*cpu.runner_data);
   ir::StateHeader& state = cpu.state();
@@ -151,13 +174,16 @@ Leave Interpreter::run(VirtualCpu& cpu) {
     bool look = true;
     if (block) {
       if (options_.icount) {
-        if (state.budget <= 0) return Leave::budget;
+        if (state.budget < block->guest_insns) return Leave::budget;
         state.budget -= block->guest_insns;
       }
       cpu.log_block();
       look = execute(cpu, *block, data.frame.data());
     }
-    if (state.exception) state.exception = 0;
+    if (state.exception) {
+      state.exception = 0;
+      if (block && options_.icount) state.budget += static_cast<s32>(state.ahead) - 1;
+    }
     if ((look || !options_.icount) && state.poll.load(std::memory_order_relaxed)) return Leave::poll;
   }
 }

@@ -23,7 +23,11 @@ class Interpreter final : public BlockRunner {
   Leave run(VirtualCpu& cpu) override;
   void code_written(memory::RamBlock& ram, u64 offset, u64 size) override;
   void code_dropped() override;
+  void forget_code(u64, u64) override { epoch_.fetch_add(1); }
   std::string statistics() const override;
+  // Runs one block of at most so many instructions, translated anew and not kept; works beside any engine. Returns
+  // whether the poll word would be looked at behind it.
+  bool run_once(VirtualCpu& cpu, unsigned max_insns);
 
  private:
   struct PageCode {

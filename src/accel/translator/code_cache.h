@@ -74,6 +74,17 @@ class CodeCache {
     }
     return !list.empty();
   }
+  // Drops what has instructions at virtual addresses in [begin, end). Calls `dropped` with each.
+  template <typename F>
+  void drop_addresses(u64 begin, u64 end, x64::Compiler& compiler, F&& dropped) {
+    for (u32 index = 0; index < blocks_.size(); index++) {
+      const Translation& translation = blocks_[index];
+      const u64 size = u64{translation.end[0]} - translation.begin[0] + translation.end[1] - translation.begin[1];
+      if (translation.dead || translation.key.pc >= end || begin >= translation.key.pc + size) continue;
+      remove(index, compiler);
+      dropped(blocks_[index]);
+    }
+  }
   bool has_code(u32 page) const { return page < pages_.size() && !pages_[page].blocks.empty(); }
   void clear();
 

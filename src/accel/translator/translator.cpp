@@ -115,6 +115,7 @@ Leave Translator::run(VirtualCpu& cpu) {
       case x64::Left::kException:
         data.left_exception++;
         state.exception = 0;
+        if (options_.icount) state.budget += static_cast<s32>(state.ahead) - 1;
         if (state.poll.load(std::memory_order_relaxed)) return Leave::poll;
         break;
       default:
@@ -228,7 +229,7 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
   if (const std::string wrong = ir::verify(block_); !wrong.empty()) log_.write_text("IR: " + wrong + "\n" + ir::print(block_));
 #endif
   ir::run_passes(block_, cpu.guest().helpers(),
-                 {.group = options_.group, .lazy_flags = options_.lazy_flags, .optimize = options_.passes});
+                 {.group = options_.group, .lazy_flags = options_.lazy_flags && !cpu.debugging(), .optimize = options_.passes});
   if (log_.on(LogItem::op_opt)) log_.write_text("OP after optimization:\n" + ir::print(block_));
 
   Translation translation;
@@ -345,6 +346,15 @@ void Translator::code_written(memory::RamBlock& ram, u64 offset, u64 size) {
     }
     at = next;
   }
+}
+
+void Translator::forget_code(u64 begin, u64 end) {
+  std::lock_guard lock(mutex_);
+  if (!compiler_) return;
+  cache_.drop_addresses(begin, end, *compiler_, [&](const Translation& translation) {
+    forget_jumps(translation);
+    counts_.dropped++;
+  });
 }
 
 void Translator::drop_everything() {

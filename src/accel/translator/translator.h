@@ -33,6 +33,7 @@ class Translator final : public BlockRunner {
   Leave run(VirtualCpu& cpu) override;
   void code_written(memory::RamBlock& ram, u64 offset, u64 size) override;
   void code_dropped() override;
+  void forget_code(u64 begin, u64 end) override;
   void sync_fp_flags(VirtualCpu& cpu) override { x64::Compiler::sync_fp_flags(cpu.state()); }
   std::string statistics() const override;
 

@@ -28,7 +28,9 @@ class VirtioRng : public VirtioDevice {
  public:
   VirtioRng(const DeviceContext& context, const Config& config)
       : config_(config), clock_(context.clock), queue_(context.memory, context.log, "input"),
-        timer_(context.clock.timer([this] { fill(); })) {}
+        timer_(context.clock.timer([this] { fill(); })), fill_random_(context.fill_random) {
+    if (!fill_random_) fill_random_ = [](std::span<u8> data) { sys::fill_random(data); };
+  }
 
   u32 device_id() const override { return kDeviceId; }
   unsigned queue_count() const override { return 1; }
@@ -97,7 +99,7 @@ class VirtioRng : public VirtioDevice {
         break;
       }
       const usize size = std::min<u64>({chain_.writable_bytes, left_, bytes_.size()});
-      sys::fill_random(std::span(bytes_).first(size));
+      fill_random_(std::span(bytes_).first(size));
       queue_.write(chain_, 0, bytes_.data(), size);
       queue_.give_back(chain_.head, static_cast<u32>(size));
       left_ -= size;
@@ -111,6 +113,7 @@ class VirtioRng : public VirtioDevice {
   Clock& clock_;
   Virtqueue queue_;
   std::unique_ptr<Timer> timer_;
+  std::function<void(std::span<u8>)> fill_random_;
   u64 features_ = 0;
   bool ready_ = false;
   u64 left_ = 0;

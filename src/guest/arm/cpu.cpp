@@ -180,6 +180,7 @@ void Cpu::update_space() {
 
 void Cpu::fields(Visitor& visitor) {
   State& s = state_;
+  if (hooks_) hooks_->sync_fp_flags();
   visitor.begin("arm", 1);
   visitor.raw("r", s.r, sizeof s.r);
   visitor.raw("v", s.v, sizeof s.v);
@@ -202,12 +203,26 @@ void Cpu::fields(Visitor& visitor) {
   visitor.field("fpscr_control", s.fpscr_control);
   visitor.field("fpscr_nzcv", s.fpscr_nzcv);
   visitor.field("fpexc", s.fpexc);
+  visitor.field("tlb_pending", s.tlb_pending);
+  visitor.field("exclusive_address", s.header.exclusive_address);
+  visitor.field("exclusive_value", s.header.exclusive_value);
+  visitor.field("exclusive_size", s.header.exclusive_size);
   u32 pins = s.pins.load();
   visitor.field("pins", pins);
   s.pins.store(pins & 3);
   visitor.end();
   if (!visitor.restoring()) return;
-  s.header.exclusive_address = ~u64{0};
+  // Whatever came: only what a CPU can hold.
+  constexpr u32 kModes = 1u << 0x10 | 1u << 0x11 | 1u << 0x12 | 1u << 0x13 | 1u << 0x16 | 1u << 0x17 | 1u << 0x1b | 1u << 0x1f;
+  if (s.cpsr_mode > 31 || !(kModes >> s.cpsr_mode & 1)) s.cpsr_mode = static_cast<u32>(Mode::svc);
+  s.header.flags &= ir::kImageMask;
+  s.fpscr_nzcv &= ir::kImageMask;
+  s.cpsr_masks &= 0x1c0;
+  s.cpsr_ge &= 15;
+  s.cpsr_q &= 1;
+  s.cpsr_e &= 1;
+  s.fpscr_control &= kFpscrControl;
+  s.header.pc &= s.header.mode & kModeThumb ? 0xfffffffe : 0xfffffffc;
   update_mode();
   dacr_classes_.clear();
   space_ = ~u64{0};

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/cpu.h"
 #include "core/snapshot.h"
 #include "guest/arm/decode.h"
 #include "guest/arm/state.h"
@@ -65,10 +66,15 @@ class Cpu final : public ir::Guest {
   const Model& model() const { return model_; }
   Log& log() { return log_; }
   ir::EngineHooks& hooks() { return *hooks_; }
+  bool debugging() const { return hooks_ && hooks_->debugging(); }
   // As QEMU's `info registers` prints them, after the "CPU#n" line.
   std::string registers_text() const;
   // "r0".."r15", "pc", "sp", "lr", "cpsr", "spsr", "s0".., "d0".., "fpscr", "fpexc".
   bool register_value(std::string_view name, u64& value) const;
+  // All registers, by number (registers_gdb.cpp).
+  const std::vector<RegisterFeature>& register_features() const;
+  bool read_register(unsigned number, std::vector<u8>& bytes);
+  bool write_register(unsigned number, std::span<const u8> bytes);
   // One instruction at an address in the current instruction set; length in bytes, 0: not enough bytes.
   std::string disassemble(u64 address, std::span<const u8> bytes, unsigned& length) const;
   static std::string disassemble(u64 address, std::span<const u8> bytes, bool thumb, unsigned& length);

@@ -244,6 +244,12 @@ u64 helper_bkpt(Cpu& cpu, u64 key, u64, u64) {
   return 0;
 }
 
+u64 helper_breakpoint(Cpu& cpu, u64 key, u64, u64) {
+  cpu.resume_at(key);
+  cpu.hooks().breakpoint_reached();
+  return 0;
+}
+
 u64 helper_prefetch_alignment(Cpu& cpu, u64 key, u64, u64) {
   cpu.resume_at(key);
   cpu.raise_fault({.address = static_cast<u32>(key), .access = ir::Access::execute, .alignment = true});

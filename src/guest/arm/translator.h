@@ -93,6 +93,7 @@ class Translator {
   bool fetch32(u32 address, u32& value);
   Fetched fetch(u32 address, u32 instruction_mode, u32& insn);
   void one(u32 insn, const Row* row, Fetched kind);
+  void stop_at_breakpoint();
   void open_run();
   void close_run();
   bool selectable(const Row& row, u32 insn) const;
@@ -102,6 +103,7 @@ class Translator {
 
   ir::CodeReader& code_;
   unsigned max_insns_;
+  const bool debugging_;
   unsigned count_ = 0;          // instructions before the current one
   unsigned side_exits_ = 0;
   bool finished_ = false;       // the block has left unconditionally

@@ -36,6 +36,7 @@ Emitter::Outcome Emitter::run(const ir::Block& block, u32 first_exit, u32 second
   locked_ = locked_xmm_ = 0;
   lazy_count_ = 0;
   location_ = 0;
+  ahead_ = block.guest_insns;
   index_ = 0;
   keep_eflags_ = false;
   fp_class_ = FpClass::ieee;
@@ -103,8 +104,8 @@ void Emitter::prologue(u32 second_page) {
   }
   if (settings_.icount) {
     Label& cold = new_cold_label();
-    a_.cmp(dword_state(offsetof(StateHeader, budget)), 0);
-    a_.jump(Cc::le, cold);
+    a_.cmp(dword_state(offsetof(StateHeader, budget)), block_->guest_insns);
+    a_.jump(Cc::l, cold);
     a_.sub(dword_state(offsetof(StateHeader, budget)), block_->guest_insns);
     cold_.push_back([=, this, &cold] {
       a_.bind(cold);
@@ -117,7 +118,10 @@ void Emitter::prologue(u32 second_page) {
 
 bool Emitter::emit_control(const Inst& inst) {
   switch (inst.op) {
-    case Op::Loc: location_ = inst.imm; return true;
+    case Op::Loc:
+      location_ = inst.imm;
+      ahead_ = ir::insns_from(*block_, inst);
+      return true;
     case Op::Label: bind_label(static_cast<u32>(inst.imm)); return true;
     case Op::Branch: case Op::BranchIf: case Op::BranchZero: case Op::BranchNonZero: branch(inst); return true;
     case Op::Exit: {

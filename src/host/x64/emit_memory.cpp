@@ -44,7 +44,8 @@ u32 Emitter::slow_access(unsigned bytes, u8 flags, bool write) const {
   return write ? stubs_.store : stubs_.load;
 }
 
-void Emitter::set_location(u64 location) {
+void Emitter::set_location(u64 location, u32 ahead) {
+  if (settings_.icount) a_.mov(dword_state(offsetof(StateHeader, ahead)), ahead);
   constexpr u32 kOffset = offsetof(StateHeader, location);
   if (location == static_cast<u64>(static_cast<s64>(static_cast<s32>(location)))) {
     a_.mov(qword_state(kOffset), static_cast<u32>(location));
@@ -76,7 +77,7 @@ void Emitter::restore_temps(const Saved& saved) {
 void Emitter::save(const Saved& saved) {
   if (saved.fp != FpClass::ieee) write_fp_class(saved.fp, FpClass::ieee, 0);
   save_temps(saved);
-  set_location(saved.location);
+  set_location(saved.location, saved.ahead);
 }
 
 void Emitter::restore(const Saved& saved) {

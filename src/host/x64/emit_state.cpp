@@ -185,7 +185,7 @@ void Emitter::call_helper(const Inst& inst) {
       locked_xmm_ = locked_xmm;
     }
   }
-  if (helper.flags & ir::kFaults) set_location(location_);
+  if ((helper.flags & ir::kFaults) || settings_.icount) set_location(location_, ahead_);
   evict_all();
   a_.call_to(stubs_.helpers[inst.imm]);
   if (inst.type == Type::Void || !values_[index_].uses) return;

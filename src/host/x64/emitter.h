@@ -280,14 +280,15 @@ class Emitter {
     FpClass fp = FpClass::ieee;
     u8 fp_mode = 0;
     u64 location = 0;
+    u32 ahead = 0;
   };
-  Saved saved() const { return {live_temps(), live_xmms(), fp_class_, fp_other_mode_, location_}; }
+  Saved saved() const { return {live_temps(), live_xmms(), fp_class_, fp_other_mode_, location_, ahead_}; }
   void save(const Saved& saved);
   void restore(const Saved& saved);
   void save_temps(const Saved& saved);
   void restore_temps(const Saved& saved);
   u32 slow_access(unsigned bytes, u8 flags, bool write) const;  // the stub for what the inline lookup leaves
-  void set_location(u64 location);
+  void set_location(u64 location, u32 ahead);
 
   // Floating point.
   bool avx() const { return settings_.features & kAvx; }
@@ -360,6 +361,7 @@ class Emitter {
 
   Ref index_ = 0;
   u64 location_ = 0;
+  u32 ahead_ = 0;                    // ir::insns_from the last Loc
   u8 host_flags_ = 0, stale_ = 0;
   bool carry_inverted_ = false;
   Ref flags_of_ = kNoRef;            // EFLAGS are those of this value's computation

@@ -120,6 +120,8 @@ void Stack::on_room() {
   schedule();
 }
 
+void Stack::guest_replaced() { tcp_->forget_all(); }
+
 void Stack::set_running(bool running) { tcp_->set_running(running); }
 
 namespace {

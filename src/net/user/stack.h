@@ -98,6 +98,8 @@ class Stack {
   void run();
   // The guest stands still (paused): timeouts towards it wait.
   void set_running(bool running);
+  // Another state of the guest was loaded: its connections are gone, forwarded ports stay open.
+  void guest_replaced();
 
   // Looks up the names that options give (tftp-server-name): once, at the start.
   void look_up_names();

@@ -189,6 +189,12 @@ void Tcp::remove(TcpFlow& flow) {
   context_.schedule();
 }
 
+void Tcp::forget_all() {
+  std::vector<TcpFlow*> all;
+  for (const auto& [key, flow] : flows_) all.push_back(flow.get());
+  for (TcpFlow* flow : all) flow->reset_host();
+}
+
 void Tcp::want_flush(TcpFlow& flow) {
   if (flow.flush_queued) return;
   flow.flush_queued = true;

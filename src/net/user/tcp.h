@@ -60,6 +60,9 @@ class Tcp {
   void probe(const Endpoint& guest, std::function<void(bool)> done);
   void on_neighbour(const IpAddress& address);
   void set_running(bool running) { running_ = running; }
+  // The guest is another one now (a snapshot): the host's sides are reset, and what the guest still holds for a
+  // connection is answered with a reset when it sends.
+  void forget_all();
 
   struct Row {
     TcpKey key;

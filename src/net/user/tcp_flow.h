@@ -71,6 +71,7 @@ class TcpFlow final : public SocketOwner, public Timeout {
   std::function<void(bool)> on_answer;
 
  private:
+  friend class Tcp;
   // tcp_input.cpp
   void take_options(const Segment& syn);
   void input_connecting(const Packet& packet, const Segment& segment);

@@ -51,7 +51,7 @@ FlagUse flag_use(const Row& row, u32 insn, bool in_it) {
 }  // namespace
 
 Translator::Translator(Cpu& owner, ir::CodeReader& code, ir::Block& block, unsigned max_insns)
-    : cpu(owner), b(block), code_(code), max_insns_(max_insns ? max_insns : 1) {
+    : cpu(owner), b(block), code_(code), max_insns_(max_insns ? max_insns : 1), debugging_(owner.debugging()) {
   pc = static_cast<u32>(block.key.pc);
   mode = static_cast<u32>(block.key.mode);
 }
@@ -94,6 +94,10 @@ void Translator::run() {
     u32 insn = 0;
     const Fetched kind = fetch(pc, mode, insn);
     if (kind == Fetched::no) break;
+    if (debugging_ && cpu.hooks().has_breakpoint(pc)) {
+      stop_at_breakpoint();
+      break;
+    }
     next_pc = pc + (kind == Fetched::thumb16 ? 2 : 4);
     const Row* row = kind == Fetched::arm       ? decode_a32(insn)
                      : kind == Fetched::thumb16 ? decode_t16(static_cast<u16>(insn))
@@ -111,6 +115,17 @@ void Translator::run() {
     b.exit({.target = {pc, mode}, .live_flags = live_flags(pc, mode), .insns = static_cast<u16>(count_)});
   }
   b.block().guest_insns = static_cast<u16>(count_);
+}
+
+// The block ends before the instruction. It counts as part of the block where the block is nothing else.
+void Translator::stop_at_breakpoint() {
+  close_run();
+  b.loc(pc | static_cast<u64>(mode) << 32);
+  call(HelperId::breakpoint, this_key());
+  b.exit_dispatch({.poll = true, .insns = static_cast<u16>(count_)});
+  b.block().guest_bytes = pc + 2 - static_cast<u32>(b.block().key.pc);
+  finished_ = true;
+  if (!count_) count_ = 1;
 }
 
 void Translator::one(u32 insn, const Row* row, Fetched kind) {
@@ -285,6 +300,7 @@ bool writes_pc(const Row& row, u32 insn) {
 }  // namespace
 
 u8 Translator::live_flags(u32 target, u32 target_mode) {
+  if (debugging_) return ir::kFlagNZCV;
   u8 live = 0;
   u8 written = 0;
   u32 at = target, at_mode = target_mode;

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+#include "machine/snapshots.h"
+
+#include <algorithm>
+#include <ctime>
+#include <filesystem>
+
+#include "machine/machine.h"
+
+namespace rhea::machine {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+class FolderStore final : public SnapshotStore {
+ public:
+  explicit FolderStore(std::string folder) : folder_(std::move(folder)) {}
+
+  std::vector<SnapshotRow> list() override {
+    std::vector<SnapshotRow> rows;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(folder_, error)) {
+      if (entry.path().extension() != kSuffix) continue;
+      auto source = FileSource::open(entry.path().string());
+      if (!source.ok()) continue;
+      auto info = read_state_info(**source);
+      if (info.ok()) rows.push_back({entry.path().stem().string(), entry.file_size(error), *info});
+    }
+    std::sort(rows.begin(), rows.end(), [](const SnapshotRow& a, const SnapshotRow& b) {
+      return a.info.date != b.info.date ? a.info.date < b.info.date : a.tag < b.tag;
+    });
+    return rows;
+  }
+
+  Result<void> save(const std::string& tag, const StateInfo&, const std::function<Result<void>(StateSink&)>& write) override {
+    const std::string path = RHEA_TRY(path_of(tag)), unfinished = path + ".new";
+    Result<void> done = [&]() -> Result<void> {
+      auto sink = RHEA_TRY(open_migration_sink("file:" + unfinished));
+      RHEA_TRY(write(*sink));
+      return sink->finish();
+    }();
+    std::error_code error;
+    if (done.ok()) {
+      fs::rename(unfinished, path, error);
+      if (error) done = Error("{}: {}", path, error.message());
+    }
+    if (!done.ok()) fs::remove(unfinished, error);
+    return done;
+  }
+
+  Result<std::unique_ptr<StateSource>> open(const std::string& tag) override {
+    const std::string path = RHEA_TRY(path_of(tag));
+    std::unique_ptr<FileSource> source = RHEA_TRY(FileSource::open(path));
+    return std::unique_ptr<StateSource>(std::move(source));
+  }
+
+  bool has(const std::string& tag) override {
+    const auto path = path_of(tag);
+    std::error_code error;
+    return path.ok() && fs::is_regular_file(*path, error);
+  }
+
+  Result<void> remove(const std::string& tag) override {
+    const std::string path = RHEA_TRY(path_of(tag));
+    std::error_code error;
+    if (!fs::remove(path, error)) return Error("{}: {}", path, error ? error.message() : "it is not there");
+    return {};
+  }
+
+ private:
+  static constexpr const char* kSuffix = ".state";
+
+  Result<std::string> path_of(const std::string& tag) const {
+    if (tag.empty() || tag[0] == '.' || tag.find('/') != tag.npos || tag.size() > 200)
+      return Error("'{}' cannot be the name of a snapshot in a folder: it must not be empty, begin with a dot or hold a slash", tag);
+    return (fs::path(folder_) / (tag + kSuffix)).string();
+  }
+  std::string folder_;
+};
+
+// Stops the machine; it goes on at the end of the scope unless told otherwise.
+class Standstill {
+ public:
+  explicit Standstill(Machine& machine) : machine_(machine), ran_(machine.state() == RunState::running) { machine_.stop(); }
+  ~Standstill() { if (ran_) machine_.cont(); }
+
+ private:
+  Machine& machine_;
+  const bool ran_;
+};
+
+}  // namespace
+
+std::unique_ptr<SnapshotStore> make_folder_store(const std::string& folder) { return std::make_unique<FolderStore>(folder); }
+
+Result<SnapshotStore*> Snapshots::store() {
+  if (!store_) return Error("no block device can store vmstate for snapshot");
+  RHEA_TRY(store_->usable());
+  return store_.get();
+}
+
+Result<void> Snapshots::save(std::string tag) {
+  SnapshotStore* store = RHEA_TRY(this->store());
+  if (migrating()) return Error("a migration is on its way");
+  if (tag.empty()) {
+    const std::time_t now = static_cast<std::time_t>(machine_.wall_time() / kSecond);
+    std::tm parts{};
+    localtime_r(&now, &parts);
+    char text[32];
+    std::strftime(text, sizeof text, "vm-%Y%m%d%H%M%S", &parts);
+    tag = text;
+  }
+  const Standstill standstill(machine_);
+  return store->save(tag, state_info(machine_), [&](StateSink& sink) -> Result<void> {
+    RHEA_TRY(save_machine(machine_, sink, {.compress = compress, .progress = {}}));
+    return {};
+  });
+}
+
+Result<void> Snapshots::load(const std::string& tag) {
+  SnapshotStore* store = RHEA_TRY(this->store());
+  if (migrating()) return Error("a migration is on its way");
+  if (!store->has(tag)) return Error("Snapshot '{}' does not exist in one or more devices", tag);
+  std::unique_ptr<StateSource> source = RHEA_TRY(store->open(tag));
+  const Standstill standstill(machine_);
+  Result<void> loaded = load_machine(machine_, *source, [&] { return store->apply(tag); });
+  if (!loaded.ok()) return std::move(loaded.error()).in(fmt::format("Snapshot '{}'", tag));
+  machine_.tell_restored();
+  return {};
+}
+
+Result<void> Snapshots::remove(const std::string& tag) {
+  SnapshotStore* store = RHEA_TRY(this->store());
+  if (!store->has(tag)) return Error("Snapshot '{}' does not exist in one or more devices", tag);
+  return store->remove(tag);
+}
+
+Result<std::vector<SnapshotRow>> Snapshots::list() {
+  SnapshotStore* store = RHEA_TRY(this->store());
+  return store->list();
+}
+
+// ---- migration --------------------------------------------------------------------------------------------------------
+Snapshots::Migration Snapshots::migration() const {
+  std::lock_guard lock(mutex_);
+  return migration_;
+}
+
+Result<void> Snapshots::migrate(const std::string& uri, bool background) {
+  if (migrating()) return Error("There's a migration process in progress");
+  std::unique_ptr<OutputSink> sink = RHEA_TRY(open_migration_sink(uri));
+  finish_thread();
+  cancelled_.store(false);
+  resume_ = machine_.state() == RunState::running;
+  machine_.stop();
+  migration_active_.store(true);
+  {
+    std::lock_guard lock(mutex_);
+    migration_ = {.status = Status::active};
+  }
+  SavedParts parts = save_parts(machine_);
+  if (background) {
+    thread_ = std::thread([this, sink = std::move(sink), parts = std::move(parts)]() mutable {
+      write_migration(std::move(sink), parts);
+    });
+    return {};
+  }
+  write_migration(std::move(sink), parts);
+  const Migration done = migration();
+  return done.status == Status::completed ? Result<void>() : Error("{}", done.error);
+}
+
+void Snapshots::write_migration(std::unique_ptr<OutputSink> sink, const SavedParts& parts) {
+  Clock& clock = machine_.loop().real_clock();
+  const s64 start = clock.now();
+  const auto progress = [&](const StateProgress& now) {
+    std::lock_guard lock(mutex_);
+    migration_.progress = now;
+    migration_.nanoseconds = clock.now() - start;
+    return !cancelled_.load();
+  };
+  Result<StateProgress> written = write_state(parts, *sink, {.compress = compress, .progress = progress});
+  Result<void> finished = written.ok() ? sink->finish() : Result<void>(written.error());
+  {
+    std::lock_guard lock(mutex_);
+    migration_.nanoseconds = clock.now() - start;
+    migration_.status = finished.ok() ? Status::completed : cancelled_.load() ? Status::cancelled : Status::failed;
+    if (finished.ok()) migration_.progress = *written;
+    else migration_.error = finished.error().message();
+  }
+  migration_active_.store(false);
+  machine_.loop().post([this, resume = resume_ && !finished.ok()] {
+    if (resume) machine_.cont();
+    if (on_migrated) on_migrated();
+  });
+}
+
+void Snapshots::cancel() { cancelled_.store(true); }
+
+Result<void> Snapshots::incoming(const std::string& uri) {
+  std::unique_ptr<StateSource> source = RHEA_TRY(open_migration_source(uri));
+  RHEA_TRY(load_machine(machine_, *source));
+  machine_.tell_restored();
+  return {};
+}
+
+}  // namespace rhea::machine
