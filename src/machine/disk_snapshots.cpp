@@ -72,6 +72,7 @@ class DiskStore final : public SnapshotStore {
 
   std::vector<SnapshotRow> list() override {
     std::vector<SnapshotRow> rows;
+    if (!vm_image()) return rows;
     auto list = vm_image()->snapshots();
     if (!list.ok()) return rows;
     for (const block::Snapshot& snapshot : *list) {

@@ -10,6 +10,7 @@
 #include "machine/line_tap.h"
 #include "machine/replay.h"
 #include "machine/replay_sources.h"
+#include "machine/disk_snapshots.h"
 #include "machine/snapshots.h"
 
 namespace rhea::machine {
@@ -80,6 +81,7 @@ Result<void> Machine::build(const MachineConfig& config) {
   if (dumped_dtb_) return {};
   reset_all(ResetKind::power_on);
   if (!config_.snapshot_folder.empty()) snapshots_->set_store(make_folder_store(config_.snapshot_folder));
+  else snapshots_->set_store(make_disk_store(drives_));
   if (replay_) RHEA_TRY(start_replay());
   return {};
 }
