@@ -4,6 +4,7 @@
 
 #include "display/surface.h"
 #include "monitor/commands.h"
+#include "monitor/display.h"
 #include "sys/file.h"
 #include "util/text.h"
 
@@ -51,17 +52,20 @@ Result<void> screendump(Monitor& monitor, const Arguments& arguments) {
   }
   if (words.empty()) return Error("a file name is missing");
   if (words.size() > 3) return Error("too many words: it is written screendump FILE [-f ppm|png] [DEVICE [HEAD]]");
-  const display::ImageFormat kind = RHEA_TRY(image_format(format));
   const auto head = words.size() > 2 ? parse_number(words[2]) : u64{0};
   if (!head) return Error("head '{}' is no number", words[2]);
-  machine::Machine& machine = monitor.context().machine;
-  display::Screen* screen = RHEA_TRY(find_screen(machine, words.size() > 1 ? words[1] : std::string(), *head));
-  const Result<void> written = sys::write_file(words[0], display::encode(screen->frame(), kind));
-  if (!written.ok()) return Error("failed to open file '{}': {}", words[0], written.error().message());
-  return {};
+  return save_screen(monitor.context(), words[0], format, words.size() > 1 ? words[1] : std::string(), *head);
 }
 
 }  // namespace
+
+Result<void> save_screen(Context& context, const std::string& file, const std::string& format, const std::string& device, u64 head) {
+  const display::ImageFormat kind = RHEA_TRY(image_format(format));
+  display::Screen* screen = RHEA_TRY(find_screen(context.machine, device, head));
+  const Result<void> written = sys::write_file(file, display::encode(screen->frame(), kind));
+  if (!written.ok()) return Error("failed to open file '{}': {}", file, written.error().message());
+  return {};
+}
 
 void run_screendump(Monitor& monitor, const Arguments& arguments) {
   const Result<void> done = screendump(monitor, arguments);

@@ -3,7 +3,7 @@
 import os
 import re
 import struct
-import unittest
+import time
 import wave
 
 import guest
@@ -78,6 +78,46 @@ def collect(test, emulator, devices, commands):
                   "killall cat; cat /tmp/of-* | hexdump -v -e '16/1 \"%02x\" \"\\n\"'; rm /tmp/of-*", 120)
     rows = [struct.unpack("<IIHHi", bytes.fromhex(line)) for line in re.findall(r"^[0-9a-f]{32}$", text, re.M)]
     return [(kind, code, value) for _, _, kind, code, value in rows if kind not in (0, 4)]
+
+
+class TextConsole(GuestTest):
+    """A serial port on a text console of the display ("vc")."""
+
+    @rhea_only("in QEMU screendump knows no names of text consoles")
+    def test_console_of_the_asked_size(self):
+        path = os.path.join(self.directory(), "vc.png")
+        args = guest.machine("-net", "none", "-serial", "vc:1280x720", "-monitor", "stdio", append=guest.APPEND + " rhea.net=off")
+        args[args.index("-nographic"):args.index("-nographic") + 1] = ["-display", "none"]
+        emulator = self.start(*args)
+        emulator.expect(guest.MONITOR_PROMPT)
+        picture, prompt = None, "rhea-guest# "
+        for _ in range(int(120 * guest.SCALE)):
+            self.assertEqual(emulator.monitor(f"screendump {path} -f png serial0"), "")
+            picture = read_png(path)
+            if self.row_with(picture, len(prompt)):
+                break
+            time.sleep(1)
+        self.assertEqual((picture.width, picture.height), (1280, 720))
+        self.assertTrue(self.row_with(picture, len(prompt)), "no prompt on the console")
+
+    def row_with(self, picture, length):
+        """Whether the last row with text is as long as the prompt and the cursor, and its letters repeat as they should."""
+        rows = [row for row in range(picture.height // 16)
+                if any(picture.pixel(x, y) != (0, 0, 0) for y in range(row * 16, row * 16 + 16) for x in range(0, 300))]
+        if not rows:
+            return False
+        cells = [picture.cell(column, rows[-1]) for column in range(length + 2)]
+        blank = picture.cell(100, rows[-1])
+        # r h e a - g u e s t # _ cursor: both e alike, blanks behind.
+        return (cells[2] == cells[7] != blank and cells[0] != cells[1] and cells[11] == blank and cells[12] != blank
+                and cells[13] == blank)
+
+    @rhea_only("QEMU's words differ")
+    def test_sizes_are_checked(self):
+        for size in ("vc:0x0", "vc:10", "vc:80Cx"):
+            status, _, errors = guest.call("-M", "vexpress-a9", "-display", "none", "-serial", size)
+            self.assertEqual(status, 1)
+            self.assertIn("vc:", errors)
 
 
 class Input(SharedGuestTest):

@@ -3,8 +3,9 @@
 import hashlib
 import os
 import re
+import socket
+import threading
 import time
-import unittest
 
 import guest
 from guest import GuestTest, SharedGuestTest, rhea_only
@@ -148,6 +149,58 @@ class Balloon(SharedGuestTest):
         self.wait_actual(512)
         self.assertGreater(self.free(), before - 100)
         self.sh("dd if=/dev/zero of=/dev/shm/big bs=1M count=100 && rm /dev/shm/big", 120)
+
+
+class SerialPorts(GuestTest):
+    """virtconsole and virtserialport, with unix sockets behind them."""
+
+    def connect(self, path):
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.addCleanup(client.close)
+        client.connect(path)
+        client.settimeout(60 * guest.SCALE)
+        return client
+
+    def receive(self, client, text):
+        """Read until the text has come."""
+        got = b""
+        while text not in got:
+            part = client.recv(4096)
+            self.assertTrue(part, got)
+            got += part
+        return got
+
+    def test_console_and_port(self):
+        folder = self.directory()
+        paths = [os.path.join(folder, name) for name in ("console", "port")]
+        emulator = self.boot("-net", "none", "-device", "virtio-serial-device",
+                             "-chardev", f"socket,id=c0,path={paths[0]},server=on,wait=off", "-device", "virtconsole,chardev=c0",
+                             "-chardev", f"socket,id=c1,path={paths[1]},server=on,wait=off",
+                             "-device", "virtserialport,chardev=c1,name=org.rhea.test")
+        console = self.connect(paths[0])
+        self.guest_runs(emulator, "modprobe virtio_console; sleep 1; cat /sys/class/virtio-ports/*/name | grep -qx org.rhea.test")
+        self.guest_runs(emulator, "echo from the guest > /dev/hvc0")
+        self.receive(console, b"from the guest")
+        self.guest_runs(emulator, "stty -F /dev/hvc0 raw -echo; (head -c 9 /dev/hvc0 > /tmp/in; echo done > /tmp/done) & sleep 1")
+        console.sendall(b"from host")
+        self.guest_runs(emulator, "for i in $(seq 60); do [ -e /tmp/done ] && break; sleep 1; done; grep -qx 'from host' /tmp/in")
+        # A shell on the console.
+        self.guest_runs(emulator, "stty -F /dev/hvc0 sane; setsid cttyhack sh < /dev/hvc0 > /dev/hvc0 2>&1 & sleep 1")
+        console.sendall(b"echo $((6*7)) is it\n")
+        self.receive(console, b"42 is it")
+        # The port: a megabyte both ways, unharmed.
+        port = self.connect(paths[1])
+        data = os.urandom(1 << 20)
+        self.guest_runs(emulator, "d=/dev/$(grep -lx org.rhea.test /sys/class/virtio-ports/*/name | cut -d/ -f5); echo $d > /tmp/port; "
+                                  "(exec 3<>$d; head -c 1048576 <&3 > /tmp/blob; cat /tmp/blob >&3; echo done > /tmp/sent) & sleep 1")
+        sender = threading.Thread(target=port.sendall, args=(data,), daemon=True)
+        sender.start()
+        back = b""
+        while len(back) < len(data):
+            part = port.recv(65536)
+            self.assertTrue(part)
+            back += part
+        self.assertEqual(hashlib.md5(back).hexdigest(), hashlib.md5(data).hexdigest())
 
 
 class NoBalloon(GuestTest):
