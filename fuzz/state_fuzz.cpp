@@ -3,6 +3,7 @@
 // still. A stream that is refused must leave the machine as it was.
 #include <zlib.h>
 
+#include <cstdio>
 #include <cstring>
 #include <vector>
 
@@ -21,10 +22,16 @@ struct World {
     config.ram_size = u64{1} << 20;
     config.accel.engine = "interp";
     config.start_paused = true;
-    if (!machine.build(config).ok()) __builtin_trap();
+    if (const Result<void> built = machine.build(config); !built.ok()) {
+      std::fprintf(stderr, "%s\n", built.error().message().c_str());
+      __builtin_trap();
+    }
     std::lock_guard lock(machine.loop().lock());
     machine::MemorySink sink;
-    if (!machine::save_machine(machine, sink, {}).ok()) __builtin_trap();
+    if (const auto saved = machine::save_machine(machine, sink, {}); !saved.ok()) {
+      std::fprintf(stderr, "%s\n", saved.error().message().c_str());
+      __builtin_trap();
+    }
     whole = std::move(sink.bytes);
   }
   std::vector<u8> save() {

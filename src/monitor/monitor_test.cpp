@@ -92,7 +92,7 @@ TEST_F(MonitorTest, GoldenTexts) {
       {"info foo", "unknown command: 'info foo'\n"},
       {"info netword", "unknown command: 'info netword' (did you mean 'info network'?)\n"},
       {"system_rest", "unknown command: 'system_rest' (did you mean 'system_reset'?)\n"},
-      {"savevm x", "'savevm' is known to QEMU, but Rhea does not have it yet\n"},
+      {"savevm x", "Error: no block device can store vmstate for snapshot\n"},
       {"info block", "'info block' is known to QEMU, but Rhea does not have it yet\n"},
       {"help x", "x /fmt addr -- virtual memory dump starting at 'addr'\n"},
       {"? xp", "xp /fmt addr -- physical memory dump starting at 'addr'\n"},

@@ -86,8 +86,14 @@ void info_snapshots(Monitor& monitor, const Arguments&) {
   monitor.print(text);
 }
 
+// A target with spaces may stand in quotes, as for QEMU.
+std::string unquoted(std::string text) {
+  if (text.size() >= 2 && text.front() == '"' && text.back() == '"') text = text.substr(1, text.size() - 2);
+  return text;
+}
+
 void run_migrate(Monitor& monitor, const Arguments& arguments) {
-  print_error(monitor, monitor.context().machine.snapshots().migrate(arguments.texts[0], arguments.has_flag('d')));
+  print_error(monitor, monitor.context().machine.snapshots().migrate(unquoted(arguments.texts[0]), arguments.has_flag('d')));
 }
 
 void run_migrate_cancel(Monitor& monitor, const Arguments&) { monitor.context().machine.snapshots().cancel(); }
@@ -106,7 +112,7 @@ void run_migrate_incoming(Monitor& monitor, const Arguments& arguments) {
     monitor.print("Error: this machine has been started: only one that has not takes a state in\n");
     return;
   }
-  print_error(monitor, machine.take_incoming(arguments.texts[0]));
+  print_error(monitor, machine.take_incoming(unquoted(arguments.texts[0])));
 }
 
 void run_migrate_set_capability(Monitor& monitor, const Arguments& arguments) {

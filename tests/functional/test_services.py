@@ -161,7 +161,7 @@ class Rules(SharedGuestTest):
         cls.server = host.TcpServer(lambda c: c.sendall(b"here\n") or c.recv(1))
         cls.addClassCleanup(cls.server.listener.close)
         cls.control = os.path.join(directory.name, "qmp.sock")
-        cls.arguments = ("-qmp", f"unix:{cls.control},server=on,wait=off",
+        cls.arguments = ("-serial", "mon:stdio", "-qmp", f"unix:{cls.control},server=on,wait=off",
                          "-netdev", f"user,id=n0,metrics={cls.metrics},allow=tcp:host:{cls.server.port},"
                                     "dns-record=box.test=192.0.2.9,domainname=lab.test",
                          "-net", "nic,netdev=n0", "-object", f"filter-dump,id=f0,netdev=n0,file={cls.dump},format=pcapng")

@@ -96,7 +96,9 @@ void Virtqueue::fields(Visitor& visitor) {
   if (!visitor.restoring()) return;
   const u16 available = next_available_, used = next_used_, published = published_;
   const bool valid = interrupt_valid_;
-  if (!running_ || !start(QueueLayout(layout_), features_)) return;
+  const bool wanted = std::exchange(running_, false);
+  descriptors_ = available_ = used_ = nullptr;
+  if (!wanted || !start(QueueLayout(layout_), features_)) return;
   next_available_ = available;
   next_used_ = used;
   published_ = published;
@@ -180,6 +182,7 @@ Virtqueue::Taken Virtqueue::take(Chain& chain) {
 }
 
 bool Virtqueue::read_chain(u16 head, Chain& chain) {
+  if (!running()) return false;
   if (head >= layout_.size) return fail("a head beyond the table"), false;
   chain.head = head;
   chain.readable.clear();
