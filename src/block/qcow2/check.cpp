@@ -315,14 +315,7 @@ Result<void> Qcow2Node::rebuild_refcounts(References& references) {
   const u64 table_offset = (base + blocks) << header_.cluster_bits;
   const Segment all{table.data(), table.size()};
   RHEA_TRY(file_->write(table_offset, {&all, 1}));
-  RHEA_TRY(file_->flush());
-  u8 field[12];
-  store_be<u64>(field, table_offset);
-  store_be<u32>(field + 8, static_cast<u32>(table_clusters));
-  RHEA_TRY(write_header_field(kRefcountTableAt, field));
-  RHEA_TRY(file_->flush());
-  header_.refcount_table_offset = table_offset;
-  header_.refcount_table_clusters = static_cast<u32>(table_clusters);
+  RHEA_TRY(use_refcount_table(table_offset, table_clusters));
   refcounts_->clear();
   refcount_table_ = RHEA_TRY(load_l1(table_offset, table.size() / 8));
   for (u64 index = base; index < counts.size(); ++index) metadata_.insert(index << header_.cluster_bits);

@@ -146,6 +146,7 @@ class Qcow2Node final : public Node {
   // --- refcounts.cpp ---------------------------------------------------------------------------------------------
   u64 per_block() const { return cluster() * 8 >> header_.refcount_order; }  // refcounts in a block
   Result<Table*> refcount_block(u64 block);          // nullptr: there is none
+  Result<void> use_refcount_table(u64 offset, u64 clusters);  // one that has been written
   Result<u64> refcount(u64 index);                   // of a cluster by number
   Result<void> change_refcount(u64 index, s64 by);
   Result<void> change_refcounts(u64 offset, u64 size, s64 by);

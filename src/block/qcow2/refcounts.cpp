@@ -144,6 +144,19 @@ Result<void> Qcow2Node::place_block(u64 block, u64& cursor) {
   return write_header_field(header_.refcount_table_offset + block * 8, bytes);
 }
 
+// The header must not name the table before it is there, and what comes next counts on the header.
+Result<void> Qcow2Node::use_refcount_table(u64 offset, u64 clusters) {
+  RHEA_TRY(file_->flush());
+  u8 field[12];
+  store_be<u64>(field, offset);
+  store_be<u32>(field + 8, static_cast<u32>(clusters));
+  RHEA_TRY(write_header_field(kRefcountTableAt, field));
+  RHEA_TRY(file_->flush());
+  header_.refcount_table_offset = offset;
+  header_.refcount_table_clusters = static_cast<u32>(clusters);
+  return {};
+}
+
 // A larger table, behind all that the old one can count, with the blocks that count it.
 Result<void> Qcow2Node::grow_refcount_table(u64 blocks) {
   const u64 old_entries = refcount_table_.size();
@@ -177,15 +190,8 @@ Result<void> Qcow2Node::grow_refcount_table(u64 blocks) {
   const u64 table_offset = base + new_blocks * cluster();
   const Segment all{bytes.data(), bytes.size()};
   RHEA_TRY(file_->write(table_offset, {&all, 1}));
-  RHEA_TRY(file_->flush());
-  u8 field[12];
-  store_be<u64>(field, table_offset);
-  store_be<u32>(field + 8, static_cast<u32>(table_clusters));
-  RHEA_TRY(write_header_field(kRefcountTableAt, field));
-  RHEA_TRY(file_->flush());
   const u64 old_offset = header_.refcount_table_offset, old_bytes = u64{header_.refcount_table_clusters} * cluster();
-  header_.refcount_table_offset = table_offset;
-  header_.refcount_table_clusters = static_cast<u32>(table_clusters);
+  RHEA_TRY(use_refcount_table(table_offset, table_clusters));
   refcount_table_ = std::move(table);
   for (u64 at = base; at < base + used * cluster(); at += cluster()) metadata_.insert(at);
   return change_refcounts_and_forget(old_offset, old_bytes);
