@@ -15,18 +15,6 @@ constexpr u32 kSctlrV = 1u << 13, kSctlrEe = 1u << 25, kSctlrTe = 1u << 30;
 constexpr u32 kFsAlignment = 0x01, kFsDebug = 0x02, kFsExternal = 0x08;
 constexpr u32 kDfsrWrite = 1u << 11;
 
-Bank bank_of(u32 mode) {
-  switch (static_cast<Mode>(mode)) {
-    case Mode::fiq: return kBankFiq;
-    case Mode::irq: return kBankIrq;
-    case Mode::svc: return kBankSvc;
-    case Mode::mon: return kBankMon;
-    case Mode::abt: return kBankAbt;
-    case Mode::und: return kBankUnd;
-    default: return kBankUsr;
-  }
-}
-
 bool is_mode(u32 mode) {
   switch (static_cast<Mode>(mode)) {
     case Mode::usr: case Mode::fiq: case Mode::irq: case Mode::svc: case Mode::mon: case Mode::abt: case Mode::und:
@@ -66,7 +54,7 @@ u32 Cpu::cpsr() const {
 void Cpu::switch_mode(u32 new_mode) {
   State& s = state_;
   const u32 old_mode = s.cpsr_mode;
-  const Bank from = bank_of(old_mode), to = bank_of(new_mode);
+  const Bank from = bank_of(static_cast<Mode>(old_mode)), to = bank_of(static_cast<Mode>(new_mode));
   s.cpsr_mode = new_mode;
   const bool was_user = old_mode == static_cast<u32>(Mode::usr), is_user = new_mode == static_cast<u32>(Mode::usr);
   if (was_user != is_user && hooks_) hooks_->privilege_changed(!is_user);

@@ -105,22 +105,10 @@ void put(std::vector<u8>& bytes, T value) {
   store_le<T>(bytes.data(), value);
 }
 
-Bank bank_index(Mode mode) {
-  switch (mode) {
-    case Mode::fiq: return kBankFiq;
-    case Mode::irq: return kBankIrq;
-    case Mode::svc: return kBankSvc;
-    case Mode::mon: return kBankMon;
-    case Mode::abt: return kBankAbt;
-    case Mode::und: return kBankUnd;
-    default: return kBankUsr;
-  }
-}
-
 // Where a mode's register is now: in its bank, or in use.
 u32& mode_register(State& s, const ModeRegister& row) {
-  const Bank bank = bank_index(row.mode);
-  const bool in_use = bank_index(static_cast<Mode>(s.cpsr_mode)) == bank;
+  const Bank bank = bank_of(row.mode);
+  const bool in_use = bank_of(static_cast<Mode>(s.cpsr_mode)) == bank;
   switch (row.which) {
     case ModeRegister::sp: return in_use ? s.r[13] : s.bank_r13[bank];
     case ModeRegister::lr: return in_use ? s.r[14] : s.bank_r14[bank];

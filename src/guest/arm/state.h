@@ -26,6 +26,19 @@ enum class Mode : u8 {
 // Banks of r13, r14 and SPSR, by Bank; usr and sys share one (and have no SPSR).
 enum Bank : u8 { kBankUsr, kBankFiq, kBankIrq, kBankSvc, kBankMon, kBankAbt, kBankUnd, kBanks };
 
+// Where a mode keeps its registers; System mode and what is no mode use User's.
+constexpr Bank bank_of(Mode mode) {
+  switch (mode) {
+    case Mode::fiq: return kBankFiq;
+    case Mode::irq: return kBankIrq;
+    case Mode::svc: return kBankSvc;
+    case Mode::mon: return kBankMon;
+    case Mode::abt: return kBankAbt;
+    case Mode::und: return kBankUnd;
+    default: return kBankUsr;
+  }
+}
+
 // The mode word (ir::Key::mode, StateHeader::mode): all that the translation of an instruction depends on. The FP
 // part has FPSCR's own places (LEN, STRIDE, RMode, FZ, DN, AHP).
 enum ModeBit : u32 {
