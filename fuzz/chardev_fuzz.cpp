@@ -34,15 +34,9 @@ extern "C" int LLVMFuzzerTestOneInput(const rhea::u8* data, rhea::usize size) {
     case 1:
       if (const auto spec = parse_chardev(text); spec.ok() && spec->id.empty()) __builtin_trap();
       break;
-    case 2:
-      run_codec(make_telnet_codec(true), make_telnet_codec(true), bytes);
-      break;
-    case 3:
-      run_codec(make_telnet_codec(false), make_telnet_codec(false), bytes);
-      break;
-    default:
-      run_codec(make_websocket_codec(), make_websocket_codec(), bytes);
-      break;
+    case 2: run_codec(make_telnet_codec(true), make_telnet_codec(true), bytes); break;
+    case 3: run_codec(make_telnet_codec(false), make_telnet_codec(false), bytes); break;
+    default: run_codec(make_websocket_codec(), make_websocket_codec(), bytes); break;
   }
   return 0;
 }

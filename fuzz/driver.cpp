@@ -36,10 +36,16 @@ Input mutate(Input input, std::mt19937& random) {
   for (unsigned i = 0; i < changes; ++i) {
     const rhea::usize at = input.empty() ? 0 : random() % input.size();
     switch (random() % 4) {
-      case 0: if (!input.empty()) input[at] = static_cast<rhea::u8>(random()); break;
-      case 1: if (!input.empty()) input[at] ^= static_cast<rhea::u8>(1u << (random() % 8)); break;
+      case 0:
+        if (!input.empty()) input[at] = static_cast<rhea::u8>(random());
+        break;
+      case 1:
+        if (!input.empty()) input[at] ^= static_cast<rhea::u8>(1u << (random() % 8));
+        break;
       case 2: input.insert(input.begin() + static_cast<std::ptrdiff_t>(at), static_cast<rhea::u8>(random())); break;
-      default: if (!input.empty()) input.resize(at); break;
+      default:
+        if (!input.empty()) input.resize(at);
+        break;
     }
   }
   return input;

@@ -22,7 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, usize size) {
     switch (step[1] >> 5) {
       case 0: chip->inputs()->set_irq(value % 70, step[0] & 0x80); break;
       case 1: bench.clock.advance(value % 1'000'000); break;
-      case 2: case 3: window.handler->read(offset, bytes, who); break;
+      case 2:
+      case 3: window.handler->read(offset, bytes, who); break;
       default: window.handler->write(offset, value, bytes, who); break;
     }
   }

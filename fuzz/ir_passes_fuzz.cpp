@@ -13,7 +13,8 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, usize size) {
   std::memcpy(&seed, data, 4);
   const ir::Block block = ir::RandomBlock(seed).make(1 + data[4] % 100);
   ir::Block changed = block;
-  ir::run_passes(changed, {}, {.group = bool(data[5] & 1), .lazy_flags = bool(data[5] & 2), .optimize = bool(data[5] & 4)});
+  ir::run_passes(changed, {},
+                 {.group = bool(data[5] & 1), .lazy_flags = bool(data[5] & 2), .optimize = bool(data[5] & 4)});
   if (!ir::verify(block).empty() || !ir::verify(changed).empty()) std::abort();
   ir::TestMachine before;
   for (usize i = 6; i < size; i++) {

@@ -16,10 +16,17 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, usize size) {
     const u32 value = load_le<u32>(step + 2);
     switch (step[0] % 8) {
       case 0: bench.peer.give(std::vector<u8>(1 + value % 1600, step[1])); break;
-      case 1: bench.net_loop.run(64); bench.loop.run(64); break;
+      case 1:
+        bench.net_loop.run(64);
+        bench.loop.run(64);
+        break;
       case 2: bench.clock.advance(value % 10'000'000); break;
-      case 3: for (u32 i = 0; i < value % 512; ++i) Bench::read(*nic, 0, 0); break;
-      case 4: for (u32 i = 0; i < value % 512; ++i) Bench::write(*nic, 0, 0x20, value); break;
+      case 3:
+        for (u32 i = 0; i < value % 512; ++i) Bench::read(*nic, 0, 0);
+        break;
+      case 4:
+        for (u32 i = 0; i < value % 512; ++i) Bench::write(*nic, 0, 0x20, value);
+        break;
       case 5: Bench::read(*nic, 0, step[1] & 0xfc, 4); break;
       default: Bench::write(*nic, 0, step[1] & 0xfc, value, 4); break;
     }

@@ -14,7 +14,7 @@ using devices::p9::Server;
 
 namespace {
 
-constexpr std::array<u8, 28> kTypes = {8,  12, 14, 16, 18, 20, 22, 24,  26,  30,  32,  40,  50,  52,
+constexpr std::array<u8, 28> kTypes = {8,  12, 14, 16, 18, 20,  22,  24,  26,  30,  32,  40,  50,  52,
                                        54, 70, 72, 74, 76, 100, 102, 104, 108, 110, 116, 118, 120, 122};
 
 void send(Server& server, u8 type, std::span<const u8> body) {
@@ -24,7 +24,8 @@ void send(Server& server, u8 type, std::span<const u8> body) {
   message.number(u16{1});
   message.bytes().insert(message.bytes().end(), body.begin(), body.end());
   const std::vector<u8> reply = server.handle(message.bytes());
-  if (reply.size() < 7 || load_le<u32>(reply.data()) != reply.size() || reply.size() > Server::kMostMessage) std::abort();
+  if (reply.size() < 7 || load_le<u32>(reply.data()) != reply.size() || reply.size() > Server::kMostMessage)
+    std::abort();
 }
 
 void attach(Server& server) {
@@ -51,8 +52,10 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, usize size) {
   fs::create_directories(share_path / "a");
   std::ofstream(folder / "outside") << "outside";
   std::ofstream(share_path / "a/f") << "contents";
-  constexpr fsdev::SecurityModel kModels[] = {fsdev::SecurityModel::none, fsdev::SecurityModel::mapped_xattr, fsdev::SecurityModel::mapped_file};
-  auto share = fsdev::Share::open({.id = "f", .path = share_path.string(), .model = kModels[data[0] % 3], .read_only = data[0] > 250});
+  constexpr fsdev::SecurityModel kModels[] = {fsdev::SecurityModel::none, fsdev::SecurityModel::mapped_xattr,
+                                              fsdev::SecurityModel::mapped_file};
+  auto share = fsdev::Share::open(
+      {.id = "f", .path = share_path.string(), .model = kModels[data[0] % 3], .read_only = data[0] > 250});
   if (share.ok()) {
     Log log;
     Server server(**share, log);

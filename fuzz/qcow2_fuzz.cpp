@@ -37,7 +37,9 @@ void use(qcow2::Qcow2Node& node, std::mt19937_64& random) {
   const u64 offset = random() % 3 ? random() % std::min<u64>(size, 1 << 20) : random() % size;
   if (offset + buffer.size() > size) return;
   switch (random() % 10) {
-    case 0: case 1: case 2: (void)node.write(offset, {&all, 1}); break;
+    case 0:
+    case 1:
+    case 2: (void)node.write(offset, {&all, 1}); break;
     case 3: (void)node.write_zeroes(offset, buffer.size(), random() % 2); break;
     case 4: (void)node.discard(offset, buffer.size()); break;
     case 5: (void)node.flush(); break;
@@ -61,7 +63,8 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, usize size) {
     }
   }
   storage->limit = 16384;  // the repair is to have room
-  auto node = qcow2::Qcow2Node::open(std::make_unique<block::testing::MemoryNode>(storage), {.check_dirty = false, .allow_corrupt = true});
+  auto node = qcow2::Qcow2Node::open(std::make_unique<block::testing::MemoryNode>(storage),
+                                     {.check_dirty = false, .allow_corrupt = true});
   if (!node.ok()) return 0;
   const auto repaired = (*node)->check(Repair::all);
   if (!repaired.ok() || repaired->corruptions > repaired->corruptions_fixed) return 0;

@@ -26,8 +26,12 @@ void step(Bench& bench, devices::SysbusDevice& host, const u8* at) {
       put(0x28, value);
       put(0x2c, at[1] | 1);
       break;
-    case 3: for (u32 i = 0; i < value % 600; ++i) Bench::read(host, 0, 0x80); break;
-    case 4: for (u32 i = 0; i < value % 600; ++i) put(0x80, value + i); break;
+    case 3:
+      for (u32 i = 0; i < value % 600; ++i) Bench::read(host, 0, 0x80);
+      break;
+    case 4:
+      for (u32 i = 0; i < value % 600; ++i) put(0x80, value + i);
+      break;
     case 5: bench.clock.advance(value); break;
     case 6: bench.loop.run(16); break;
     case 7: bench.disk->failures = at[1] % 3; break;

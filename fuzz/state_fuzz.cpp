@@ -80,7 +80,8 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, usize size) {
       __builtin_trap();
     }
     memory::Attributes who;
-    for (u64 address = 0x10000000; address < 0x10020000; address += 0x1004) world.machine.memory().read(address, 4, who);
+    for (u64 address = 0x10000000; address < 0x10020000; address += 0x1004)
+      world.machine.memory().read(address, 4, who);
   }
   machine::MemorySource good(world.whole);
   if (const Result<void> loaded = machine::load_machine(world.machine, good); !loaded.ok()) {

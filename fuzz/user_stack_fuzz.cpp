@@ -55,14 +55,13 @@ class Session {
       options.push_back({"rate-out", "1M"});
     }
     auto config = parse_user_options(options, warnings);
-    backend_ =
-        std::make_unique<UserBackend>("n0", config.take(), Stack::Services{loop_, log_, [](std::string) {}},
-                                      [this](std::function<void()> after) {
-                                        after_ = std::move(after);
-                                        auto made = std::make_unique<user::testing::FakeSockets>();
-                                        sockets_ = made.get();
-                                        return made;
-                                      });
+    backend_ = std::make_unique<UserBackend>("n0", config.take(), Stack::Services{loop_, log_, [](std::string) {}},
+                                             [this](std::function<void()> after) {
+                                               after_ = std::move(after);
+                                               auto made = std::make_unique<user::testing::FakeSockets>();
+                                               sockets_ = made.get();
+                                               return made;
+                                             });
     if (flavour & 2) nic_.caps_ = {.checksum = true, .tso4 = true, .tso6 = true, .uso = (flavour & 8) != 0};
     Port::connect(nic_, *backend_);
     (void)backend_->stack().add_forward(*parse_forward("tcp::1-:22"));
@@ -78,14 +77,10 @@ class Session {
 
   void step(u8 operation, Bytes data) {
     switch (operation % 7) {
-      case 0:
-        return frame(data);
-      case 1:
-        return ipv4(data);
-      case 2:
-        return host_data(data);
-      case 3:
-        return event(data);
+      case 0: return frame(data);
+      case 1: return ipv4(data);
+      case 2: return host_data(data);
+      case 3: return event(data);
       case 4:
         if (data.size() >= 2) loop_.advance(s64{load_le<u16>(data.data())} * 10 * kMillisecond);
         return;
@@ -93,8 +88,7 @@ class Session {
         nic_.room = data.empty() ? 0 : data[0];
         backend_->on_room();
         return loop_.settle();
-      case 6:
-        return answer(data);
+      case 6: return answer(data);
     }
   }
 

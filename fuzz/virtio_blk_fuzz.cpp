@@ -14,7 +14,8 @@ using devices::testing::DriverSide;
 
 namespace {
 
-constexpr u64 kRings = Bench::kRamBase + 0x10000, kHeader = Bench::kRamBase + 0x20000, kData = Bench::kRamBase + 0x30000;
+constexpr u64 kRings = Bench::kRamBase + 0x10000, kHeader = Bench::kRamBase + 0x20000,
+              kData = Bench::kRamBase + 0x30000;
 
 void ask(DriverSide& driver, DriverQueue& queue, const u8* row) {
   std::copy_n(row, 16, queue.host(kHeader));

@@ -12,8 +12,11 @@ using namespace rhea::fuzz;
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, usize size) {
   if (size < 24) return 0;
-  static constexpr const char* kTypes[] = {"virtio-serial-device", "virtio-balloon-device", "virtio-keyboard-device", "virtio-tablet-device"};
-  DriverSide driver(kTypes[data[16] % 4], false, data[16] % 4 == 1 ? std::vector<std::pair<std::string, std::string>>{{"free-page-reporting", "on"}} : std::vector<std::pair<std::string, std::string>>{});
+  static constexpr const char* kTypes[] = {"virtio-serial-device", "virtio-balloon-device", "virtio-keyboard-device",
+                                           "virtio-tablet-device"};
+  DriverSide driver(kTypes[data[16] % 4], false,
+                    data[16] % 4 == 1 ? std::vector<std::pair<std::string, std::string>>{{"free-page-reporting", "on"}}
+                                      : std::vector<std::pair<std::string, std::string>>{});
   std::unique_ptr<Device> console;
   if (auto* owner = dynamic_cast<BusOwner*>(driver.device.get())) {
     console = driver.bench.make<Device>("virtconsole", {{"name", "x"}});

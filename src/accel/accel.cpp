@@ -23,15 +23,16 @@ constexpr Switch kSwitches[] = {
 Result<std::unique_ptr<BlockRunner>> make_runner(const Options& options, const RunnerContext& context) {
   if (options.engine == "interp" || options.engine == "qtest") return make_interpreter(context);
   if (options.engine == "tcg") return make_translator(context);
-  return Error("engine '{}' is unknown: there are 'tcg' (the translator) and 'interp' (the interpreter)", options.engine);
+  return Error("engine '{}' is unknown: there are 'tcg' (the translator) and 'interp' (the interpreter)",
+               options.engine);
 }
 
 }  // namespace
 
 std::span<const Switch> switches() { return kSwitches; }
 
-Result<std::unique_ptr<Engine>> create_engine(const Options& options, const CpuConfig& cpus, memory::AddressSpace& memory,
-                                              EventLoop& loop, Log& log) {
+Result<std::unique_ptr<Engine>> create_engine(const Options& options, const CpuConfig& cpus,
+                                              memory::AddressSpace& memory, EventLoop& loop, Log& log) {
   EngineParts parts;
   parts.cpus = cpus.count;
   parts.make_cpu = [&](unsigned index) { return make_arm_cpu(cpus, index, log); };

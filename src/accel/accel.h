@@ -23,22 +23,22 @@ namespace rhea::accel {
 
 // `-accel tcg,chain=off,...`: each optimization can be turned off.
 struct Options {
-  std::string engine = "tcg";   // tcg (the translator), interp (the IR interpreter) or qtest (CPUs stand still)
-  bool chain = true;            // blocks jump to each other directly
-  bool ibtc = true;             // inline caches and the hash for indirect jumps in generated code
-  bool pin = true;              // guest registers stay in host registers across blocks
-  bool lazy_flags = true;       // flags stay in host flags; liveness over block ends
-  bool group = true;            // one lookup for a run of accesses (LDM, STM)
-  bool inline_fp = true;        // floating point and vectors inline
-  bool tables = true;           // soft tables; off: every access takes the slow path
-  bool passes = true;           // IR passes
-  unsigned max_block = 64;      // guest instructions of a block, at most
-  u64 cache_size = u64{128} << 20;  // bytes of generated code
+  std::string engine = "tcg";         // tcg (the translator), interp (the IR interpreter) or qtest (CPUs stand still)
+  bool chain = true;                  // blocks jump to each other directly
+  bool ibtc = true;                   // inline caches and the hash for indirect jumps in generated code
+  bool pin = true;                    // guest registers stay in host registers across blocks
+  bool lazy_flags = true;             // flags stay in host flags; liveness over block ends
+  bool group = true;                  // one lookup for a run of accesses (LDM, STM)
+  bool inline_fp = true;              // floating point and vectors inline
+  bool tables = true;                 // soft tables; off: every access takes the slow path
+  bool passes = true;                 // IR passes
+  unsigned max_block = 64;            // guest instructions of a block, at most
+  u64 cache_size = u64{128} << 20;    // bytes of generated code
   std::string host_features = "all";  // what of the host CPU is used beyond x86-64-v2: "all", "none", "avx2+bmi2", ...
-  bool perf_map = false;        // names of generated code for perf: /tmp/perf-PID.map
-  bool icount = false;          // virtual time from instructions; one thread runs all CPUs
-  unsigned icount_shift = 3;    // an instruction takes 2^shift ns
-  std::string trace_file;       // with icount: a line for each block, for comparing runs ("lockstep")
+  bool perf_map = false;              // names of generated code for perf: /tmp/perf-PID.map
+  bool icount = false;                // virtual time from instructions; one thread runs all CPUs
+  unsigned icount_shift = 3;          // an instruction takes 2^shift ns
+  std::string trace_file;             // with icount: a line for each block, for comparing runs ("lockstep")
 };
 // All switches by name, for parsing and help: {"chain", "blocks jump ..."}.
 struct Switch {
@@ -49,9 +49,9 @@ struct Switch {
 std::span<const Switch> switches();
 
 struct CpuConfig {
-  std::string model;            // "cortex-a9"
-  u64 reset_pc = 0;             // where it starts after a reset
-  u64 private_base = 0;         // of its MPCore private peripherals (CBAR)
+  std::string model;     // "cortex-a9"
+  u64 reset_pc = 0;      // where it starts after a reset
+  u64 private_base = 0;  // of its MPCore private peripherals (CBAR)
   unsigned count = 1;
 };
 
@@ -128,8 +128,8 @@ class Engine {
   virtual std::string statistics() const = 0;
 };
 
-Result<std::unique_ptr<Engine>> create_engine(const Options& options, const CpuConfig& cpus, memory::AddressSpace& memory,
-                                              EventLoop& loop, Log& log);
+Result<std::unique_ptr<Engine>> create_engine(const Options& options, const CpuConfig& cpus,
+                                              memory::AddressSpace& memory, EventLoop& loop, Log& log);
 
 // The CPU models there are.
 std::vector<std::string> cpu_models();

@@ -16,8 +16,12 @@ class ArmCpu final : public GuestCpu {
   bool register_value(std::string_view name, u64& value) const override { return cpu_->register_value(name, value); }
   std::string architecture() const override { return "arm"; }
   std::span<const RegisterFeature> register_features() const override { return cpu_->register_features(); }
-  bool read_register(unsigned number, std::vector<u8>& bytes) const override { return cpu_->read_register(number, bytes); }
-  bool write_register(unsigned number, std::span<const u8> bytes) override { return cpu_->write_register(number, bytes); }
+  bool read_register(unsigned number, std::vector<u8>& bytes) const override {
+    return cpu_->read_register(number, bytes);
+  }
+  bool write_register(unsigned number, std::span<const u8> bytes) override {
+    return cpu_->write_register(number, bytes);
+  }
   Cpu::Disassembly disassemble(u64 address, std::span<const u8> bytes) const override {
     Cpu::Disassembly result;
     result.text = cpu_->disassemble(address, bytes, result.length);
@@ -33,10 +37,11 @@ class ArmCpu final : public GuestCpu {
 }  // namespace
 
 Result<std::unique_ptr<GuestCpu>> make_arm_cpu(const CpuConfig& config, unsigned index, Log& log) {
-  std::unique_ptr<arm::Cpu> cpu = arm::make_cpu(config.model, index, config.count, config.reset_pc, config.private_base, log);
+  std::unique_ptr<arm::Cpu> cpu =
+      arm::make_cpu(config.model, index, config.count, config.reset_pc, config.private_base, log);
   if (!cpu) {
-    return Error("CPU model '{}' is unknown{}; there are: {}", config.model, did_you_mean(config.model, arm::model_names()),
-                 join(arm::model_names(), ", "));
+    return Error("CPU model '{}' is unknown{}; there are: {}", config.model,
+                 did_you_mean(config.model, arm::model_names()), join(arm::model_names(), ", "));
   }
   return std::unique_ptr<GuestCpu>(std::make_unique<ArmCpu>(std::move(cpu)));
 }

@@ -20,9 +20,9 @@ namespace rhea::accel {
 
 namespace {
 
-constexpr s32 kSlice = 50000;         // instructions of a CPU's turn with icount, when there is more than one
-constexpr s32 kTraceSlice = 10000;    // between two lines of the trace
-constexpr s32 kTraceAll = 100;        // below that the lines have the registers too
+constexpr s32 kSlice = 50000;       // instructions of a CPU's turn with icount, when there is more than one
+constexpr s32 kTraceSlice = 10000;  // between two lines of the trace
+constexpr s32 kTraceAll = 100;      // below that the lines have the registers too
 
 // Lines for comparing two runs: after each slice, what the CPU's hot registers hold.
 class Trace {
@@ -40,8 +40,10 @@ class Trace {
     }
     const u64 every = numbers.empty() ? kTraceSlice : numbers[0];
     if (every == 0 || every > INT32_MAX || (numbers.empty() && name.find(':') != std::string::npos)) {
-      return Error("trace file '{}': after ':' comes the number of instructions between lines, 1 to {}, and perhaps after "
-                   "another ':' the number of the first one", name, INT32_MAX);
+      return Error(
+          "trace file '{}': after ':' comes the number of instructions between lines, 1 to {}, and perhaps after "
+          "another ':' the number of the first one",
+          name, INT32_MAX);
     }
     std::FILE* file = std::fopen(path.c_str(), "w");
     if (!file) return Error("trace file '{}' cannot be opened for writing", path);
@@ -67,8 +69,8 @@ class Trace {
     }
     std::fprintf(file_, "%u %llu %08llx %08llx %08x %016llx\n", cpu.index(),
                  static_cast<unsigned long long>(cpu.instructions.load(std::memory_order_relaxed)),
-                 static_cast<unsigned long long>(state.pc), static_cast<unsigned long long>(state.mode), state.flags & ir::kImageMask,
-                 static_cast<unsigned long long>(hash));
+                 static_cast<unsigned long long>(state.pc), static_cast<unsigned long long>(state.mode),
+                 state.flags & ir::kImageMask, static_cast<unsigned long long>(hash));
   }
 
  private:
@@ -109,8 +111,8 @@ class EngineImpl final : public Engine, private memory::Listener {
     stepper_ = std::make_unique<Interpreter>(context);
     for (unsigned i = 0; i < parts.cpus; i++) {
       std::unique_ptr<GuestCpu> guest = RHEA_TRY(parts.make_cpu(i));
-      cpus_.push_back(std::make_unique<VirtualCpu>(i, std::move(guest), memory_, control_, *runner_, debugger_,
-                                                   options_, log_));
+      cpus_.push_back(
+          std::make_unique<VirtualCpu>(i, std::move(guest), memory_, control_, *runner_, debugger_, options_, log_));
     }
     reset();
     control_.stop();  // created paused
@@ -157,7 +159,9 @@ class EngineImpl final : public Engine, private memory::Listener {
     control_.go();
   }
   bool steps() const override { return stepped_ != nullptr; }
-  void step_to(s64 time) override { if (stepped_) stepped_->step_to(time); }
+  void step_to(s64 time) override {
+    if (stepped_) stepped_->step_to(time);
+  }
   s64 next_deadline() const override { return stepped_ ? stepped_->next_deadline() : kNever; }
   std::string statistics() const override;
 
@@ -176,7 +180,9 @@ class EngineImpl final : public Engine, private memory::Listener {
     turn_ = cpus_.empty() ? 0 : turn_ % static_cast<unsigned>(cpus_.size());
     turn_left_ = std::clamp<s64>(turn_left_, 0, INT32_MAX / 2);
   }
-  void memory_replaced() override { at_safe_point([&] { forget_all(); }); }
+  void memory_replaced() override {
+    at_safe_point([&] { forget_all(); });
+  }
 
   Debugger& debugger() override { return debugger_; }
   void set_debugging(bool on) override {
@@ -409,9 +415,9 @@ class EngineImpl final : public Engine, private memory::Listener {
   SteppedClock* stepped_ = nullptr;
   InputPoint* inputs_ = nullptr;
   std::atomic<u64> cpu_thread_{0};
-  unsigned turn_ = 0;    // the CPU whose turn it is or was, with icount
+  unsigned turn_ = 0;  // the CPU whose turn it is or was, with icount
   bool turn_look_ = true;
-  s64 turn_left_ = 0;    // instructions of a turn that was interrupted
+  s64 turn_left_ = 0;  // instructions of a turn that was interrupted
   std::unique_ptr<Trace> trace_;
   RunControl control_;
   const std::function<bool()> stopped_ = [this] { return control_.stopped() || control_.ending(); };
@@ -429,10 +435,11 @@ std::string EngineImpl::statistics() const {
   text += runner_->statistics();
   for (const auto& cpu : cpus_) {
     const SoftMmu::Statistics& mmu = cpu->mmu().statistics();
-    text += fmt::format("CPU {}: {} entries made, {} slow loads, {} slow stores, {} device accesses, {} stores to code, "
-                        "{} flushes, {} page flushes\n",
-                        cpu->index(), mmu.fills, mmu.slow_loads, mmu.slow_stores, mmu.device_accesses, mmu.code_stores,
-                        mmu.flushes, mmu.page_flushes);
+    text += fmt::format(
+        "CPU {}: {} entries made, {} slow loads, {} slow stores, {} device accesses, {} stores to code, "
+        "{} flushes, {} page flushes\n",
+        cpu->index(), mmu.fills, mmu.slow_loads, mmu.slow_stores, mmu.device_accesses, mmu.code_stores, mmu.flushes,
+        mmu.page_flushes);
   }
   if (counter_) text += fmt::format("{} instructions, virtual time {} ns\n", counter_->instructions(), counter_->now());
   return text;
@@ -440,8 +447,8 @@ std::string EngineImpl::statistics() const {
 
 }  // namespace
 
-Result<std::unique_ptr<Engine>> create_engine(const Options& options, const EngineParts& parts, memory::AddressSpace& memory,
-                                              EventLoop& loop, Log& log) {
+Result<std::unique_ptr<Engine>> create_engine(const Options& options, const EngineParts& parts,
+                                              memory::AddressSpace& memory, EventLoop& loop, Log& log) {
   if (parts.cpus == 0 && options.engine != "qtest") return Error("0 CPUs: a machine has at least one");
   auto engine = std::make_unique<EngineImpl>(options, memory, loop, log);
   RHEA_TRY(engine->create(parts));

@@ -17,7 +17,7 @@ struct EngineParts {
   std::function<Result<std::unique_ptr<BlockRunner>>(const RunnerContext& context)> make_runner;
 };
 
-Result<std::unique_ptr<Engine>> create_engine(const Options& options, const EngineParts& parts, memory::AddressSpace& memory,
-                                              EventLoop& loop, Log& log);
+Result<std::unique_ptr<Engine>> create_engine(const Options& options, const EngineParts& parts,
+                                              memory::AddressSpace& memory, EventLoop& loop, Log& log);
 
 }  // namespace rhea::accel

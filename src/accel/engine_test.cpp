@@ -42,13 +42,18 @@ class EngineTest : public testing::Test {
       guests_.push_back(&cpu->mini());
       return std::unique_ptr<GuestCpu>(std::move(cpu));
     };
-    parts.make_runner = [](const RunnerContext& context) -> Result<std::unique_ptr<BlockRunner>> { return make_interpreter(context); };
+    parts.make_runner = [](const RunnerContext& context) -> Result<std::unique_ptr<BlockRunner>> {
+      return make_interpreter(context);
+    };
     Result<std::unique_ptr<Engine>> engine = create_engine(options_, parts, memory_, loop_.loop(), log_);
     ASSERT_TRUE(engine.ok());
     engine_ = engine.take();
   }
   void program(u32 address, std::initializer_list<u16> code) {
-    for (u16 insn : code) { store_raw(ram_->data() + address, insn); address += 2; }
+    for (u16 insn : code) {
+      store_raw(ram_->data() + address, insn);
+      address += 2;
+    }
   }
   u32 word(u32 address) { return __atomic_load_n(reinterpret_cast<u32*>(ram_->data() + address), __ATOMIC_ACQUIRE); }
 
@@ -56,7 +61,11 @@ class EngineTest : public testing::Test {
   core::LoopThread loop_{"test"};
   std::unique_ptr<memory::RamBlock> ram_ = memory::RamBlock::create("ram", kRam).take();
   memory::AddressSpace memory_{"system", log_};
-  Options options_ = [] { Options o; o.engine = "interp"; return o; }();
+  Options options_ = [] {
+    Options o;
+    o.engine = "interp";
+    return o;
+  }();
   std::vector<MiniGuest*> guests_;
   std::unique_ptr<Engine> engine_;
 };

@@ -2,8 +2,8 @@
 // For tests: a guest small enough to be read at once. Instructions are half-words, op << 12 | a << 8 | k:
 //   0 r[a] += k          1 jump back k half-words (polls)     2 wait for an interrupt    3 r[a] = k
 //   4 store r[a] at 4*k  5 r[a] = load from 4*k               6 jump to r[a]             7 wait for an event
-//   8 send an event      9 if r[a] == 0 skip one instruction  10 r[a] -= 1               11 flush all CPUs' tables, wait
-//   12 store half-word r[a] at address r[k]                   13 return from interrupt
+//   8 send an event      9 if r[a] == 0 skip one instruction  10 r[a] -= 1               11 flush all CPUs' tables,
+//   wait 12 store half-word r[a] at address r[k]                   13 return from interrupt
 // An interrupt goes to address 0x80 and keeps the old pc in `link`; pins are masked until op 13.
 // Translation: identity, or by `pages` when `mapped` is set.
 #pragma once
@@ -27,7 +27,7 @@ class MiniGuest final : public ir::Guest {
  public:
   struct Page {
     ir::Mapping mapping;
-    bool user = true;      // unprivileged access allowed
+    bool user = true;  // unprivileged access allowed
     bool readable = true;
   };
   static constexpr u32 kVector = 0x80;
@@ -44,6 +44,7 @@ class MiniGuest final : public ir::Guest {
   const ir::StateLayout& layout() const override { return layout_; }
   ir::StateHeader& state() override { return s.header; }
   std::span<const ir::Helper> helpers() const override {
+    // clang-format off
     static constexpr ir::Helper kHelpers[] = {
         {"wfi", [](void* p, u64, u64, u64) -> u64 { return of(p).hooks->wait_for_interrupt(), 0; }, ir::kReadsState},
         {"wfe", [](void* p, u64, u64, u64) -> u64 { return of(p).hooks->wait_for_event(), 0; }, ir::kReadsState},
@@ -57,6 +58,7 @@ class MiniGuest final : public ir::Guest {
            return 0;
          }, ir::kReadsState | ir::kWritesState},
     };
+    // clang-format on
     return kHelpers;
   }
   static MiniGuest& of(void* state);
@@ -159,7 +161,8 @@ class MiniGuest final : public ir::Guest {
     }
   }
 
-  static constexpr ir::Pin kPins[] = {{offsetof(MiniState, r), ir::Type::I32, "r0"}, {offsetof(MiniState, r) + 4, ir::Type::I32, "r1"}};
+  static constexpr ir::Pin kPins[] = {{offsetof(MiniState, r), ir::Type::I32, "r0"},
+                                      {offsetof(MiniState, r) + 4, ir::Type::I32, "r1"}};
   ir::StateLayout layout_{.size = sizeof(MiniState), .pins = kPins};
 };
 

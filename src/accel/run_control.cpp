@@ -61,9 +61,8 @@ void RunControl::exclusive(VirtualCpu& self, const std::function<void()>& work) 
   kick_all();
   wait(lock, [&] {
     if (ending()) return true;
-    return !stopped() && std::all_of(cpus_.begin(), cpus_.end(), [&](VirtualCpu* cpu) {
-      return cpu == &self || cpu->place() == Place::outside;
-    });
+    return !stopped() && std::all_of(cpus_.begin(), cpus_.end(),
+                                     [&](VirtualCpu* cpu) { return cpu == &self || cpu->place() == Place::outside; });
   });
   if (!ending()) work();
   exclusives_.fetch_sub(1, std::memory_order_seq_cst);
@@ -74,8 +73,8 @@ void RunControl::exclusive(VirtualCpu& self, const std::function<void()>& work) 
 void RunControl::wait_for_flushes(VirtualCpu& self) {
   auto done = [&] {
     return ending() || std::none_of(cpus_.begin(), cpus_.end(), [&](VirtualCpu* cpu) {
-      return cpu != &self && cpu->flush_pending() && cpu->place() == Place::running;
-    });
+             return cpu != &self && cpu->flush_pending() && cpu->place() == Place::running;
+           });
   };
   if (done()) return;
   std::unique_lock lock(mutex_);

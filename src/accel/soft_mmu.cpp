@@ -78,10 +78,11 @@ bool SoftMmu::translate(u64 address, ir::Access access, bool user, Target& targe
   if (!guest_.walk(address, access, user, target.mapping, reason)) return fault(reason);
   target.physical = align_down(target.mapping.physical, memory::kPageSize) | (address & (memory::kPageSize - 1));
   target.range = memory_.find(target.physical);
-  target.attributes = {.secure = target.mapping.secure, .privileged = !user, .debug = false, .cpu = cpu_,
-                       .gate = owner_.gate()};
+  target.attributes = {
+      .secure = target.mapping.secure, .privileged = !user, .debug = false, .cpu = cpu_, .gate = owner_.gate()};
   if (!target.range) {
-    log_.write(LogItem::guest_errors, "cpu {}: nothing at physical address {:#x} (virtual {:#x})", cpu_, target.physical, address);
+    log_.write(LogItem::guest_errors, "cpu {}: nothing at physical address {:#x} (virtual {:#x})", cpu_,
+               target.physical, address);
     return external(address, access);
   }
   const bool plain = access == ir::Access::write ? target.range->writes_ram() : target.range->reads_ram();
@@ -151,7 +152,8 @@ bool SoftMmu::read_bytes(const std::array<Target, 2>& parts, u64 address, unsign
     Target target = parts[second];
     const u64 skip = second ? at & (memory::kPageSize - 1) : done;
     target.physical += skip;
-    const unsigned left = static_cast<unsigned>(std::min<u64>(bytes - done, memory::kPageSize - (at & (memory::kPageSize - 1))));
+    const unsigned left =
+        static_cast<unsigned>(std::min<u64>(bytes - done, memory::kPageSize - (at & (memory::kPageSize - 1))));
     if (target.host) {
       std::memcpy(data + done, target.host + skip, left);
       done += left;
@@ -166,14 +168,16 @@ bool SoftMmu::read_bytes(const std::array<Target, 2>& parts, u64 address, unsign
   return true;
 }
 
-bool SoftMmu::write_bytes(const std::array<Target, 2>& parts, u64 address, unsigned bytes, const u8* data, bool may_fault) {
+bool SoftMmu::write_bytes(const std::array<Target, 2>& parts, u64 address, unsigned bytes, const u8* data,
+                          bool may_fault) {
   for (unsigned done = 0; done < bytes;) {
     const u64 at = address + done;
     const bool second = (address ^ at) >> memory::kPageBits;
     Target target = parts[second];
     const u64 skip = second ? at & (memory::kPageSize - 1) : done;
     target.physical += skip;
-    const unsigned left = static_cast<unsigned>(std::min<u64>(bytes - done, memory::kPageSize - (at & (memory::kPageSize - 1))));
+    const unsigned left =
+        static_cast<unsigned>(std::min<u64>(bytes - done, memory::kPageSize - (at & (memory::kPageSize - 1))));
     if (target.host) {
       if (!target.range->read_only) {
         std::memcpy(target.host + skip, data + done, left);
@@ -195,12 +199,14 @@ bool SoftMmu::load(u64 address, unsigned size, u8 flags, ir::Value& value) {
   address &= kAddressMask;
   statistics_.slow_loads++;
   value = {};
-  if (misaligned(address, size, flags)) return fault({.address = address, .access = ir::Access::read, .alignment = true});
+  if (misaligned(address, size, flags))
+    return fault({.address = address, .access = ir::Access::read, .alignment = true});
   std::array<Target, 2> parts;
   if (!translate_range(address, size, ir::Access::read, flags, parts)) return false;
   if (stops_at(address, size, false)) return false;
   const bool within_word = !(address & (std::min(size, 4u) - 1));
-  if (parts[0].mapping.device && !within_word) return fault({.address = address, .access = ir::Access::read, .alignment = true});
+  if (parts[0].mapping.device && !within_word)
+    return fault({.address = address, .access = ir::Access::read, .alignment = true});
   const bool one_piece = size <= 8 && ((address & (memory::kPageSize - 1)) + size <= memory::kPageSize) && within_word;
   if (one_piece) {
     if (!read_part(parts[0], address, size, value.lo)) return false;
@@ -217,12 +223,14 @@ bool SoftMmu::load(u64 address, unsigned size, u8 flags, ir::Value& value) {
 bool SoftMmu::store(u64 address, unsigned size, u8 flags, ir::Value value) {
   address &= kAddressMask;
   statistics_.slow_stores++;
-  if (misaligned(address, size, flags)) return fault({.address = address, .access = ir::Access::write, .alignment = true});
+  if (misaligned(address, size, flags))
+    return fault({.address = address, .access = ir::Access::write, .alignment = true});
   std::array<Target, 2> parts;
   if (!translate_range(address, size, ir::Access::write, flags, parts)) return false;
   if (stops_at(address, size, true)) return false;
   const bool within_word = !(address & (std::min(size, 4u) - 1));
-  if (parts[0].mapping.device && !within_word) return fault({.address = address, .access = ir::Access::write, .alignment = true});
+  if (parts[0].mapping.device && !within_word)
+    return fault({.address = address, .access = ir::Access::write, .alignment = true});
   if (flags & ir::kBigEndian) {
     value.lo = swapped(value.lo, std::min(size, 8u));
     value.hi = swapped(value.hi, 8);
@@ -233,7 +241,8 @@ bool SoftMmu::store(u64 address, unsigned size, u8 flags, ir::Value value) {
   return write_bytes(parts, address, size, reinterpret_cast<const u8*>(&value), true);
 }
 
-// ---- groups -----------------------------------------------------------------------------------------------------------
+// ---- groups
+// -----------------------------------------------------------------------------------------------------------
 u64 SoftMmu::group_read(u64 address, unsigned bytes, u8 flags) {
   address &= kAddressMask;
   bytes = std::min(bytes, ir::kMaxGroup);
@@ -281,7 +290,8 @@ void SoftMmu::group_commit(u64 pointer) {
   write_bytes(group_.parts, group_.address, bytes, write_bounce_.data(), false);
 }
 
-// ---- exclusives: by value, with the host's compare and exchange -----------------------------------------------------------
+// ---- exclusives: by value, with the host's compare and exchange
+// -----------------------------------------------------------
 bool SoftMmu::load_exclusive(u64 address, unsigned size, u8 flags, u64& value) {
   address &= kAddressMask;
   ir::Value loaded;
@@ -341,7 +351,8 @@ bool SoftMmu::store_exclusive(u64 address, unsigned size, u8 flags, u64 value, u
   return true;
 }
 
-// ---- execution -----------------------------------------------------------------------------------------------------------
+// ---- execution
+// -----------------------------------------------------------------------------------------------------------
 bool SoftMmu::code_page(u64 address, CodePage& page, ir::Fault& fault) {
   address &= kAddressMask;
   const bool user = !guest_.privileged();

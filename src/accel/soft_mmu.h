@@ -23,7 +23,8 @@
 // was touched is marked, so that emptying a set costs what was used of it.
 //
 // Stores to code. Each write entry is recorded under its page of RAM, so that page_becomes_code() drops exactly the
-// entries there are, in the sets of all CPUs. A record may be stale; the entry is dropped only if it still leads to the page.
+// entries there are, in the sets of all CPUs. A record may be stale; the entry is dropped only if it still leads to the
+// page.
 #pragma once
 
 #include <array>
@@ -42,8 +43,8 @@
 namespace rhea::accel {
 
 constexpr u64 kTableEntries = u64{1} << 20;
-constexpr u64 kWriteTable = kTableEntries * 8;       // displacement in bytes from the read table
-constexpr u64 kExecTable = kTableEntries * 16;       // of the execution table
+constexpr u64 kWriteTable = kTableEntries * 8;  // displacement in bytes from the read table
+constexpr u64 kExecTable = kTableEntries * 16;  // of the execution table
 constexpr u64 kTableSetBytes = kTableEntries * 20;
 
 // Dense number of a page of RAM, never 0.
@@ -190,11 +191,11 @@ class SoftMmu {
   const bool use_tables_;
   sys::MemoryMap empty_;
   std::vector<std::unique_ptr<TableSet>> sets_;
-  TableSet* user_set_ = nullptr;        // of the current space, or nullptr: nothing entered yet
+  TableSet* user_set_ = nullptr;  // of the current space, or nullptr: nothing entered yet
   TableSet* privileged_set_ = nullptr;
-  u64 clock_ = 0;                       // of the sets' last use
-  std::mutex mutex_;                    // write entries and their records
-  std::vector<u32> record_heads_;       // by page_id
+  u64 clock_ = 0;                  // of the sets' last use
+  std::mutex mutex_;               // write entries and their records
+  std::vector<u32> record_heads_;  // by page_id
   std::vector<WriteRecord> records_;
   u32 free_record_ = 0;
   std::vector<Ram> ram_;
@@ -208,7 +209,7 @@ class SoftMmu {
 // `descriptor`: bytes | flags << 8.
 constexpr u64 access_descriptor(unsigned bytes, u8 flags) { return bytes | u64{flags} << 8; }
 extern "C" {
-u64 rhea_soft_load(ir::StateHeader* state, u64 address, u64 descriptor);         // zero-extended
+u64 rhea_soft_load(ir::StateHeader* state, u64 address, u64 descriptor);  // zero-extended
 ir::Value rhea_soft_load128(ir::StateHeader* state, u64 address, u64 descriptor);
 void rhea_soft_store(ir::StateHeader* state, u64 address, u64 descriptor, u64 value);
 void rhea_soft_store128(ir::StateHeader* state, u64 address, u64 descriptor, u64 low, u64 high);

@@ -56,15 +56,21 @@ class SoftMmuTest : public testing::Test {
   }
   // Maps a page of a space to a page of RAM.
   void map(u64 space, u64 page, u64 ram_page, bool writable = true, bool global = false) {
-    guest_.pages[{space, page}] = {.mapping = {.physical = kRamBase + (ram_page << 12), .writable = writable, .executable = true, .global = global}};
+    guest_.pages[{space, page}] = {
+        .mapping = {
+            .physical = kRamBase + (ram_page << 12), .writable = writable, .executable = true, .global = global}};
   }
-  void map_device(u64 page) { guest_.pages[{0, page}] = {.mapping = {.physical = kDevice, .writable = true, .device = true}}; }
+  void map_device(u64 page) {
+    guest_.pages[{0, page}] = {.mapping = {.physical = kDevice, .writable = true, .device = true}};
+  }
   u32 read(u64 address, unsigned size = 4, u8 flags = 0) {
     ir::Value value;
     ok_ = mmu_->load(address, size, flags, value);
     return static_cast<u32>(value.lo);
   }
-  bool write(u64 address, u64 value, unsigned size = 4, u8 flags = 0) { return ok_ = mmu_->store(address, size, flags, {value}); }
+  bool write(u64 address, u64 value, unsigned size = 4, u8 flags = 0) {
+    return ok_ = mmu_->store(address, size, flags, {value});
+  }
   u64 read_entry(u64 address) { return guest_.s.header.read_table[address >> 12]; }
   u64 write_entry(u64 address) { return guest_.s.header.read_table[kTableEntries + (address >> 12)]; }
   void use_space(u64 space) {
@@ -318,8 +324,14 @@ TEST_F(SoftMmuTest, Fuzz) {
           break;
         }
         case 1: use_space(space | u64{random() % 3} << 32); break;
-        case 2: guest_.is_privileged = random() % 2; mmu_->update_space_tables(); break;
-        case 3: if (random() % 20 == 0) mmu_->flush_all(); else mmu_->flush_space(space); break;
+        case 2:
+          guest_.is_privileged = random() % 2;
+          mmu_->update_space_tables();
+          break;
+        case 3:
+          if (random() % 20 == 0) mmu_->flush_all();
+          else mmu_->flush_space(space);
+          break;
         case 4: {
           SoftMmu* mmus[] = {mmu_.get()};
           SoftMmu::page_becomes_code(*ram_, (random() % 64) << 12, mmus);
@@ -331,7 +343,8 @@ TEST_F(SoftMmuTest, Fuzz) {
           const bool is_write = random() % 2;
           ir::Mapping mapping;
           ir::Fault ignored;
-          const bool allowed = guest_.walk(address, is_write ? ir::Access::write : ir::Access::read, !guest_.privileged(), mapping, ignored);
+          const bool allowed = guest_.walk(address, is_write ? ir::Access::write : ir::Access::read,
+                                           !guest_.privileged(), mapping, ignored);
           const u64 entry = is_write ? write_entry(address) : read_entry(address);
           u8* host = allowed ? ram_->data() + (mapping.physical - kRamBase) + (address & 0xfff) : nullptr;
           if (entry) {

@@ -18,17 +18,15 @@ constexpr usize kDiscardChunks = 512;  // from here on giving memory back is che
 
 // Entries are read by generated code and cleared by other threads.
 template <typename T>
-void put(T& entry, T value) { __atomic_store_n(&entry, value, __ATOMIC_RELAXED); }
+void put(T& entry, T value) {
+  __atomic_store_n(&entry, value, __ATOMIC_RELAXED);
+}
 
 }  // namespace
 
-SoftMmu::SoftMmu(ir::Guest& guest, memory::AddressSpace& memory, MmuOwner& owner, Log& log, unsigned cpu, bool use_tables)
-    : guest_(guest),
-      state_(guest.state()),
-      memory_(memory),
-      owner_(owner),
-      log_(log),
-      cpu_(static_cast<u16>(cpu)),
+SoftMmu::SoftMmu(ir::Guest& guest, memory::AddressSpace& memory, MmuOwner& owner, Log& log, unsigned cpu,
+                 bool use_tables)
+    : guest_(guest), state_(guest.state()), memory_(memory), owner_(owner), log_(log), cpu_(static_cast<u16>(cpu)),
       use_tables_(use_tables) {
   Result<sys::MemoryMap> empty = sys::map_anonymous(kTableSetBytes);
   if (empty.ok()) empty_ = empty.take();
@@ -186,7 +184,8 @@ void SoftMmu::flush_page(u64 space, u64 address, bool all_spaces) {
   owner_.exec_mappings_dropped();
 }
 
-// ---- entries --------------------------------------------------------------------------------------------------------------
+// ---- entries
+// --------------------------------------------------------------------------------------------------------------
 void SoftMmu::enter(const Target& target, u64 address, ir::Access access, bool user) {
   if (!target.host || !target.range->ram || target.mapping.device) return;
   const u64 physical_page = align_down(target.physical, memory::kPageSize);
@@ -238,7 +237,10 @@ void SoftMmu::enter_write(TableSet& set, u64 page, u64 entry, memory::RamBlock& 
   }
   u32 fresh = free_record_;
   if (fresh) free_record_ = records_[fresh].next;
-  else { fresh = static_cast<u32>(records_.size()); records_.push_back({}); }
+  else {
+    fresh = static_cast<u32>(records_.size());
+    records_.push_back({});
+  }
   records_[fresh] = {record_heads_[id], static_cast<u32>(page), set.index};
   record_heads_[id] = fresh;
 }
@@ -264,7 +266,8 @@ void SoftMmu::page_becomes_code(memory::RamBlock& ram, u64 offset, std::span<Sof
   for (SoftMmu* mmu : mmus) mmu->drop_write_entries(page_id(ram, offset), ram.data() + offset);
 }
 
-// ---- entry points for generated code ------------------------------------------------------------------------------------
+// ---- entry points for generated code
+// ------------------------------------------------------------------------------------
 namespace {
 SoftMmu& mmu_of(ir::StateHeader* state) { return VirtualCpu::of(*state).mmu(); }
 unsigned bytes_of(u64 descriptor) { return descriptor & 0xff; }

@@ -17,8 +17,8 @@ struct SoftMmu::TableSet {
   sys::MemoryMap map;
   bool user = false;
   u32 index = 0;
-  u64 key = 0;        // user: the whole space word; privileged: its high half
-  u64 space = 0;      // privileged: the low half that the local entries belong to
+  u64 key = 0;    // user: the whole space word; privileged: its high half
+  u64 space = 0;  // privileged: the low half that the local entries belong to
   u64 last_use = 0;
   bool huge = false;  // an entry came from a mapping of more than 2 MiB
   std::bitset<kChunks> touched;

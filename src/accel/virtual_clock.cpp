@@ -8,7 +8,8 @@
 
 namespace rhea::accel {
 
-// ---- real time --------------------------------------------------------------------------------------------------------
+// ---- real time
+// --------------------------------------------------------------------------------------------------------
 class RealVirtualClock::RealTimer final : public Timer {
  public:
   RealTimer(RealVirtualClock& clock, std::function<void()> callback) : clock_(clock) {
@@ -77,7 +78,8 @@ void RealVirtualClock::fields(Visitor& visitor) {
   if (visitor.restoring()) standing_.store(std::clamp<s64>(time, 0, kNever / 4), std::memory_order_release);
 }
 
-// ---- instructions -------------------------------------------------------------------------------------------------------
+// ---- instructions
+// -------------------------------------------------------------------------------------------------------
 class InstructionClock::CountTimer final : public Timer {
  public:
   CountTimer(InstructionClock& clock, std::function<void()> callback) : clock_(clock), callback_(std::move(callback)) {
@@ -205,7 +207,8 @@ bool InstructionClock::skip_to_deadline(const std::function<bool()>& stopped, s6
   return true;
 }
 
-// ---- stepped --------------------------------------------------------------------------------------------------------------
+// ---- stepped
+// --------------------------------------------------------------------------------------------------------------
 class SteppedClock::SteppedTimer final : public Timer {
  public:
   SteppedTimer(SteppedClock& clock, std::function<void()> callback) : clock_(clock), callback_(std::move(callback)) {

@@ -88,7 +88,7 @@ class InstructionClock final : public VirtualClock {
   std::atomic<ir::StateHeader*> state_{nullptr};
   s32 least_wait_ = 0;
   u64 fired_ = 0;
-  std::atomic<s32> slice_{0};    // of the current slice
+  std::atomic<s32> slice_{0};  // of the current slice
   std::atomic<u64> slice_thread_{0};
   std::vector<CountTimer*> timers_;  // under the loop's lock; in order of creation
   std::atomic<bool> armed_{false};

@@ -24,16 +24,8 @@ constexpr std::chrono::milliseconds kLongestEventWait{32};
 
 VirtualCpu::VirtualCpu(unsigned index, std::unique_ptr<GuestCpu> guest_cpu, memory::AddressSpace& memory,
                        RunControl& control, BlockRunner& runner, Debugger& debugger, const Options& options, Log& log)
-    : index_(index),
-      guest_cpu_(std::move(guest_cpu)),
-      guest_(guest_cpu_->guest()),
-      state_(guest_.state()),
-      memory_(memory),
-      control_(control),
-      runner_(runner),
-      debugger_(debugger),
-      options_(options),
-      log_(log),
+    : index_(index), guest_cpu_(std::move(guest_cpu)), guest_(guest_cpu_->guest()), state_(guest_.state()),
+      memory_(memory), control_(control), runner_(runner), debugger_(debugger), options_(options), log_(log),
       mmu_(guest_, memory, *this, log, index, options.tables) {
   state_.engine = this;
   guest_.set_engine(*this);
@@ -48,7 +40,8 @@ VirtualCpu::~VirtualCpu() = default;
 
 std::span<SoftMmu* const> VirtualCpu::all_mmus() const { return control_.mmus(); }
 
-// ---- where it is ----------------------------------------------------------------------------------------------------------
+// ---- where it is
+// ----------------------------------------------------------------------------------------------------------
 bool VirtualCpu::enter() {
   for (;;) {
     place_.store(static_cast<u8>(Place::running), std::memory_order_seq_cst);
@@ -141,7 +134,8 @@ void VirtualCpu::set_irq(unsigned input, bool level) {
   if (level) kick(ir::kPollInterrupt);
 }
 
-// ---- sleep ------------------------------------------------------------------------------------------------------------------
+// ---- sleep
+// ------------------------------------------------------------------------------------------------------------------
 bool VirtualCpu::has_work() const {
   if (sleep_ == Sleep::no || guest_.has_wakeup()) return true;
   return sleep_ == Sleep::event && event_.load(std::memory_order_seq_cst);
@@ -218,10 +212,12 @@ void VirtualCpu::reset() {
   state_.exclusive_address = ~u64{0};
   instructions.store(0);
   mmu_.flush_all();
-  if (log_.on(LogItem::cpu_reset)) log_.write_text(fmt::format("CPU Reset (CPU {})\n{}", index_, guest_cpu_->registers_text()));
+  if (log_.on(LogItem::cpu_reset))
+    log_.write_text(fmt::format("CPU Reset (CPU {})\n{}", index_, guest_cpu_->registers_text()));
 }
 
-// ---- maintenance ----------------------------------------------------------------------------------------------------------------
+// ---- maintenance
+// ----------------------------------------------------------------------------------------------------------------
 void VirtualCpu::apply(const Flush& flush) {
   switch (flush.kind) {
     case Flush::Kind::all: mmu_.flush_all(); break;
@@ -268,7 +264,9 @@ void VirtualCpu::take_flushes() {
 }
 
 void VirtualCpu::flush_all(bool all_cpus) { broadcast({.kind = Flush::Kind::all}, all_cpus); }
-void VirtualCpu::flush_space(u64 space, bool all_cpus) { broadcast({.kind = Flush::Kind::space, .space = space}, all_cpus); }
+void VirtualCpu::flush_space(u64 space, bool all_cpus) {
+  broadcast({.kind = Flush::Kind::space, .space = space}, all_cpus);
+}
 void VirtualCpu::flush_page(u64 space, u64 address, bool all_spaces, bool all_cpus) {
   broadcast({.kind = Flush::Kind::page, .all_spaces = all_spaces, .space = space, .address = address}, all_cpus);
 }
@@ -302,7 +300,8 @@ void VirtualCpu::code_changed(u64 address, u64 size, bool all) {
   runner_.code_written(*range->ram, offset, std::min(std::max<u64>(size, 1), memory::kPageSize - in_page));
 }
 
-// ---- debugger -------------------------------------------------------------------------------------------------------------------
+// ---- debugger
+// -------------------------------------------------------------------------------------------------------------------
 bool VirtualCpu::debugging() const { return debugger_.attached(); }
 bool VirtualCpu::has_breakpoint(u64 address) const { return !passing_ && debugger_.has_breakpoint(address); }
 
@@ -315,7 +314,10 @@ void VirtualCpu::breakpoint_reached() {
 bool VirtualCpu::watch_reached(u64 address, u64 size, bool write) {
   Watchpoint found;
   if (passing_ || !debugger_.watched(address, size, write, found)) return false;
-  debugger_.hit({.why = DebugStop::Why::watchpoint, .cpu = index_, .address = std::max(address, found.address), .watch = found.kind});
+  debugger_.hit({.why = DebugStop::Why::watchpoint,
+                 .cpu = index_,
+                 .address = std::max(address, found.address),
+                 .watch = found.kind});
   state_.poll.fetch_or(ir::kPollRequest, std::memory_order_relaxed);
   debug_exit_ = true;
   return true;
@@ -324,7 +326,8 @@ bool VirtualCpu::watch_reached(u64 address, u64 size, bool write) {
 void VirtualCpu::exec_mappings_dropped() { runner_.exec_mappings_dropped(*this); }
 void VirtualCpu::sync_fp_flags() { runner_.sync_fp_flags(*this); }
 
-// ---- the guest's own accesses ---------------------------------------------------------------------------------------------------
+// ---- the guest's own accesses
+// ---------------------------------------------------------------------------------------------------
 bool VirtualCpu::read_physical(u64 address, unsigned size, u64& value) {
   const memory::Range* range = memory_.find(address);
   if (range && range->ram && range->end() - address >= size) {
@@ -353,8 +356,9 @@ bool VirtualCpu::write_memory(u64 address, unsigned size, u8 mem_flags, u64 valu
   return mmu_.store(address, size, mem_flags, {value});
 }
 
-// ---- as others see it -------------------------------------------------------------------------------------------------------------
-// Blocked within an instruction: its own address, not that of the block.
+// ---- as others see it
+// ------------------------------------------------------------------------------------------------------------- Blocked
+// within an instruction: its own address, not that of the block.
 u64 VirtualCpu::pc() const {
   if (place() == Place::blocked) guest_.restore_location(state_.location);
   return state_.pc;
@@ -417,9 +421,11 @@ void VirtualCpu::fields(Visitor& visitor) {
   state_.poll.fetch_or(ir::kPollInterrupt | ir::kPollRequest);
 }
 
-// ---- logs -------------------------------------------------------------------------------------------------------------------------
+// ---- logs
+// -------------------------------------------------------------------------------------------------------------------------
 void VirtualCpu::write_block_log() {
-  if (log_.on(LogItem::exec)) log_.write_text(fmt::format("Trace {}: {:#010x} [{:08x}]", index_, state_.pc, state_.mode));
+  if (log_.on(LogItem::exec))
+    log_.write_text(fmt::format("Trace {}: {:#010x} [{:08x}]", index_, state_.pc, state_.mode));
   if (log_.on(LogItem::cpu)) log_.write_text(guest_cpu_->registers_text());
 }
 
@@ -429,7 +435,8 @@ std::string VirtualCpu::disassemble_block(const ir::Block& block) {
   if (!read_virtual(block.key.pc, code)) return text + fmt::format("{:#010x}:  (not readable)\n", block.key.pc);
   for (usize at = 0; at < code.size();) {
     const Disassembly one = guest_cpu_->disassemble(block.key.pc + at, std::span(code).subspan(at));
-    const usize length = one.length ? std::min<usize>(one.length, code.size() - at) : std::min<usize>(2, code.size() - at);
+    const usize length =
+        one.length ? std::min<usize>(one.length, code.size() - at) : std::min<usize>(2, code.size() - at);
     std::string raw;
     for (usize i = length; i-- > 0;) raw += fmt::format("{:02x}", code[at + i]);
     text += fmt::format("{:#010x}:  {:<8}  {}\n", block.key.pc + at, raw, one.length ? one.text : "(unknown)");

@@ -52,7 +52,11 @@ struct RunnerData {
   virtual ~RunnerData() = default;
 };
 
-class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, private memory::AccessGate, private IrqSink {
+class VirtualCpu final : public Vcpu,
+                         public ir::EngineHooks,
+                         public MmuOwner,
+                         private memory::AccessGate,
+                         private IrqSink {
  public:
   VirtualCpu(unsigned index, std::unique_ptr<GuestCpu> guest_cpu, memory::AddressSpace& memory, RunControl& control,
              BlockRunner& runner, Debugger& debugger, const Options& options, Log& log);
@@ -67,7 +71,9 @@ class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, p
   std::span<SoftMmu* const> all_mmus() const;  // for SoftMmu::page_becomes_code
   std::unique_ptr<RunnerData> runner_data;
   // `-d exec` and `-d cpu`: called before a block runs, with its key in the state. Cheap when neither is on.
-  void log_block() { if (log_.mask() & kBlockLogs) write_block_log(); }
+  void log_block() {
+    if (log_.mask() & kBlockLogs) write_block_log();
+  }
   // With `-d exec,cpu,nochain`: whether every block is to come back to the runner's dispatcher (which calls log_block).
   bool logs_blocks() const { return log_.mask() & (kBlockLogs | static_cast<u32>(LogItem::nochain)); }
   // Runs work while no CPU is running or blocked within a block (this one counts as outside: call it from the
@@ -122,7 +128,8 @@ class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, p
   memory::AccessGate* gate() override { return this; }
   bool watch_reached(u64 address, u64 size, bool write) override;
 
-  // ---- for the engine -------------------------------------------------------------------------------------------------
+  // ---- for the engine
+  // -------------------------------------------------------------------------------------------------
   enum class Place : u8 { outside, blocked, running };
   Place place() const { return static_cast<Place>(place_.load(std::memory_order_seq_cst)); }
   // To running; waits while stops are requested. False: the thread is to end.
@@ -193,20 +200,20 @@ class VirtualCpu final : public Vcpu, public ir::EngineHooks, public MmuOwner, p
   SoftMmu mmu_;
   bool debug_exit_ = false;
   bool abandons_ = false;  // the access that it is about to make belongs to a state that is gone
-  bool passing_ = false;  // a step that breakpoints and watchpoints do not stop
+  bool passing_ = false;   // a step that breakpoints and watchpoints do not stop
 
   std::atomic<u8> place_{static_cast<u8>(Place::outside)};
   std::atomic<bool> asleep_{false};
-  std::atomic<bool> event_{false};          // WFE's event register
+  std::atomic<bool> event_{false};  // WFE's event register
   std::atomic<int> thread_id_{0};
   Sleep sleep_ = Sleep::no;
-  s64 event_wait_ = 1;                      // ms
+  s64 event_wait_ = 1;  // ms
   std::mutex sleep_mutex_;
   std::condition_variable sleep_condition_;
   std::atomic<bool> flush_pending_{false};
   std::mutex flush_mutex_;
   std::vector<Flush> flushes_;
-  bool flushes_others_ = false;             // queued something that synchronize() has to wait for
+  bool flushes_others_ = false;  // queued something that synchronize() has to wait for
 
   friend class RunControl;
 };

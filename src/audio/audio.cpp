@@ -32,7 +32,9 @@ class Silence final : public Backend {
 // header are brought up to date now and then, so that a file of a process that was killed can be played too.
 class Wav final : public Backend {
  public:
-  Wav(Spec spec, std::unique_ptr<sys::OutputFile> file) : spec_(std::move(spec)), file_(std::move(file)) { write_header(); }
+  Wav(Spec spec, std::unique_ptr<sys::OutputFile> file) : spec_(std::move(spec)), file_(std::move(file)) {
+    write_header();
+  }
   ~Wav() override {
     flush();
     write_header();
@@ -47,7 +49,8 @@ class Wav final : public Backend {
     for (usize i = 0; i + 1 < samples.size(); i += 2) {
       const std::array<float, 2> next = {samples[i] * left, samples[i + 1] * right};
       for (; at_ < 1; at_ += step)
-        put(before_[0] + (next[0] - before_[0]) * static_cast<float>(at_), before_[1] + (next[1] - before_[1]) * static_cast<float>(at_));
+        put(before_[0] + (next[0] - before_[0]) * static_cast<float>(at_),
+            before_[1] + (next[1] - before_[1]) * static_cast<float>(at_));
       at_ -= 1;
       before_ = next;
     }
@@ -81,7 +84,9 @@ class Wav final : public Backend {
   }
   void write_header() {
     std::array<u8, kHeader> header{};
-    const auto tag = [&](usize at, std::string_view text) { std::copy(text.begin(), text.end(), header.begin() + static_cast<std::ptrdiff_t>(at)); };
+    const auto tag = [&](usize at, std::string_view text) {
+      std::copy(text.begin(), text.end(), header.begin() + static_cast<std::ptrdiff_t>(at));
+    };
     const u16 frame = static_cast<u16>(spec_.channels * 2);
     tag(0, "RIFF");
     store_le<u32>(&header[4], kHeader - 8 + size_);
@@ -101,14 +106,15 @@ class Wav final : public Backend {
   Spec spec_;
   std::unique_ptr<sys::OutputFile> file_;
   std::vector<u8> pending_;
-  u32 size_ = 0;  // bytes of samples in the file
-  double at_ = 0; // where the next output sample lies between `before_` (0) and the next input sample (1)
+  u32 size_ = 0;   // bytes of samples in the file
+  double at_ = 0;  // where the next output sample lies between `before_` (0) and the next input sample (1)
   std::array<float, 2> before_{};
 };
 
 Result<void> check_format(const config::Values& values) {
   const std::string format = values.text("out.format", "s16");
-  if (format != "s16") return Error("Parameter 'out.format' is '{}': WAV files are written as s16 (16 bits, signed)", format);
+  if (format != "s16")
+    return Error("Parameter 'out.format' is '{}': WAV files are written as s16 (16 bits, signed)", format);
   return {};
 }
 
@@ -118,26 +124,33 @@ std::string driver_list() { return "Available audio drivers:\nnone\nwav\n"; }
 
 Result<Spec> parse_spec(std::string_view text) {
   constexpr config::Parameter kTable[] = {
-      {"driver", config::Kind::text},          {"id", config::Kind::identifier},
-      {"path", config::Kind::text},            {"out.frequency", config::Kind::number},
-      {"out.channels", config::Kind::number},  {"out.format", config::Kind::text},
+      {"driver", config::Kind::text},         {"id", config::Kind::identifier},
+      {"path", config::Kind::text},           {"out.frequency", config::Kind::number},
+      {"out.channels", config::Kind::number}, {"out.format", config::Kind::text},
       {"timer-period", config::Kind::number},
   };
   const auto parsed = RHEA_TRY(config::parse_options(text, "driver", config::Style::strict));
   const std::string* driver = parsed.find("driver");
   if (!driver) return Error("Parameter 'driver' is missing");
   if (std::find(std::begin(kOtherDrivers), std::end(kOtherDrivers), *driver) != std::end(kOtherDrivers))
-    return Error("audio driver '{}' is known to QEMU, but Rhea plays no sound on this machine: 'wav' writes it to a file, 'none' drops it", *driver);
+    return Error(
+        "audio driver '{}' is known to QEMU, but Rhea plays no sound on this machine: 'wav' writes it to a file, "
+        "'none' drops it",
+        *driver);
   if (*driver != "none" && *driver != "wav")
-    return Error("Parameter 'driver' does not accept value '{}'{}", *driver, did_you_mean(*driver, std::vector<std::string>{"none", "wav"}));
+    return Error("Parameter 'driver' does not accept value '{}'{}", *driver,
+                 did_you_mean(*driver, std::vector<std::string>{"none", "wav"}));
   const config::Values values = RHEA_TRY(config::read_values(parsed, kTable));
   if (!values.has("id")) return Error("Parameter 'id' is missing");
-  if (*driver == "none" && values.has("path")) return Error("Parameter 'path' is unexpected: driver 'none' writes no file");
+  if (*driver == "none" && values.has("path"))
+    return Error("Parameter 'path' is unexpected: driver 'none' writes no file");
   RHEA_TRY(check_format(values));
   Spec spec{.driver = *driver, .id = values.text("id")};
   spec.path = values.text("path", spec.path);
-  const u64 frequency = values.number("out.frequency", spec.frequency), channels = values.number("out.channels", spec.channels);
-  if (frequency < 1000 || frequency > 384'000) return Error("Parameter 'out.frequency' is {}: it takes 1000 to 384000 Hz", frequency);
+  const u64 frequency = values.number("out.frequency", spec.frequency),
+            channels = values.number("out.channels", spec.channels);
+  if (frequency < 1000 || frequency > 384'000)
+    return Error("Parameter 'out.frequency' is {}: it takes 1000 to 384000 Hz", frequency);
   if (channels < 1 || channels > 2) return Error("Parameter 'out.channels' is {}: it takes 1 or 2", channels);
   spec.frequency = static_cast<u32>(frequency);
   spec.channels = static_cast<u32>(channels);

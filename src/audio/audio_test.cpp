@@ -28,7 +28,8 @@ TEST(Audio, SpecsAreChecked) {
   EXPECT_EQ(parse_spec("wav").error().message(), "Parameter 'id' is missing");
   EXPECT_NE(parse_spec("alsa,id=a").error().message().find("known to QEMU"), std::string::npos);
   EXPECT_NE(parse_spec("wave,id=a").error().message().find("did you mean 'wav'"), std::string::npos);
-  for (const char* bad : {"", "none,id=a,path=x", "wav,id=a,out.channels=3", "wav,id=a,out.frequency=1", "wav,id=a,out.format=f32", "wav,id=a,x=1"})
+  for (const char* bad : {"", "none,id=a,path=x", "wav,id=a,out.channels=3", "wav,id=a,out.frequency=1",
+                          "wav,id=a,out.format=f32", "wav,id=a,x=1"})
     EXPECT_FALSE(parse_spec(bad).ok()) << bad;
 }
 

@@ -26,7 +26,8 @@ Image::Async::Async(Image& image, EventLoop& loop)
   if (image.spec_.aio == AioMode::threads) return;
   auto ring = sys::IoRing::create(kRingEntries);
   if (!ring) {
-    image.add_warning(fmt::format("warning: io_uring is not to be had here ({}); threads do its work", ring.error().message()));
+    image.add_warning(
+        fmt::format("warning: io_uring is not to be had here ({}); threads do its work", ring.error().message()));
     return;
   }
   ring_ = ring.take();
@@ -79,7 +80,9 @@ bool Image::Async::read_at_hand(const Request& request) {
 
 // Whether it was written. If it was in part, a thread writes all of it again.
 bool Image::Async::write_at_hand(const Request& request) {
-  if (request.size > kSmallWrite || request.fua || each_write_flushed_ || image_.spec_.detect_zeroes != DetectZeroes::off) return false;
+  if (request.size > kSmallWrite || request.fua || each_write_flushed_ ||
+      image_.spec_.detect_zeroes != DetectZeroes::off)
+    return false;
   if (to_threads_) {
     --to_threads_;
     return false;
@@ -92,7 +95,10 @@ bool Image::Async::write_at_hand(const Request& request) {
     const Place place = node.locate_now(request.offset + done, request.size - done, true);
     if (place.kind != Place::Kind::file || !place.size || place.file->alignment() != 1) break;
     const bool whole = place.size == request.size;
-    if (!(whole ? place.file->write(place.offset, request.segments) : place.file->write(place.offset, slice(request.segments, done, place.size))).ok()) break;
+    if (!(whole ? place.file->write(place.offset, request.segments)
+                : place.file->write(place.offset, slice(request.segments, done, place.size)))
+             .ok())
+      break;
     done += place.size;
   }
   node.unpin(ticket);
@@ -107,7 +113,8 @@ bool Image::Async::start_in_ring(std::unique_ptr<Job>& job) {
   if (write && (request.fua || each_write_flushed_ || image_.spec_.detect_zeroes != DetectZeroes::off)) return false;
   const u64 ticket = image_.top_->pin();
   const Place place = image_.top_->locate_now(request.offset, request.size, write);
-  if (place.kind == Place::Kind::file && place.size == request.size && place.file->aligned(place.offset, request.segments)) {
+  if (place.kind == Place::Kind::file && place.size == request.size &&
+      place.file->aligned(place.offset, request.segments)) {
     job->ticket = ticket;
     const u64 cookie = next_cookie_++;
     if (ring_->start(write, place.file->fd(), place.offset, request.segments, cookie)) {

@@ -59,7 +59,8 @@ TEST_F(Block, RawOverItsEnd) {
   ASSERT_TRUE(image->read(0, data).ok());
   EXPECT_EQ(data[999], 'x');
   EXPECT_EQ(data[1000], 0);
-  EXPECT_EQ(image->perform({.op = Op::read, .offset = 1024, .size = 512, .segments = {{data.data(), 512}}}).code, IoCode::out_of_range);
+  EXPECT_EQ(image->perform({.op = Op::read, .offset = 1024, .size = 512, .segments = {{data.data(), 512}}}).code,
+            IoCode::out_of_range);
 }
 
 TEST_F(Block, GuessedRawKeepsItsHeader) {
@@ -69,7 +70,8 @@ TEST_F(Block, GuessedRawKeepsItsHeader) {
   {
     auto image = open({.filename = name});
     ASSERT_EQ(image->warnings().size(), 1u);
-    EXPECT_TRUE(image->warnings()[0].starts_with(fmt::format("WARNING: Image format was not specified for '{}' and probing guessed raw.", name)));
+    EXPECT_TRUE(image->warnings()[0].starts_with(
+        fmt::format("WARNING: Image format was not specified for '{}' and probing guessed raw.", name)));
     EXPECT_FALSE(image->write(0, magic).ok());
     std::vector<u8> boot(512, 0xeb);
     EXPECT_TRUE(image->write(0, boot).ok());
@@ -94,7 +96,8 @@ TEST_F(Block, Refusals) {
   const std::string raw = make("r", {.format = "raw", .size = 1 << 20});
   EXPECT_EQ(open_image({.filename = raw, .format = "qcow2"}).error().message(), "Image is not in qcow2 format");
   EXPECT_TRUE(open_image({.filename = raw, .format = "foo"}).error().message().starts_with("Unknown driver 'foo'"));
-  EXPECT_TRUE(open_image({.filename = "ssh://h/x", .read_only = true}).error().message().starts_with("Unknown protocol 'ssh'"));
+  EXPECT_TRUE(
+      open_image({.filename = "ssh://h/x", .read_only = true}).error().message().starts_with("Unknown protocol 'ssh'"));
   EXPECT_FALSE(open_image({.filename = folder_, .format = "raw"}).ok());
   EXPECT_FALSE(open_image({.filename = "/dev/null", .format = "raw"}).ok());
   ImageSpec native{.filename = raw, .format = "raw"};
@@ -135,9 +138,7 @@ TEST_F(Block, TemporaryOverlayIsForgottenUnlessCommitted) {
     auto image = open(spec);
     EXPECT_FALSE(image->read_only());
     ASSERT_TRUE(image->write(8192, data).ok());
-    if (commit) {
-      ASSERT_TRUE(image->commit().ok());
-    }
+    if (commit) { ASSERT_TRUE(image->commit().ok()); }
     std::vector<u8> back(4096);
     ASSERT_TRUE(image->read(8192, back).ok());
     EXPECT_EQ(back, data);
@@ -160,7 +161,10 @@ TEST_F(Block, RequestsInFlight) {
       unsigned ended = 0;
       for (u8 i = 0; i < 32; ++i) blocks.emplace_back(65536, static_cast<u8>(i + 1));
       for (u64 i = 0; i < blocks.size(); ++i) {
-        Request request{.op = Op::write, .offset = i * 65536, .size = 65536, .segments = {{blocks[i].data(), 512}, {blocks[i].data() + 512, 65024}}};
+        Request request{.op = Op::write,
+                        .offset = i * 65536,
+                        .size = 65536,
+                        .segments = {{blocks[i].data(), 512}, {blocks[i].data() + 512, 65024}}};
         request.done = [&](IoResult result) {
           EXPECT_TRUE(result.ok());
           ++ended;
@@ -238,8 +242,10 @@ TEST_F(Block, ErrorPolicies) {
     bool stops;
     IoCode told;  // when it does not stop
   };
-  for (const Case& c : {Case{ErrorAction::enospc, "No space left on device", true, IoCode::ok}, Case{ErrorAction::enospc, "Input/output error", false, IoCode::failed},
-                        Case{ErrorAction::report, "No space left on device", false, IoCode::no_space}, Case{ErrorAction::ignore, "Input/output error", false, IoCode::ok},
+  for (const Case& c : {Case{ErrorAction::enospc, "No space left on device", true, IoCode::ok},
+                        Case{ErrorAction::enospc, "Input/output error", false, IoCode::failed},
+                        Case{ErrorAction::report, "No space left on device", false, IoCode::no_space},
+                        Case{ErrorAction::ignore, "Input/output error", false, IoCode::ok},
                         Case{ErrorAction::stop, "Input/output error", true, IoCode::ok}}) {
     unsigned failures = 0;
     Drive drive(loop_, {.id = "d", .write_error = c.write_error}, [&](const Drive::Failure& failure) {
@@ -252,7 +258,9 @@ TEST_F(Block, ErrorPolicies) {
     drive.insert(std::make_unique<Image>(std::move(node), ImageSpec{}));
     std::vector<u8> data(512);
     std::optional<IoResult> result;
-    drive.submit({.op = Op::write, .size = 512, .segments = {{data.data(), 512}}, .done = [&](IoResult done) { result = std::move(done); }});
+    drive.submit({.op = Op::write, .size = 512, .segments = {{data.data(), 512}}, .done = [&](IoResult done) {
+                    result = std::move(done);
+                  }});
     if (!c.stops) {
       turn_until([&] { return result.has_value(); });
       EXPECT_EQ(result->code, c.told);
@@ -273,7 +281,9 @@ TEST_F(Block, ErrorPolicies) {
 
 TEST_F(Block, DriveTable) {
   DriveTable table;
-  const auto add = [&](DriveConfig config) { return table.add(std::make_unique<Drive>(loop_, std::move(config), nullptr)); };
+  const auto add = [&](DriveConfig config) {
+    return table.add(std::make_unique<Drive>(loop_, std::move(config), nullptr));
+  };
   ASSERT_TRUE(add({.id = "sd0", .bus = DriveBus::sd}).ok());
   EXPECT_EQ(add({.id = "x", .bus = DriveBus::sd}).error().message(), "drive with bus=0, unit=0 (index=0) exists");
   EXPECT_EQ(add({.id = "sd0"}).error().message(), "Duplicate ID 'sd0' for drive");

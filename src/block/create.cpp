@@ -26,20 +26,25 @@ Result<qcow2::Header> header_for(const CreateSpec& spec) {
   }
   header.refcount_order = static_cast<u32>(std::countr_zero(spec.refcount_bits));
   if (header.version < 3 && spec.refcount_bits != 16) {
-    return Error("Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)");
+    return Error(
+        "Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)");
   }
   if (spec.lazy_refcounts) {
-    if (header.version < 3) return Error("Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or greater)");
+    if (header.version < 3)
+      return Error("Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or greater)");
     header.compatible |= qcow2::kLazyRefcounts;
   }
   if (spec.compression_type == "zstd") {
-    if (header.version < 3) return Error("Non-zlib compression type is only supported with compatibility level 1.1 and above");
+    if (header.version < 3)
+      return Error("Non-zlib compression type is only supported with compatibility level 1.1 and above");
     header.compression = qcow2::kZstd;
     header.incompatible |= qcow2::kCompressionType;
   } else if (spec.compression_type != "zlib") {
-    return Error("Parameter 'compression_type' does not accept value '{}': it takes zlib and zstd", spec.compression_type);
+    return Error("Parameter 'compression_type' does not accept value '{}': it takes zlib and zstd",
+                 spec.compression_type);
   }
-  if (!spec.backing_file.empty() && spec.preallocation != Preallocation::off && spec.preallocation != Preallocation::metadata) {
+  if (!spec.backing_file.empty() && spec.preallocation != Preallocation::off &&
+      spec.preallocation != Preallocation::metadata) {
     return Error("Backing file and preallocation can only be used at the same time if extended_l2 is enabled");
   }
   return header;

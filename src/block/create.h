@@ -13,13 +13,13 @@ namespace rhea::block {
 struct CreateSpec {
   std::string filename;
   std::string format = "raw";
-  u64 size = 0;                      // bytes; rounded up to sectors of 512
+  u64 size = 0;  // bytes; rounded up to sectors of 512
   Preallocation preallocation = Preallocation::off;
   // qcow2
-  u64 cluster_size = 65536;          // 512 to 2 MiB, a power of two
-  std::string compat = "1.1";        // "1.1" (or "v3"), "0.10" ("v2")
+  u64 cluster_size = 65536;    // 512 to 2 MiB, a power of two
+  std::string compat = "1.1";  // "1.1" (or "v3"), "0.10" ("v2")
   bool lazy_refcounts = false;
-  unsigned refcount_bits = 16;       // 1, 2, 4, ... 64
+  unsigned refcount_bits = 16;            // 1, 2, 4, ... 64
   std::string compression_type = "zlib";  // or "zstd"
   std::string backing_file, backing_format;
 };

@@ -42,7 +42,8 @@ DriveStatistics::Kind& DriveStatistics::of(Op op) {
 }
 
 Drive::Drive(EventLoop& loop, DriveConfig config, std::function<void(const Failure&)> on_failure)
-    : loop_(loop), config_(std::move(config)), on_failure_(std::move(on_failure)), alive_(std::make_shared<bool>(true)) {}
+    : loop_(loop), config_(std::move(config)), on_failure_(std::move(on_failure)),
+      alive_(std::make_shared<bool>(true)) {}
 
 Drive::~Drive() {
   *alive_ = false;

@@ -29,15 +29,15 @@ enum class ErrorAction : u8 { report, ignore, stop, enospc };
 Result<ErrorAction> parse_error_action(const std::string& word, bool for_reads);
 
 struct DriveConfig {
-  std::string id;                     // unique; "sd0", "none0", ... when the user gave none
+  std::string id;  // unique; "sd0", "none0", ... when the user gave none
   DriveBus bus = DriveBus::none;
   int bus_index = 0;
   int unit = 0;
-  bool cdrom = false;                 // media=cdrom
+  bool cdrom = false;  // media=cdrom
   ErrorAction write_error = ErrorAction::enospc;
   ErrorAction read_error = ErrorAction::report;
-  std::string serial;                 // empty: the device's own
-  std::string node_name;              // empty: "#blockNNN"
+  std::string serial;     // empty: the device's own
+  std::string node_name;  // empty: "#blockNNN"
 };
 
 // What a device implements to hear of its medium. Called under the loop's lock.
@@ -91,8 +91,8 @@ class Drive {
   // Changes it (nullptr: takes it out) and tells the client. What was in flight ends first.
   void insert(std::unique_ptr<Image> image);
   std::unique_ptr<Image> remove();
-  Result<void> eject(bool force);     // errors: "Device 'x' is not removable", "... is locked"
-  Result<void> resize(u64 bytes);     // and tells the client
+  Result<void> eject(bool force);  // errors: "Device 'x' is not removable", "... is locked"
+  Result<void> resize(u64 bytes);  // and tells the client
 
   // The device: one at a time. `path` is its name for `info block` ("/machine/unattached/device[3]").
   Result<void> attach(DriveClient* client, std::string path, bool removable);
@@ -110,7 +110,7 @@ class Drive {
   void drain();
   // Forgets what is held back by an error (reset); their done is not called.
   void cancel_held();
-  void resume();                      // the machine runs again
+  void resume();  // the machine runs again
   bool held() const { return !held_.empty(); }
   // Every request ends within its start(): for deterministic runs.
   void set_synchronous(bool on);
@@ -140,15 +140,15 @@ class DriveTable {
  public:
   // Errors: "drive with bus=0, unit=0 (index=0) exists", "Duplicate ID 'x' for drive".
   Result<Drive*> add(std::unique_ptr<Drive> drive);
-  Drive* find(const std::string& id) const;              // nullptr: none
+  Drive* find(const std::string& id) const;  // nullptr: none
   Drive* find(DriveBus bus, int bus_index, int unit) const;
-  Result<void> remove(const std::string& id);            // errors: there is none; a device holds it
+  Result<void> remove(const std::string& id);  // errors: there is none; a device holds it
   const std::vector<std::unique_ptr<Drive>>& all() const { return drives_; }
   // The lowest free unit of a bus.
   int free_unit(DriveBus bus) const;
 
   void drain_all();
-  Result<void> flush_all();   // the first error; all are tried
+  Result<void> flush_all();  // the first error; all are tried
   void resume_all();
   Result<void> commit_all();  // each drive that has a backing image and can be written
 

@@ -27,7 +27,8 @@ class FileNode final : public Node {
  public:
   FileNode(std::unique_ptr<sys::DiskFile> file, std::string name, bool read_only, const ImageSpec& spec)
       : file_(std::move(file)), name_(std::move(name)), read_only_(read_only), unsafe_(spec.cache == CacheMode::unsafe),
-        locked_(spec.locking != Locking::off && !spec.share), direct_(spec.cache == CacheMode::none || spec.cache == CacheMode::directsync) {}
+        locked_(spec.locking != Locking::off && !spec.share),
+        direct_(spec.cache == CacheMode::none || spec.cache == CacheMode::directsync) {}
 
   Result<void> lock() { return locked_ ? lock_file(*file_, !read_only_) : Result<void>(); }
 
@@ -58,7 +59,8 @@ class FileNode final : public Node {
   Result<void> discard(u64 offset, u64 size) override {
     if (read_only_) return Error("'{}' is open for reading only", name_);
     const u64 length = file_->size();
-    if (offset < length && can_punch_ && !file_->punch_hole(offset, std::min(size, length - offset))) can_punch_ = false;
+    if (offset < length && can_punch_ && !file_->punch_hole(offset, std::min(size, length - offset)))
+      can_punch_ = false;
     return {};
   }
 
@@ -72,15 +74,21 @@ class FileNode final : public Node {
     }
     RHEA_TRY(file_->truncate(size));
     if (size <= old || preallocation == Preallocation::off) return {};
-    auto filled = preallocation == Preallocation::full ? write_zero_bytes(old, size - old) : file_->allocate(old, size - old);
+    auto filled =
+        preallocation == Preallocation::full ? write_zero_bytes(old, size - old) : file_->allocate(old, size - old);
     if (!filled) (void)file_->truncate(old);
     return filled;
   }
 
   Result<Mapping> map(u64 offset, u64 size) override {
     const sys::DiskFile::Stretch stretch = file_->stretch(offset, size);
-    return Mapping{.offset = offset, .size = stretch.size, .data = !stretch.hole, .zero = stretch.hole, .allocated = true,
-                   .host_offset = offset, .filename = name_};
+    return Mapping{.offset = offset,
+                   .size = stretch.size,
+                   .data = !stretch.hole,
+                   .zero = stretch.hole,
+                   .allocated = true,
+                   .host_offset = offset,
+                   .filename = name_};
   }
 
   void describe(ImageInfo& info) const override {
@@ -180,7 +188,8 @@ class FileNode final : public Node {
 
 }  // namespace
 
-std::unique_ptr<Node> make_file_node(std::unique_ptr<sys::DiskFile> file, std::string name, bool read_only, const ImageSpec& spec) {
+std::unique_ptr<Node> make_file_node(std::unique_ptr<sys::DiskFile> file, std::string name, bool read_only,
+                                     const ImageSpec& spec) {
   return std::make_unique<FileNode>(std::move(file), std::move(name), read_only, spec);
 }
 

@@ -34,10 +34,14 @@ constexpr Word<CacheMode> kCacheModes[] = {{"writeback", CacheMode::writeback},
                                            {"writethrough", CacheMode::writethrough},
                                            {"directsync", CacheMode::directsync},
                                            {"unsafe", CacheMode::unsafe}};
-constexpr Word<AioMode> kAioModes[] = {{"threads", AioMode::threads}, {"io_uring", AioMode::io_uring}, {"native", AioMode::native}};
-constexpr Word<DiscardMode> kDiscardModes[] = {{"ignore", DiscardMode::ignore}, {"off", DiscardMode::ignore},
-                                               {"unmap", DiscardMode::unmap}, {"on", DiscardMode::unmap}};
-constexpr Word<DetectZeroes> kDetectModes[] = {{"off", DetectZeroes::off}, {"on", DetectZeroes::on}, {"unmap", DetectZeroes::unmap}};
+constexpr Word<AioMode> kAioModes[] = {
+    {"threads", AioMode::threads}, {"io_uring", AioMode::io_uring}, {"native", AioMode::native}};
+constexpr Word<DiscardMode> kDiscardModes[] = {{"ignore", DiscardMode::ignore},
+                                               {"off", DiscardMode::ignore},
+                                               {"unmap", DiscardMode::unmap},
+                                               {"on", DiscardMode::unmap}};
+constexpr Word<DetectZeroes> kDetectModes[] = {
+    {"off", DetectZeroes::off}, {"on", DetectZeroes::on}, {"unmap", DetectZeroes::unmap}};
 constexpr Word<Preallocation> kPreallocations[] = {{"off", Preallocation::off},
                                                    {"metadata", Preallocation::metadata},
                                                    {"falloc", Preallocation::falloc},
@@ -55,7 +59,9 @@ bool all_zero(Segments segments) {
 
 Result<CacheMode> parse_cache_mode(const std::string& word) { return parse_word(kCacheModes, word, "cache option"); }
 Result<AioMode> parse_aio_mode(const std::string& word) { return parse_word(kAioModes, word, "aio option"); }
-Result<DiscardMode> parse_discard_mode(const std::string& word) { return parse_word(kDiscardModes, word, "discard option"); }
+Result<DiscardMode> parse_discard_mode(const std::string& word) {
+  return parse_word(kDiscardModes, word, "discard option");
+}
 Result<DetectZeroes> parse_detect_zeroes(const std::string& word) {
   return parse_word(kDetectModes, word, "detect-zeroes option");
 }
@@ -94,7 +100,8 @@ IoResult Image::check(const Request& request) const {
   if (request.op == Op::flush) return {};
   if (request.op != Op::read && read_only()) return {IoCode::read_only, "the image is read-only"};
   if (request.offset > size() || request.size > size() - request.offset) {
-    return {IoCode::out_of_range, fmt::format("bytes {} to {} are beyond the disk's {}", request.offset, request.offset + request.size, size())};
+    return {IoCode::out_of_range, fmt::format("bytes {} to {} are beyond the disk's {}", request.offset,
+                                              request.offset + request.size, size())};
   }
   if ((request.op == Op::read || request.op == Op::write) && total_size(request.segments) != request.size) {
     return {IoCode::failed, "the request's memory is not of the request's size"};
@@ -158,10 +165,13 @@ Result<void> as_result(const IoResult& result) {
 }  // namespace
 
 Result<void> Image::read(u64 offset, std::span<u8> data) {
-  return as_result(perform({.op = Op::read, .offset = offset, .size = data.size(), .segments = {{data.data(), data.size()}}}));
+  return as_result(
+      perform({.op = Op::read, .offset = offset, .size = data.size(), .segments = {{data.data(), data.size()}}}));
 }
 Result<void> Image::write(u64 offset, std::span<const u8> data) {
-  return as_result(perform({.op = Op::write, .offset = offset, .size = data.size(),
+  return as_result(perform({.op = Op::write,
+                            .offset = offset,
+                            .size = data.size(),
                             .segments = {{const_cast<u8*>(data.data()), data.size()}}}));
 }
 Result<void> Image::write_zeroes(u64 offset, u64 size, bool unmap) {
@@ -218,7 +228,9 @@ Result<std::vector<Snapshot>> Image::snapshots() { return top_->snapshots(); }
 Result<Snapshot> Image::create_snapshot(Snapshot snapshot) { return top_->create_snapshot(std::move(snapshot)); }
 Result<void> Image::apply_snapshot(const std::string& id_or_name) { return top_->apply_snapshot(id_or_name); }
 Result<void> Image::delete_snapshot(const std::string& id_or_name) { return top_->delete_snapshot(id_or_name); }
-Result<void> Image::write_vm_state(u64 position, std::span<const u8> data) { return top_->write_vm_state(position, data); }
+Result<void> Image::write_vm_state(u64 position, std::span<const u8> data) {
+  return top_->write_vm_state(position, data);
+}
 Result<void> Image::read_vm_state(u64 position, std::span<u8> data) { return top_->read_vm_state(position, data); }
 
 }  // namespace rhea::block

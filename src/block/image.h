@@ -40,55 +40,55 @@ Result<Preallocation> parse_preallocation(const std::string& word);
 const char* cache_mode_name(CacheMode mode);
 
 // The formats that are read and written, and those that are told by their first bytes and refused.
-bool is_known_format(const std::string& name);      // raw, qcow2
+bool is_known_format(const std::string& name);  // raw, qcow2
 std::vector<std::string> known_formats();
 
 struct ImageSpec {
-  std::string filename;              // a path, "file:PATH", or an http://, https://, ftp://, ftps:// URL
-  std::string format;                // empty: by its content
+  std::string filename;  // a path, "file:PATH", or an http://, https://, ftp://, ftps:// URL
+  std::string format;    // empty: by its content
   bool read_only = false;
-  bool snapshot = false;             // writes go to a temporary overlay that is forgotten at the end
+  bool snapshot = false;  // writes go to a temporary overlay that is forgotten at the end
   CacheMode cache = CacheMode::writeback;
   AioMode aio = AioMode::threads;
   DiscardMode discard = DiscardMode::ignore;
   DetectZeroes detect_zeroes = DetectZeroes::off;
   Locking locking = Locking::automatic;
-  bool share = false;                // as a tool's -U: take no lock and mind nobody's
-  bool with_backing = true;          // false: as if there were no backing file
-  u64 offset = 0, size = 0;          // raw only: the part of the file that is the disk; size 0: the rest
-  std::string backing_file;          // not empty: instead of the one that the image names
+  bool share = false;        // as a tool's -U: take no lock and mind nobody's
+  bool with_backing = true;  // false: as if there were no backing file
+  u64 offset = 0, size = 0;  // raw only: the part of the file that is the disk; size 0: the rest
+  std::string backing_file;  // not empty: instead of the one that the image names
   std::string backing_format;
-  std::string load_snapshot;         // qcow2, read-only: the disk as this snapshot has it
-  bool repair_on_open = true;        // false, for checking tools: as it is, damaged or not
+  std::string load_snapshot;   // qcow2, read-only: the disk as this snapshot has it
+  bool repair_on_open = true;  // false, for checking tools: as it is, damaged or not
 };
 
 struct Snapshot {
-  std::string id;                    // a number in decimal; empty on creation: the next free one
+  std::string id;  // a number in decimal; empty on creation: the next free one
   std::string name;
-  u64 vm_state_size = 0;             // bytes
-  u32 date_seconds = 0;              // since 1970
+  u64 vm_state_size = 0;  // bytes
+  u32 date_seconds = 0;   // since 1970
   u32 date_nanoseconds = 0;
   u64 vm_clock_nanoseconds = 0;
-  u64 icount = ~u64{0};              // instructions; ~0: not counted
-  u64 disk_size = 0;                 // bytes
+  u64 icount = ~u64{0};  // instructions; ~0: not counted
+  u64 disk_size = 0;     // bytes
 };
 
 // What `info block` and rhea-img info show.
 struct ImageInfo {
-  std::string filename;              // as it was given
-  std::string format;                // "raw", "qcow2"
-  u64 virtual_size = 0;              // bytes of the disk
-  u64 actual_size = 0;               // bytes on the host's disk
-  u64 file_length = 0;               // bytes of the file
-  u32 cluster_size = 0;              // bytes; 0: the format has none
+  std::string filename;  // as it was given
+  std::string format;    // "raw", "qcow2"
+  u64 virtual_size = 0;  // bytes of the disk
+  u64 actual_size = 0;   // bytes on the host's disk
+  u64 file_length = 0;   // bytes of the file
+  u32 cluster_size = 0;  // bytes; 0: the format has none
   bool read_only = false;
-  bool dirty = false;                // refcounts are rebuilt at the next open
+  bool dirty = false;  // refcounts are rebuilt at the next open
   bool corrupt = false;
-  std::string backing_filename;      // as the image names it; empty: none
+  std::string backing_filename;  // as the image names it; empty: none
   std::string full_backing_filename;
   std::string backing_format;
   // of qcow2
-  std::string compat;                // "0.10", "1.1"
+  std::string compat;  // "0.10", "1.1"
   std::string compression_type;
   bool lazy_refcounts = false;
   bool extended_l2 = false;
@@ -97,14 +97,14 @@ struct ImageInfo {
 
 // What a stretch of the disk is made of ("block status").
 struct Mapping {
-  u64 offset = 0;                    // of the disk
-  u64 size = 0;                      // bytes
-  bool data = false;                 // bytes are stored for it
-  bool zero = false;                 // it reads as zeros
-  bool allocated = false;            // this layer or one below has it
+  u64 offset = 0;          // of the disk
+  u64 size = 0;            // bytes
+  bool data = false;       // bytes are stored for it
+  bool zero = false;       // it reads as zeros
+  bool allocated = false;  // this layer or one below has it
   bool compressed = false;
-  unsigned depth = 0;                // layers below the top one
-  std::optional<u64> host_offset;    // where in `filename`, when the bytes are there as they are
+  unsigned depth = 0;              // layers below the top one
+  std::optional<u64> host_offset;  // where in `filename`, when the bytes are there as they are
   std::string filename;
 };
 
@@ -116,7 +116,7 @@ class Image {
   Image(const Image&) = delete;
   Image& operator=(const Image&) = delete;
 
-  u64 size() const;                  // bytes
+  u64 size() const;  // bytes
   bool read_only() const;
   ImageInfo info() const;
   const ImageSpec& spec() const { return spec_; }
@@ -127,7 +127,7 @@ class Image {
   Node& node() { return *top_; }
 
   // --- Asynchronous, under the loop's lock ---------------------------------------------------------------------
-  void attach(EventLoop& loop);      // before the first start()
+  void attach(EventLoop& loop);  // before the first start()
   // Ends now (the result), or later (nothing): then request.done is called by the loop, under its lock.
   // done is not called when the result is returned.
   std::optional<IoResult> start(Request request);

@@ -59,7 +59,9 @@ class Node {
 
   // The layer below that shows through, or nullptr.
   virtual Node* backing() { return nullptr; }
-  virtual Result<void> set_read_only(bool read_only) { return Error("this image cannot change between read-only and writable"); }
+  virtual Result<void> set_read_only(bool read_only) {
+    return Error("this image cannot change between read-only and writable");
+  }
   // Empties the layer, so that the backing image shows through everywhere.
   virtual Result<void> make_empty() { return Error("the format '{}' has no backing images", format_name()); }
   virtual Result<void> change_backing(const std::string& file, const std::string& format) {

@@ -17,7 +17,8 @@ constexpr usize kMaxChain = 200;  // layers
 
 // What QEMU has besides.
 const std::vector<std::string>& foreign_formats() {
-  static const std::vector<std::string> kFormats{"qcow", "qed", "vmdk", "vdi", "vhdx", "vpc", "luks", "parallels", "bochs", "cloop", "dmg", "vvfat"};
+  static const std::vector<std::string> kFormats{"qcow", "qed",       "vmdk",  "vdi",   "vhdx", "vpc",
+                                                 "luks", "parallels", "bochs", "cloop", "dmg",  "vvfat"};
   return kFormats;
 }
 
@@ -72,9 +73,12 @@ Result<std::unique_ptr<Node>> open_format(std::unique_ptr<Node> file, const Imag
     return open_raw_node(std::move(file), spec, guessed);
   }
   if (format != "qcow2") return unknown_format(format);
-  if (spec.offset || spec.size) return Error("Block format 'qcow2' does not support the option '{}'", spec.offset ? "offset" : "size");
-  auto node = RHEA_TRY(qcow2::Qcow2Node::open(std::move(file), {.read_only = spec.read_only, .discard = spec.discard == DiscardMode::unmap,
-                                                               .check_dirty = spec.repair_on_open, .allow_corrupt = !spec.repair_on_open}));
+  if (spec.offset || spec.size)
+    return Error("Block format 'qcow2' does not support the option '{}'", spec.offset ? "offset" : "size");
+  auto node = RHEA_TRY(qcow2::Qcow2Node::open(std::move(file), {.read_only = spec.read_only,
+                                                                .discard = spec.discard == DiscardMode::unmap,
+                                                                .check_dirty = spec.repair_on_open,
+                                                                .allow_corrupt = !spec.repair_on_open}));
   if (!spec.load_snapshot.empty()) RHEA_TRY(node->view_snapshot(spec.load_snapshot));
   RHEA_TRY(open_backing(*node, spec, chain));
   return std::unique_ptr<Node>(std::move(node));
@@ -93,7 +97,8 @@ Result<std::unique_ptr<Node>> open_chain(const ImageSpec& spec, Chain& chain) {
 }
 
 // An empty layer over the image, in a file without a name.
-Result<std::unique_ptr<Node>> make_overlay(std::unique_ptr<Node> base, const ImageSpec& spec, const std::string& format) {
+Result<std::unique_ptr<Node>> make_overlay(std::unique_ptr<Node> base, const ImageSpec& spec,
+                                           const std::string& format) {
   ImageSpec temporary;
   temporary.cache = CacheMode::unsafe;
   temporary.locking = Locking::off;
@@ -137,14 +142,18 @@ Result<std::unique_ptr<Node>> open_protocol(const ImageSpec& spec) {
     return Error("aio=native was specified, but it requires cache.direct=on, which was not specified.");
   }
   if (protocol.empty()) return open_file_node(spec.filename, spec);
-  if (protocol == "file") return open_file_node(spec.filename.substr(spec.filename.starts_with("file://") ? 7 : 5), spec);
+  if (protocol == "file")
+    return open_file_node(spec.filename.substr(spec.filename.starts_with("file://") ? 7 : 5), spec);
   for (const char* known : {"http", "https", "ftp", "ftps"}) {
     if (protocol == known) return open_url_node(spec.filename, spec);
   }
-  for (const char* known : {"nbd", "nbd+unix", "ssh", "iscsi", "nfs", "rbd", "gluster", "fat", "json", "blkdebug", "null-co"}) {
-    if (protocol == known) return Error("Unknown protocol '{}': QEMU has it, but here there are file, http, https, ftp and ftps", protocol);
+  for (const char* known :
+       {"nbd", "nbd+unix", "ssh", "iscsi", "nfs", "rbd", "gluster", "fat", "json", "blkdebug", "null-co"}) {
+    if (protocol == known)
+      return Error("Unknown protocol '{}': QEMU has it, but here there are file, http, https, ftp and ftps", protocol);
   }
-  return Error("Unknown protocol '{}'", protocol).with_hint(fmt::format("A file of that name is written './{}'.", spec.filename));
+  return Error("Unknown protocol '{}'", protocol)
+      .with_hint(fmt::format("A file of that name is written './{}'.", spec.filename));
 }
 
 Result<std::unique_ptr<Node>> open_new_file(const std::string& filename) {

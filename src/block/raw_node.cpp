@@ -24,13 +24,16 @@ class RawNode final : public Node {
     if (guard_header_ && offset < kSector) RHEA_TRY(check_header(offset, segments));
     return file_->write(offset_ + offset, segments);
   }
-  Result<void> write_zeroes(u64 offset, u64 size, bool unmap) override { return file_->write_zeroes(offset_ + offset, size, unmap); }
+  Result<void> write_zeroes(u64 offset, u64 size, bool unmap) override {
+    return file_->write_zeroes(offset_ + offset, size, unmap);
+  }
   Result<void> discard(u64 offset, u64 size) override { return file_->discard(offset_ + offset, size); }
   Result<void> flush() override { return file_->flush(); }
 
   Result<void> resize(u64 size, Preallocation preallocation) override {
     if (window_) return Error("Cannot resize a raw image that is a part of a file (offset= or size= was given)");
-    if (preallocation == Preallocation::metadata) return Error("Unsupported preallocation mode 'metadata' for the format 'raw'");
+    if (preallocation == Preallocation::metadata)
+      return Error("Unsupported preallocation mode 'metadata' for the format 'raw'");
     RHEA_TRY(file_->resize(size, preallocation));
     size_ = align_up(size, kSector);
     return {};
@@ -67,10 +70,13 @@ class RawNode final : public Node {
     RHEA_TRY(file_->read(offset_, {&all, 1}));
     std::vector<u8> data(total_size(segments));
     copy_from(segments, data.data());
-    std::copy_n(data.begin(), std::min<u64>(data.size(), kSector - offset), sector.begin() + static_cast<std::ptrdiff_t>(offset));
+    std::copy_n(data.begin(), std::min<u64>(data.size(), kSector - offset),
+                sector.begin() + static_cast<std::ptrdiff_t>(offset));
     const std::string format = probe_format(sector, file_->filename());
     if (format == "raw") return {};
-    return Error("a write to the first sector would make the image look like one of format '{}'; say format=raw to allow it", format);
+    return Error(
+        "a write to the first sector would make the image look like one of format '{}'; say format=raw to allow it",
+        format);
   }
 
   std::unique_ptr<Node> file_;
@@ -88,12 +94,15 @@ Result<std::unique_ptr<Node>> open_raw_node(std::unique_ptr<Node> file, const Im
     return Error("Offset ({}) cannot be greater than size of the containing file ({})", spec.offset, length);
   }
   if (spec.size > length - spec.offset) {
-    return Error("The sum of offset ({}) and size ({}) has to be smaller or equal to the actual size of the containing file ({})",
-                 spec.offset, spec.size, length);
+    return Error(
+        "The sum of offset ({}) and size ({}) has to be smaller or equal to the actual size of the containing file "
+        "({})",
+        spec.offset, spec.size, length);
   }
   if (spec.size % kSector) return Error("Specified size is not multiple of {}", kSector);
   const u64 size = spec.size ? spec.size : align_up(length - spec.offset, kSector);
-  return std::unique_ptr<Node>(std::make_unique<RawNode>(std::move(file), spec.offset, size, spec.offset || spec.size, guard_header));
+  return std::unique_ptr<Node>(
+      std::make_unique<RawNode>(std::move(file), spec.offset, size, spec.offset || spec.size, guard_header));
 }
 
 }  // namespace rhea::block

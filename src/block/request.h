@@ -13,7 +13,7 @@
 
 namespace rhea::block {
 
-using Segment = sys::DiskPiece;           // {data, size}: memory of the caller, laid out as struct iovec
+using Segment = sys::DiskPiece;  // {data, size}: memory of the caller, laid out as struct iovec
 using Segments = std::span<const Segment>;
 
 inline u64 total_size(Segments segments) {
@@ -23,7 +23,7 @@ inline u64 total_size(Segments segments) {
 }
 // The bytes [skip, skip + size) of a list.
 std::vector<Segment> slice(Segments segments, u64 skip, u64 size);
-void copy_from(Segments segments, u8* to);    // gathers
+void copy_from(Segments segments, u8* to);        // gathers
 void copy_to(Segments segments, const u8* from);  // scatters
 void fill_zero(Segments segments);
 
@@ -50,11 +50,11 @@ enum class Op : u8 { read, write, flush, discard, write_zeroes };
 // A request. The segments' memory stays valid until the request has ended.
 struct Request {
   Op op = Op::read;
-  u64 offset = 0;                  // bytes from the image's start
-  u64 size = 0;                    // bytes; of read and write: what the segments add up to
-  std::vector<Segment> segments;   // of read and write
-  bool fua = false;                // write, write_zeroes: on stable storage before it ends
-  bool unmap = false;              // write_zeroes: the room may be given back
+  u64 offset = 0;                      // bytes from the image's start
+  u64 size = 0;                        // bytes; of read and write: what the segments add up to
+  std::vector<Segment> segments;       // of read and write
+  bool fua = false;                    // write, write_zeroes: on stable storage before it ends
+  bool unmap = false;                  // write_zeroes: the room may be given back
   std::function<void(IoResult)> done;  // called once, unless the result came from start() itself
 };
 

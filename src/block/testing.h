@@ -61,7 +61,8 @@ struct Storage {
   void truncate(u64 to) {
     size = to;
     pages.erase(pages.upper_bound(to / kPage), pages.end());
-    if (const auto page = pages.find(to / kPage); page != pages.end()) std::fill(page->second.begin() + static_cast<std::ptrdiff_t>(to % kPage), page->second.end(), u8{0});
+    if (const auto page = pages.find(to / kPage); page != pages.end())
+      std::fill(page->second.begin() + static_cast<std::ptrdiff_t>(to % kPage), page->second.end(), u8{0});
   }
   void apply(const Event& event) {
     if (event.kind == Event::Kind::write) write(event.offset, event.data.data(), event.data.size());
@@ -72,7 +73,8 @@ struct Storage {
 class MemoryNode final : public Node {
  public:
   static constexpr u64 kMaxSize = u64{1} << 31;  // as file systems have a largest file
-  explicit MemoryNode(std::shared_ptr<Storage> storage, bool read_only = false) : storage_(std::move(storage)), read_only_(read_only) {}
+  explicit MemoryNode(std::shared_ptr<Storage> storage, bool read_only = false)
+      : storage_(std::move(storage)), read_only_(read_only) {}
 
   u64 size() const override { return storage_->size; }
   bool read_only() const override { return read_only_; }
@@ -107,7 +109,9 @@ class MemoryNode final : public Node {
     storage_->truncate(size);
     return {};
   }
-  Result<Mapping> map(u64 offset, u64 size) override { return Mapping{.offset = offset, .size = size, .data = true, .allocated = true}; }
+  Result<Mapping> map(u64 offset, u64 size) override {
+    return Mapping{.offset = offset, .size = size, .data = true, .allocated = true};
+  }
   void describe(ImageInfo& info) const override { info.filename = "memory"; }
   std::string format_name() const override { return "memory"; }
   std::string filename() const override { return "memory"; }

@@ -17,9 +17,9 @@ namespace rhea::block {
 namespace {
 
 constexpr u64 kStretch = u64{256} << 10;
-constexpr usize kKept = 64;             // stretches
-constexpr long kConnectTimeout = 15;    // seconds
-constexpr long kStallTimeout = 30;      // seconds without a byte
+constexpr usize kKept = 64;           // stretches
+constexpr long kConnectTimeout = 15;  // seconds
+constexpr long kStallTimeout = 30;    // seconds without a byte
 
 struct Session {
   CURL* handle = curl_easy_init();
@@ -43,7 +43,8 @@ size_t take(char* bytes, size_t size, size_t count, void* to) {
 
 size_t note_ranges(char* line, size_t size, size_t count, void* to) {
   std::string text(line, size * count);
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (text.starts_with("accept-ranges:") && text.find("bytes") != std::string::npos) *static_cast<bool*>(to) = true;
   return size * count;
 }
@@ -101,7 +102,8 @@ class UrlNode final : public Node {
   Result<void> flush() override { return {}; }
   Result<void> resize(u64, Preallocation) override { return refuse(); }
   Result<Mapping> map(u64 offset, u64 size) override {
-    return Mapping{.offset = offset, .size = size, .data = true, .allocated = true, .host_offset = offset, .filename = url_};
+    return Mapping{
+        .offset = offset, .size = size, .data = true, .allocated = true, .host_offset = offset, .filename = url_};
   }
   void describe(ImageInfo& info) const override {
     info.filename = url_;
@@ -138,7 +140,8 @@ class UrlNode final : public Node {
   std::string reason(CURLcode code) const { return error_[0] ? error_ : curl_easy_strerror(code); }
 
   Result<const Stretch*> fetch(u64 number) {
-    const auto found = std::find_if(kept_.begin(), kept_.end(), [&](const Stretch& stretch) { return stretch.number == number; });
+    const auto found =
+        std::find_if(kept_.begin(), kept_.end(), [&](const Stretch& stretch) { return stretch.number == number; });
     if (found != kept_.end()) {
       kept_.splice(kept_.begin(), kept_, found);
       return const_cast<const Stretch*>(&kept_.front());
@@ -154,7 +157,8 @@ class UrlNode final : public Node {
     curl_easy_setopt(session_.handle, CURLOPT_WRITEDATA, &sink);
     const CURLcode code = curl_easy_perform(session_.handle);
     if (code != CURLE_OK) return Error("CURL: Error reading '{}': {}", url_, reason(code));
-    if (sink.data.size() != wanted) return Error("CURL: '{}' gave {} bytes where {} were asked for", url_, sink.data.size(), wanted);
+    if (sink.data.size() != wanted)
+      return Error("CURL: '{}' gave {} bytes where {} were asked for", url_, sink.data.size(), wanted);
     kept_.push_front({number, std::move(sink.data)});
     if (kept_.size() > kKept) kept_.pop_back();
     return const_cast<const Stretch*>(&kept_.front());
@@ -171,7 +175,8 @@ class UrlNode final : public Node {
 }  // namespace
 
 Result<std::unique_ptr<Node>> open_url_node(const std::string& url, const ImageSpec& spec) {
-  if (!spec.read_only) return Error("curl block device does not support writes: say readonly=on or snapshot=on for '{}'", url);
+  if (!spec.read_only)
+    return Error("curl block device does not support writes: say readonly=on or snapshot=on for '{}'", url);
   auto node = std::make_unique<UrlNode>(url);
   RHEA_TRY(node->open());
   return std::unique_ptr<Node>(std::move(node));

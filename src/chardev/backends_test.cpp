@@ -34,13 +34,10 @@ class FakeFrontend final : public Frontend {
   std::string got;
 };
 
-std::span<const u8> bytes(std::string_view text) {
-  return {reinterpret_cast<const u8*>(text.data()), text.size()};
-}
+std::span<const u8> bytes(std::string_view text) { return {reinterpret_cast<const u8*>(text.data()), text.size()}; }
 
 struct Backends : testing::Test {
-  Backends()
-      : folder(testing::TempDir() + "rhea-backends-" + std::to_string(sys::random_number() % 1000000)) {
+  Backends() : folder(testing::TempDir() + "rhea-backends-" + std::to_string(sys::random_number() % 1000000)) {
     std::filesystem::create_directory(folder);
   }
   ~Backends() override { std::filesystem::remove_all(folder); }
@@ -263,8 +260,7 @@ TEST_F(Backends, Pipes) {
 TEST_F(Backends, RegistryRules) {
   ASSERT_TRUE(registry.add(*parse_chardev("ringbuf,id=r,size=8"), "r").ok());
   ASSERT_TRUE(registry.add(*parse_chardev("null,id=m,mux=on"), "m").ok());
-  EXPECT_EQ(registry.add(*parse_chardev("null,id=r"), "r").error().message(),
-            "Chardev with id 'r' already exists");
+  EXPECT_EQ(registry.add(*parse_chardev("null,id=r"), "r").error().message(), "Chardev with id 'r' already exists");
   EXPECT_EQ(registry.attach("q").error().message().find("chardev \"q\" not found"), 0u);
   Backend* ring = *registry.attach("r");
   EXPECT_EQ(registry.attach("r").error().message(), "Device 'r' is in use");
@@ -280,8 +276,7 @@ TEST_F(Backends, RegistryRules) {
   EXPECT_EQ(frontend.got, "<break>");
   ASSERT_TRUE(registry.change("r", *parse_chardev("null", false)).ok());
   EXPECT_EQ(registry.filename("r"), "null");
-  EXPECT_EQ(registry.change("zz", *parse_chardev("null", false)).error().message(),
-            "Chardev 'zz' does not exist");
+  EXPECT_EQ(registry.change("zz", *parse_chardev("null", false)).error().message(), "Chardev 'zz' does not exist");
   EXPECT_FALSE(registry.change("m", *parse_chardev("null", false)).ok());
   EXPECT_FALSE(registry.change("r", *parse_spec("unix:/nonexistent/x")).ok());
   EXPECT_EQ(registry.filename("r"), "null");
@@ -315,8 +310,7 @@ std::string decode(Codec& codec, std::string_view in, std::string* reply = nullp
 TEST(Telnet, Server) {
   const auto codec = make_telnet_codec(true);
   const std::vector<u8> greeting = codec->greeting();
-  EXPECT_EQ(std::string(greeting.begin(), greeting.end()),
-            "\xff\xfb\x01\xff\xfb\x03\xff\xfb\x00\xff\xfd\x00"sv);
+  EXPECT_EQ(std::string(greeting.begin(), greeting.end()), "\xff\xfb\x01\xff\xfb\x03\xff\xfb\x00\xff\xfd\x00"sv);
   std::string reply;
   EXPECT_EQ(decode(*codec,
                    "a\xff\xfd\x01"
@@ -368,8 +362,7 @@ TEST(Websocket, HandshakeAndFrames) {
 }
 
 TEST(Websocket, BrokenPeers) {
-  for (const std::string_view request :
-       {"POST / HTTP/1.1\r\n\r\n"sv, "GET / HTTP/1.1\r\n\r\n"sv, "\r\n\r\n"sv}) {
+  for (const std::string_view request : {"POST / HTTP/1.1\r\n\r\n"sv, "GET / HTTP/1.1\r\n\r\n"sv, "\r\n\r\n"sv}) {
     const auto codec = make_websocket_codec();
     std::string reply;
     bool close = false;
@@ -381,9 +374,9 @@ TEST(Websocket, BrokenPeers) {
   decode(*make_websocket_codec(), std::string(10000, 'x'), nullptr, &close);
   EXPECT_TRUE(close);
   for (const std::string_view frame :
-       {"\x82\x01x"sv, "\xc2\x81\x00\x00\x00\x00x"sv, "\x80\x81\x00\x00\x00\x00x"sv,
-        "\x09\x81\x00\x00\x00\x00x"sv, "\x89\xfe\x00\xff\x00\x00\x00\x00"sv,
-        "\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00"sv, "\x83\x80\x00\x00\x00\x00"sv}) {
+       {"\x82\x01x"sv, "\xc2\x81\x00\x00\x00\x00x"sv, "\x80\x81\x00\x00\x00\x00x"sv, "\x09\x81\x00\x00\x00\x00x"sv,
+        "\x89\xfe\x00\xff\x00\x00\x00\x00"sv, "\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00"sv,
+        "\x83\x80\x00\x00\x00\x00"sv}) {
     const auto codec = make_websocket_codec();
     decode(*codec, kUpgrade);
     close = false;

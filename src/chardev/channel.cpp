@@ -10,11 +10,7 @@
 namespace rhea::chardev {
 
 Channel::Channel(EventLoop& loop, sys::Fd input, sys::Fd output, Overflow overflow, Hooks hooks)
-    : loop_(loop),
-      input_(std::move(input)),
-      output_(std::move(output)),
-      overflow_(overflow),
-      hooks_(std::move(hooks)) {
+    : loop_(loop), input_(std::move(input)), output_(std::move(output)), overflow_(overflow), hooks_(std::move(hooks)) {
   set_watches();
 }
 
@@ -26,15 +22,11 @@ void Channel::set_watches() {
   const bool writing = queued() != 0;
   const bool both = !output_;
   const u32 wanted = (reading_ ? u32{kReadable} : 0) | (both && writing ? u32{kWritable} : 0);
-  if (!watch_)
-    watch_ = loop_.watch(input_.get(), wanted, [this](u32 events) { on_input(events); });
-  else
-    watch_->set_events(wanted);
+  if (!watch_) watch_ = loop_.watch(input_.get(), wanted, [this](u32 events) { on_input(events); });
+  else watch_->set_events(wanted);
   if (both) return;
-  if (writing && !output_watch_)
-    output_watch_ = loop_.watch(output_.get(), kWritable, [this](u32) { send(); });
-  else if (!writing)
-    output_watch_.reset();
+  if (writing && !output_watch_) output_watch_ = loop_.watch(output_.get(), kWritable, [this](u32) { send(); });
+  else if (!writing) output_watch_.reset();
 }
 
 void Channel::on_input(u32 events) {
@@ -56,8 +48,7 @@ void Channel::read() {
     return;
   }
   std::array<u8, 16384> buffer;
-  const sys::ReadSome got =
-      sys::read_now(input_.get(), std::span(buffer).first(std::min(room, buffer.size())));
+  const sys::ReadSome got = sys::read_now(input_.get(), std::span(buffer).first(std::min(room, buffer.size())));
   if (got.outcome == sys::ReadOutcome::data) hooks_.data(std::span(buffer).first(got.count));
   if (got.outcome == sys::ReadOutcome::end || got.outcome == sys::ReadOutcome::failed) end();
 }

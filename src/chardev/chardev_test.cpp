@@ -15,9 +15,7 @@ class FakeBackend final : public Backend {
   void set_frontend(Frontend* f) override { frontend = f; }
   void accept_input() override { ++accepted; }
   std::string description() const override { return "fake"; }
-  void type(std::string_view text) {
-    frontend->receive({reinterpret_cast<const u8*>(text.data()), text.size()});
-  }
+  void type(std::string_view text) { frontend->receive({reinterpret_cast<const u8*>(text.data()), text.size()}); }
   std::string written;
   Frontend* frontend = nullptr;
   int accepted = 0;
@@ -40,10 +38,10 @@ struct MuxTest : testing::Test {
   MuxTest() {
     auto owned = std::make_unique<FakeBackend>();
     backend = owned.get();
-    mux = std::make_unique<Mux>(std::move(owned), MuxOptions{.program = "QEMU",
-                                                             .clock = &loop.real_clock(),
-                                                             .terminate = [this] { ++terminated; },
-                                                             .save_disks = {}});
+    mux = std::make_unique<Mux>(
+        std::move(owned),
+        MuxOptions{
+            .program = "QEMU", .clock = &loop.real_clock(), .terminate = [this] { ++terminated; }, .save_disks = {}});
     serial_port = mux->add_port();
     monitor_port = mux->add_port();
     serial_port->set_frontend(&serial);
@@ -121,8 +119,7 @@ TEST(Spec, Forms) {
 
 TEST(Spec, Refusals) {
   EXPECT_EQ(parse_spec("foo").error().message(), "'foo' is not a valid char driver");
-  EXPECT_EQ(parse_spec("stdoi").error().message(),
-            "'stdoi' is not a valid char driver (did you mean 'stdio'?)");
+  EXPECT_EQ(parse_spec("stdoi").error().message(), "'stdoi' is not a valid char driver (did you mean 'stdio'?)");
   for (const char* text : {"msmouse", "braille", "con:80x24"})
     EXPECT_NE(parse_spec(text).error().message().find("known to QEMU"), std::string::npos) << text;
   for (const char* text :
@@ -164,8 +161,7 @@ TEST(Spec, ChardevOption) {
   ASSERT_TRUE(socket.ok()) << socket.error().message();
   EXPECT_EQ(socket->id, "c0");
   EXPECT_TRUE(socket->mux && socket->log_append);
-  EXPECT_EQ(parse_chardev("socket,id=c,host=h,port=1,server")->short_booleans,
-            std::vector<std::string>{"server=on"});
+  EXPECT_EQ(parse_chardev("socket,id=c,host=h,port=1,server")->short_booleans, std::vector<std::string>{"server=on"});
   EXPECT_EQ(parse_chardev("ringbuf,id=r,size=4k")->ring_size, 4096u);
   const std::pair<const char*, const char*> wrong[] = {
       {"null", "chardev: no id specified"},

@@ -135,8 +135,7 @@ class FileWithInput final : public Backend {
  public:
   FileWithInput(EventLoop& loop, std::unique_ptr<Backend> output, sys::Fd input)
       : output_(std::move(output)),
-        input_(std::make_unique<Descriptors>(loop, "file", std::move(input), sys::Fd(),
-                                             Overflow::drop_newest)) {}
+        input_(std::make_unique<Descriptors>(loop, "file", std::move(input), sys::Fd(), Overflow::drop_newest)) {}
   void write(std::span<const u8> data) override { output_->write(data); }
   void set_frontend(Frontend* frontend) override { input_->set_frontend(frontend); }
   void accept_input() override { input_->accept_input(); }
@@ -159,8 +158,8 @@ Result<std::unique_ptr<Backend>> make_pty(EventLoop& loop, const std::string& li
   sys::PseudoTerminal terminal = RHEA_TRY(sys::open_pseudo_terminal());
   name = terminal.name;
   if (!link.empty()) RHEA_TRY(sys::make_link(terminal.name, link));
-  auto backend = std::make_unique<Descriptors>(loop, "pty:" + terminal.name, std::move(terminal.master),
-                                               sys::Fd(), Overflow::drop_oldest);
+  auto backend = std::make_unique<Descriptors>(loop, "pty:" + terminal.name, std::move(terminal.master), sys::Fd(),
+                                               Overflow::drop_oldest);
   backend->keep(std::move(terminal.slave));
   if (!link.empty()) backend->remove_at_end(link);
   return std::unique_ptr<Backend>(std::move(backend));

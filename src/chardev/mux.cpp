@@ -103,9 +103,7 @@ bool Mux::take_command(u8 key) {
   if (key == options_.escape) return true;
   switch (key) {
     case 'h':
-    case '?':
-      print_help();
-      break;
+    case '?': print_help(); break;
     case 'x':
       print(options_.program + ": Terminated\n\r");
       backend_->flush();
@@ -119,14 +117,9 @@ bool Mux::take_command(u8 key) {
       stamps_from_ = -1;
       line_start_ = false;
       break;
-    case 'b':
-      ports_[focused_]->tell(Event::line_break);
-      break;
-    case 'c':
-      focus((focused_ + 1) % ports_.size());
-      break;
-    default:
-      break;
+    case 'b': ports_[focused_]->tell(Event::line_break); break;
+    case 'c': focus((focused_ + 1) % ports_.size()); break;
+    default: break;
   }
   return false;
 }
@@ -162,8 +155,8 @@ void Mux::output(std::span<const u8> data) {
       const s64 now = options_.clock->now();
       if (stamps_from_ < 0) stamps_from_ = now;
       const s64 ms = (now - stamps_from_) / kMillisecond;
-      const std::string text = fmt::format("[{:02}:{:02}:{:02}.{:03}] ", ms / 3600000 % 100, ms / 60000 % 60,
-                                           ms / 1000 % 60, ms % 1000);
+      const std::string text =
+          fmt::format("[{:02}:{:02}:{:02}.{:03}] ", ms / 3600000 % 100, ms / 60000 % 60, ms / 1000 % 60, ms % 1000);
       stamped.insert(stamped.end(), text.begin(), text.end());
       line_start_ = false;
     }

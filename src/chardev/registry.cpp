@@ -72,10 +72,8 @@ const Registry::Entry* Registry::find(const std::string& id) const {
 
 Result<std::unique_ptr<Backend>> Registry::make(const Spec& spec, const std::string& id) {
   switch (spec.kind) {
-    case BackendKind::null:
-      return make_null();
-    case BackendKind::file:
-      return make_file(loop_, spec);
+    case BackendKind::null: return make_null();
+    case BackendKind::file: return make_file(loop_, spec);
     case BackendKind::stdio: {
       if (terminal_) return Error("cannot use stdio by multiple character devices");
       auto terminal = make_stdio(loop_, spec.signals, surroundings.terminal_lost);
@@ -89,22 +87,16 @@ Result<std::unique_ptr<Backend>> Registry::make(const Spec& spec, const std::str
         surroundings.redirect(fmt::format("char device redirected to {} (label {})", name, id));
       return made;
     }
-    case BackendKind::pipe:
-      return make_pipe(loop_, spec.path);
-    case BackendKind::serial:
-      return make_serial(loop_, spec.path);
-    case BackendKind::socket:
-      return make_socket(loop_, spec.socket, surroundings.say);
-    case BackendKind::udp:
-      return make_udp(loop_, spec.udp);
-    case BackendKind::ringbuf:
-      return std::unique_ptr<Backend>(make_ring_buffer(spec.ring_size));
+    case BackendKind::pipe: return make_pipe(loop_, spec.path);
+    case BackendKind::serial: return make_serial(loop_, spec.path);
+    case BackendKind::socket: return make_socket(loop_, spec.socket, surroundings.say);
+    case BackendKind::udp: return make_udp(loop_, spec.udp);
+    case BackendKind::ringbuf: return std::unique_ptr<Backend>(make_ring_buffer(spec.ring_size));
     case BackendKind::vc:
       if (!surroundings.make_console) return Error("there is no display that could show a text console");
       return surroundings.make_console(spec.console, id);
     case BackendKind::none:
-    case BackendKind::reference:
-      break;
+    case BackendKind::reference: break;
   }
   return Error("'{}' is no device of its own", id);
 }
@@ -242,26 +234,16 @@ std::string Registry::type_of(const std::string& id) const {
   if (!entry) return {};
   if (entry->mux) return "chardev-mux";
   switch (entry->kind) {
-    case BackendKind::stdio:
-      return "chardev-stdio";
-    case BackendKind::file:
-      return "chardev-file";
-    case BackendKind::pty:
-      return "chardev-pty";
-    case BackendKind::pipe:
-      return "chardev-pipe";
-    case BackendKind::serial:
-      return "chardev-serial";
-    case BackendKind::socket:
-      return "chardev-socket";
-    case BackendKind::udp:
-      return "chardev-udp";
-    case BackendKind::ringbuf:
-      return "chardev-ringbuf";
-    case BackendKind::vc:
-      return "chardev-vc";
-    default:
-      return "chardev-null";
+    case BackendKind::stdio: return "chardev-stdio";
+    case BackendKind::file: return "chardev-file";
+    case BackendKind::pty: return "chardev-pty";
+    case BackendKind::pipe: return "chardev-pipe";
+    case BackendKind::serial: return "chardev-serial";
+    case BackendKind::socket: return "chardev-socket";
+    case BackendKind::udp: return "chardev-udp";
+    case BackendKind::ringbuf: return "chardev-ringbuf";
+    case BackendKind::vc: return "chardev-vc";
+    default: return "chardev-null";
   }
 }
 

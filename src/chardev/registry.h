@@ -25,8 +25,7 @@ struct Surroundings {
   std::function<void(const std::string&)> say;       // a line for the user: where a pty is, who is waited for
   std::function<void(const std::string&)> redirect;  // "char device redirected to ..."
   // Makes a text console in the display; empty: there is no display to make one in.
-  std::function<Result<std::unique_ptr<Backend>>(const ConsoleSize& size, const std::string& id)>
-      make_console;
+  std::function<Result<std::unique_ptr<Backend>>(const ConsoleSize& size, const std::string& id)> make_console;
 };
 
 class Registry {

@@ -26,8 +26,7 @@ class Socket final : public Backend {
   Result<void> start(const std::function<void(const std::string&)>& waiting) {
     using Family = sys::SocketName::Family;
     sys::Fd inherited;
-    if (spec_.name.family == Family::descriptor)
-      inherited = RHEA_TRY(sys::take_socket(spec_.name.descriptor));
+    if (spec_.name.family == Family::descriptor) inherited = RHEA_TRY(sys::take_socket(spec_.name.descriptor));
     if (!spec_.server) {
       if (inherited) {
         connected(std::move(inherited));
@@ -43,8 +42,7 @@ class Socket final : public Backend {
     spec_.name = sys::bound_name(listener_.get(), spec_.name);
     while (spec_.wait && !channel_) {
       if (waiting) waiting(fmt::format("QEMU waiting for connection on: {}", description()));
-      if (!sys::wait_readable(listener_.get()))
-        return Error("gave up waiting for a client of {}", spec_.name.text());
+      if (!sys::wait_readable(listener_.get())) return Error("gave up waiting for a client of {}", spec_.name.text());
       accept();
     }
     if (!channel_) listen();
@@ -142,11 +140,10 @@ class Socket final : public Backend {
     if (spec_.no_delay && !local_.empty()) sys::set_no_delay(fd.get());
     if (spec_.telnet) codec_ = make_telnet_codec(spec_.server);
     if (spec_.websocket) codec_ = make_websocket_codec();
-    channel_ =
-        std::make_unique<Channel>(loop_, std::move(fd), sys::Fd(), Overflow::drop_newest,
-                                  Channel::Hooks{.room = [this] { return room(); },
-                                                 .data = [this](std::span<const u8> data) { received(data); },
-                                                 .ended = [this] { disconnected(); }});
+    channel_ = std::make_unique<Channel>(loop_, std::move(fd), sys::Fd(), Overflow::drop_newest,
+                                         Channel::Hooks{.room = [this] { return room(); },
+                                                        .data = [this](std::span<const u8> data) { received(data); },
+                                                        .ended = [this] { disconnected(); }});
     if (codec_) {
       const std::vector<u8> greeting = codec_->greeting();
       if (!greeting.empty()) channel_->write(greeting);
@@ -160,10 +157,8 @@ class Socket final : public Backend {
     channel_.reset();
     codec_.reset();
     if (was_open) tell(Event::closed);
-    if (listener_)
-      listen();
-    else if (spec_.reconnect_ms)
-      retry_->arm(loop_.real_clock().now() + spec_.reconnect_ms * kMillisecond);
+    if (listener_) listen();
+    else if (spec_.reconnect_ms) retry_->arm(loop_.real_clock().now() + spec_.reconnect_ms * kMillisecond);
   }
 
   void close_later() {

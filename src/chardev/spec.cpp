@@ -177,8 +177,7 @@ Result<void> read_socket(const Values& values, Spec& spec) {
 }
 
 void read_udp(const Values& values, Spec& spec) {
-  spec.udp.remote.host =
-      values.has("host") && !values.text("host").empty() ? values.text("host") : "localhost";
+  spec.udp.remote.host = values.has("host") && !values.text("host").empty() ? values.text("host") : "localhost";
   spec.udp.remote.port = values.text("port");
   spec.udp.remote.ipv4 = tristate(values, "ipv4");
   spec.udp.remote.ipv6 = tristate(values, "ipv6");
@@ -214,32 +213,19 @@ Result<void> read_parameters(const Values& values, Spec& spec) {
   spec.log_append = values.boolean("logappend", false);
   if (spec.log_append && spec.log_file.empty()) return Error("'logappend' without 'logfile'");
   switch (spec.kind) {
-    case BackendKind::stdio:
-      spec.signals = values.boolean("signal", spec.signals);
-      break;
+    case BackendKind::stdio: spec.signals = values.boolean("signal", spec.signals); break;
     case BackendKind::file:
       spec.input_path = values.text("input-path");
       spec.append = values.boolean("append", false);
       [[fallthrough]];
     case BackendKind::pipe:
     case BackendKind::serial:
-    case BackendKind::pty:
-      spec.path = values.text("path");
-      break;
-    case BackendKind::socket:
-      RHEA_TRY(read_socket(values, spec));
-      break;
-    case BackendKind::udp:
-      read_udp(values, spec);
-      break;
-    case BackendKind::ringbuf:
-      spec.ring_size = values.number("size", spec.ring_size);
-      break;
-    case BackendKind::vc:
-      RHEA_TRY(read_console(values, spec));
-      break;
-    default:
-      break;
+    case BackendKind::pty: spec.path = values.text("path"); break;
+    case BackendKind::socket: RHEA_TRY(read_socket(values, spec)); break;
+    case BackendKind::udp: read_udp(values, spec); break;
+    case BackendKind::ringbuf: spec.ring_size = values.number("size", spec.ring_size); break;
+    case BackendKind::vc: RHEA_TRY(read_console(values, spec)); break;
+    default: break;
   }
   return check_spec(spec);
 }
@@ -346,8 +332,7 @@ Result<Spec> short_console(std::string_view rest, Spec spec) {
     good = value && *value > 0 && *value <= (characters ? 1000 : 16384) && (characters ? true : !marked);
     if (good) sizes[i] = static_cast<unsigned>(*value);
   }
-  if (!good)
-    return Error("'vc:{}' is no size: it is written vc:800x600 (pixels) or vc:80Cx24C (characters)", rest);
+  if (!good) return Error("'vc:{}' is no size: it is written vc:800x600 (pixels) or vc:80Cx24C (characters)", rest);
   (characters ? spec.console.columns : spec.console.width) = sizes[0];
   (characters ? spec.console.rows : spec.console.height) = sizes[1];
   return spec;
@@ -400,11 +385,9 @@ Result<void> check_spec(const Spec& spec) {
       if (spec.socket.server && spec.socket.reconnect_ms)
         return Error("'reconnect' option is incompatible with socket in server listen mode");
       if (spec.socket.websocket && !spec.socket.server) return Error("Websocket client is not implemented");
-      if (spec.socket.websocket && spec.socket.telnet)
-        return Error("telnet and websocket exclude each other");
+      if (spec.socket.websocket && spec.socket.telnet) return Error("telnet and websocket exclude each other");
       break;
-    default:
-      break;
+    default: break;
   }
   return {};
 }
@@ -470,9 +453,7 @@ Result<Spec> parse_spec(std::string_view text) {
   const auto [plain, options] = cut_at_comma(text);
   const usize colon = device ? text.npos : text.find(':');
   // "stdio,signal=off" has options; "tcp:..." has its own.
-  const std::string_view word = device               ? "/dev/"
-                                : colon == text.npos ? std::string_view(plain)
-                                                     : text.substr(0, colon);
+  const std::string_view word = device ? "/dev/" : colon == text.npos ? std::string_view(plain) : text.substr(0, colon);
   const std::string_view rest = colon == text.npos ? std::string_view() : text.substr(colon + 1);
   const Form* form = find_form(word, colon != text.npos);
   if (!form) {
@@ -480,24 +461,20 @@ Result<Spec> parse_spec(std::string_view text) {
     for (const Form& candidate : kForms) names.emplace_back(candidate.name);
     return Error("'{}' is not a valid char driver{}", typed, did_you_mean(word, names));
   }
-  if (!form->available)
-    return Error("'{}' ({}) is known to QEMU, but Rhea does not have it", typed, form->summary);
+  if (!form->available) return Error("'{}' ({}) is known to QEMU, but Rhea does not have it", typed, form->summary);
   if (word == "none") {
-    if (spec.with_monitor)
-      return Error("'{}': a device that is not there cannot be shared with the monitor", typed);
+    if (spec.with_monitor) return Error("'{}': a device that is not there cannot be shared with the monitor", typed);
     return spec;
   }
   if (word == "chardev") {
     spec.kind = BackendKind::reference;
     spec.id = std::string(rest);
-    if (spec.with_monitor)
-      return Error("'{}': give mux=on to the -chardev, and -mon chardev={}", typed, rest);
+    if (spec.with_monitor) return Error("'{}': give mux=on to the -chardev, and -mon chardev={}", typed, rest);
     return spec;
   }
   if (word == "file" || word == "pipe") return short_with_path(word, rest, std::move(spec));
   if (word == "vc") return short_console(rest, std::move(spec));
-  if (word == "tcp" || word == "telnet" || word == "websocket")
-    return short_inet(word, rest, std::move(spec));
+  if (word == "tcp" || word == "telnet" || word == "websocket") return short_inet(word, rest, std::move(spec));
   if (word == "udp") return short_udp(rest, std::move(spec));
   if (word == "unix") return short_unix(rest, std::move(spec));
   Rewritten rewritten;

@@ -16,20 +16,7 @@
 
 namespace rhea::chardev {
 
-enum class BackendKind : u8 {
-  none,
-  null,
-  stdio,
-  file,
-  pty,
-  pipe,
-  serial,
-  socket,
-  udp,
-  ringbuf,
-  vc,
-  reference
-};
+enum class BackendKind : u8 { none, null, stdio, file, pty, pipe, serial, socket, udp, ringbuf, vc, reference };
 
 struct SocketSpec {
   sys::SocketName name;

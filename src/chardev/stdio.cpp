@@ -63,25 +63,18 @@ class Stdio final : public Terminal {
     std::array<u8, 4096> buffer;
     const sys::ReadSome got = sys::read_now(kInput, std::span(buffer).first(std::min(room, buffer.size())));
     switch (got.outcome) {
-      case sys::ReadOutcome::data:
-        frontend_->receive(std::span(buffer).first(got.count));
-        break;
-      case sys::ReadOutcome::would_wait:
-        break;
+      case sys::ReadOutcome::data: frontend_->receive(std::span(buffer).first(got.count)); break;
+      case sys::ReadOutcome::would_wait: break;
       case sys::ReadOutcome::end:
-      case sys::ReadOutcome::failed:
-        end();
-        break;
+      case sys::ReadOutcome::failed: end(); break;
     }
   }
 
   void end() {
     ended_ = true;
     watch_.reset();
-    if (is_terminal_)
-      lose();
-    else if (frontend_)
-      frontend_->event(Event::closed);
+    if (is_terminal_) lose();
+    else if (frontend_) frontend_->event(Event::closed);
   }
 
   void lose() {

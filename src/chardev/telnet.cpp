@@ -8,8 +8,8 @@ namespace rhea::chardev {
 
 namespace {
 
-constexpr u8 kSe = 240, kBreak = 243, kInterrupt = 244, kSb = 250, kWill = 251, kWont = 252, kDo = 253,
-             kDont = 254, kIac = 255;
+constexpr u8 kSe = 240, kBreak = 243, kInterrupt = 244, kSb = 250, kWill = 251, kWont = 252, kDo = 253, kDont = 254,
+             kIac = 255;
 constexpr u8 kBinary = 0, kEcho = 1, kSuppressGoAhead = 3;
 
 class Telnet final : public Codec {
@@ -42,9 +42,7 @@ class Telnet final : public Codec {
           decoded.data.push_back(byte);
         }
         break;
-      case State::command:
-        command(byte, decoded);
-        break;
+      case State::command: command(byte, decoded); break;
       case State::option:
         state_ = State::data;
         answer(byte, decoded);
@@ -52,29 +50,21 @@ class Telnet final : public Codec {
       case State::subnegotiation:
         if (byte == kIac) state_ = State::subnegotiation_command;
         break;
-      case State::subnegotiation_command:
-        state_ = byte == kSe ? State::data : State::subnegotiation;
-        break;
+      case State::subnegotiation_command: state_ = byte == kSe ? State::data : State::subnegotiation; break;
     }
   }
 
   void command(u8 byte, Decoded& decoded) {
     state_ = State::data;
     switch (byte) {
-      case kIac:
-        decoded.data.push_back(kIac);
-        break;
-      case kBreak:
-        decoded.breaks.push_back(decoded.data.size());
-        break;
+      case kIac: decoded.data.push_back(kIac); break;
+      case kBreak: decoded.breaks.push_back(decoded.data.size()); break;
       case kInterrupt: {
         constexpr u8 kCtrlC = 3;
         decoded.data.push_back(kCtrlC);
         break;
       }
-      case kSb:
-        state_ = State::subnegotiation;
-        break;
+      case kSb: state_ = State::subnegotiation; break;
       case kWill:
       case kWont:
       case kDo:
@@ -82,8 +72,7 @@ class Telnet final : public Codec {
         verb_ = byte;
         state_ = State::option;
         break;
-      default:
-        break;
+      default: break;
     }
   }
 

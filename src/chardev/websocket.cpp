@@ -86,8 +86,7 @@ class Websocket final : public Codec {
   }
 
   void refuse(std::string_view status, Decoded& decoded) {
-    const std::string reply =
-        "HTTP/1.1 " + std::string(status) + "\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    const std::string reply = "HTTP/1.1 " + std::string(status) + "\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     decoded.reply.insert(decoded.reply.end(), reply.begin(), reply.end());
     closed_ = true;
   }
@@ -127,8 +126,7 @@ class Websocket final : public Codec {
     const bool control = opcode_ >= kClose;
     const bool known = opcode_ <= kBinary || (opcode_ >= kClose && opcode_ <= kPong);
     const bool in_order = control || (opcode_ == kContinuation) == fragmented_;
-    if (!masked || reserved || !known || !in_order || (control && (!final || length > kMostControl)) ||
-        length >> 63)
+    if (!masked || reserved || !known || !in_order || (control && (!final || length > kMostControl)) || length >> 63)
       return fail(kProtocolError, decoded);
     if (!control) fragmented_ = !final;
     left_ = length;

@@ -34,8 +34,7 @@ std::string accel_help() {
 Result<void> set_thread(const std::string& value) {
   if (value == "multi") return {};
   if (value == "single")
-    return Error(
-        "'thread=single' is known to QEMU, but Rhea does not have it: -icount runs all CPUs on one thread");
+    return Error("'thread=single' is known to QEMU, but Rhea does not have it: -icount runs all CPUs on one thread");
   return Error("Invalid 'thread' setting {}{}", value,
                did_you_mean(value, std::vector<std::string>{"single", "multi"}));
 }
@@ -81,8 +80,7 @@ Error invalid_accelerator(const std::string& name) {
   for (const std::string_view known : {"kvm", "xen", "hax", "hvf", "nvmm", "whpx"})
     if (name == known)
       return Error("invalid accelerator {}: it is known to QEMU; Rhea has tcg, interp and qtest", name);
-  return Error("invalid accelerator {}{}", name,
-               did_you_mean(name, std::vector<std::string>{"tcg", "interp"}));
+  return Error("invalid accelerator {}{}", name, did_you_mean(name, std::vector<std::string>{"tcg", "interp"}));
 }
 
 }  // namespace
@@ -134,7 +132,8 @@ Result<void> read_replay(machine::MachineConfig& machine, const config::Values& 
     return {};
   }
   if (mode != "record" && mode != "replay")
-    return Error("Invalid icount rr option: {}{}: it is record or replay", mode, did_you_mean(mode, std::vector<std::string>{"record", "replay"}));
+    return Error("Invalid icount rr option: {}{}: it is record or replay", mode,
+                 did_you_mean(mode, std::vector<std::string>{"record", "replay"}));
   machine.replay = mode == "record" ? machine::ReplayMode::record : machine::ReplayMode::replay;
   machine.replay_file = values.text("rrfile");
   machine.replay_snapshot = values.text("rrsnapshot");
@@ -145,23 +144,20 @@ Result<void> read_replay(machine::MachineConfig& machine, const config::Values& 
 }  // namespace
 
 Result<void> read_icount_option(Settings& settings, const Typed& typed) {
-  constexpr config::Parameter kTable[] = {
-      {"shift", config::Kind::text}, {"align", config::Kind::boolean}, {"sleep", config::Kind::boolean},
-      {"rr", config::Kind::text},    {"rrfile", config::Kind::text},   {"rrsnapshot", config::Kind::text}};
+  constexpr config::Parameter kTable[] = {{"shift", config::Kind::text},    {"align", config::Kind::boolean},
+                                          {"sleep", config::Kind::boolean}, {"rr", config::Kind::text},
+                                          {"rrfile", config::Kind::text},   {"rrsnapshot", config::Kind::text}};
   const auto values = RHEA_TRY(config::read_options(typed.argument, "shift", kTable));
   RHEA_TRY(read_replay(settings.machine, values));
-  if (values.boolean("align", false))
-    return Error("'align=on' is known to QEMU, but Rhea does not have it yet");
-  if (!values.boolean("sleep", true))
-    return Error("'sleep=off' is known to QEMU, but Rhea does not have it yet");
+  if (values.boolean("align", false)) return Error("'align=on' is known to QEMU, but Rhea does not have it yet");
+  if (!values.boolean("sleep", true)) return Error("'sleep=off' is known to QEMU, but Rhea does not have it yet");
   accel::Options& options = settings.machine.accel;
   options.icount = true;
   const std::string shift = values.text("shift", "auto");
   if (shift == "auto") return {};  // the default; it stays, so that runs repeat exactly
   constexpr u64 kMostShift = 10;
   const auto number = parse_number(shift);
-  if (!number || *number > kMostShift)
-    return Error("icount: Invalid shift value: 0 to {}, or auto", kMostShift);
+  if (!number || *number > kMostShift) return Error("icount: Invalid shift value: 0 to {}, or auto", kMostShift);
   options.icount_shift = static_cast<unsigned>(*number);
   return {};
 }

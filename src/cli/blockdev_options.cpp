@@ -80,8 +80,7 @@ Result<void> DrivePlan::read_nodes() {
       const auto used = std::find_if(nodes_.begin(), nodes_.end(), [&](const NodeText& other) {
         return other.options.at("node-name") == found->second;
       });
-      if (used == nodes_.end())
-        return at(node.typed, Error("Cannot find device='' nor node-name='{}'", found->second));
+      if (used == nodes_.end()) return at(node.typed, Error("Cannot find device='' nor node-name='{}'", found->second));
       if (used->has_parent || &*used == &node)
         return at(node.typed, Error("node '{}' cannot be used twice", found->second));
       used->has_parent = true;

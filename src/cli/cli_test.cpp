@@ -60,8 +60,7 @@ TEST(CommandLine, Refusals) {
       {"-m 1Z", std::string("-m 1Z: Parameter 'size' expects a non-negative number below 2^64") + kSizeHint},
       {"-m raspi2b,help",
        std::string("-m raspi2b,help: Parameter 'size' expects a non-negative number below 2^64") + kSizeHint},
-      {"-m help",
-       std::string("-m help: Parameter 'size' expects a non-negative number below 2^64") + kSizeHint},
+      {"-m help", std::string("-m help: Parameter 'size' expects a non-negative number below 2^64") + kSizeHint},
       {"-m 17179869184G", "-m 17179869184G: Value '17179869184G' is out of range for parameter 'size'"},
       {"-m 512M,foo=1", "-m 512M,foo=1: Invalid parameter 'foo'"},
       {board + "-m size=64M,slots=2", "-m size=64M,slots=2: slots specified but no max-size"},
@@ -98,10 +97,8 @@ TEST(CommandLine, Refusals) {
 
 TEST(CommandLine, WhatQemuKnowsIsNamed) {
   for (const char* line :
-       {"-M raspi2b", "-spice port=1", "-enable-kvm",
-        "-M vexpress-a9 -display gtk", "-M vexpress-a9 -vga std", "-M vexpress-a9,usb=on",
-        "-M vexpress-a9 -object rng-egd,id=r",
-        "-device e1000,help"})
+       {"-M raspi2b", "-spice port=1", "-enable-kvm", "-M vexpress-a9 -display gtk", "-M vexpress-a9 -vga std",
+        "-M vexpress-a9,usb=on", "-M vexpress-a9 -object rng-egd,id=r", "-device e1000,help"})
     EXPECT_NE(error(line).find("known to QEMU"), std::string::npos) << line << ": " << error(line);
 }
 
@@ -121,9 +118,9 @@ TEST(CommandLine, HelpTexts) {
   EXPECT_EQ(text("-device help"), text("-device ?"));
   EXPECT_NE(text("-device help").find("Network devices:\nname \"virtio-net-device\", bus virtio-bus\n"),
             std::string::npos);
-  EXPECT_NE(text("-device virtio-net-device,help")
-                .find("  netdev=<str>           - ID of a netdev to use as a backend\n"),
-            std::string::npos);
+  EXPECT_NE(
+      text("-device virtio-net-device,help").find("  netdev=<str>           - ID of a netdev to use as a backend\n"),
+      std::string::npos);
   EXPECT_EQ(text("-netdev help").substr(0, 38), "Available netdev backend types:\nuser\n");
   EXPECT_EQ(text("-version"), text("--version"));
   EXPECT_EQ(text("-h"), text("-help"));
@@ -131,8 +128,7 @@ TEST(CommandLine, HelpTexts) {
 
 TEST(CommandLine, MachinePropertiesAreOptions) {
   const Settings a = settings("-kernel k -initrd i -append a,b=c -dtb d -m 64 -smp 2");
-  const Settings b =
-      settings("-M vexpress-a9,kernel=k,initrd=i,append=a,,b=c,dtb=d,memory.size=64M,smp.cpus=2");
+  const Settings b = settings("-M vexpress-a9,kernel=k,initrd=i,append=a,,b=c,dtb=d,memory.size=64M,smp.cpus=2");
   for (const Settings* s : {&a, &b}) {
     EXPECT_EQ(s->machine.kernel, "k");
     EXPECT_EQ(s->machine.initrd, "i");
@@ -146,13 +142,9 @@ TEST(CommandLine, MachinePropertiesAreOptions) {
 }
 
 TEST(CommandLine, Topology) {
-  const std::pair<const char*, unsigned> cases[] = {{"4", 4},
-                                                    {"cpus=2", 2},
-                                                    {"4,sockets=1,cores=4,threads=1", 4},
-                                                    {"sockets=2,cores=2", 4},
-                                                    {"2,maxcpus=4", 2},
-                                                    {"0", 1},
-                                                    {"threads=2", 2}};
+  const std::pair<const char*, unsigned> cases[] = {
+      {"4", 4}, {"cpus=2", 2},   {"4,sockets=1,cores=4,threads=1", 4}, {"sockets=2,cores=2", 4}, {"2,maxcpus=4", 2},
+      {"0", 1}, {"threads=2", 2}};
   for (const auto& [argument, cpus] : cases)
     EXPECT_EQ(settings(std::string("-smp ") + argument).machine.cpus, cpus) << argument;
   EXPECT_EQ(settings("-smp 0").warnings.size(), 1u);
@@ -173,8 +165,7 @@ TEST(CommandLine, Accelerators) {
 }
 
 TEST(CommandLine, Globals) {
-  const Settings s =
-      settings("-global virtio-mmio.force-legacy=false -global driver=foo,property=bar,value=1");
+  const Settings s = settings("-global virtio-mmio.force-legacy=false -global driver=foo,property=bar,value=1");
   ASSERT_EQ(s.machine.globals.size(), 1u);
   EXPECT_EQ(s.warnings, std::vector<std::string>{"global foo.bar has invalid class name"});
 }
@@ -196,16 +187,14 @@ TEST(CommandLine, Control) {
       {"-uuid foo",
        "-uuid foo: failed to parse UUID string: wrong format\nIt is written "
        "00112233-4455-6677-8899-aabbccddeeff."},
-      {"-rtc base=foo",
-       "-rtc base=foo: invalid datetime format\nvalid formats: '2006-06-17T16:01:21' or '2006-06-17'"},
+      {"-rtc base=foo", "-rtc base=foo: invalid datetime format\nvalid formats: '2006-06-17T16:01:21' or '2006-06-17'"},
       {"-rtc clock=hots", "-rtc clock=hots: invalid option value 'hots' (did you mean 'host'?)"},
       {"-set device.zz.a=1", "-set device.zz.a=1: there is no device \"zz\" defined"},
       {"-set foo", "-set foo: can't parse: \"foo\": it is written GROUP.ID.KEY=VALUE"},
       {"-qtest foo", "-qtest foo: 'foo' is not a valid char driver"},
       {"-action reboot=foo",
        "-action reboot=foo: Parameter 'reboot' does not accept value 'foo': it is reset, shutdown"},
-      {"-parallel stdio",
-       "-parallel stdio: no board of Rhea's has a parallel port: only none and null are taken"},
+      {"-parallel stdio", "-parallel stdio: no board of Rhea's has a parallel port: only none and null are taken"},
       {"-readconfig /nonexistent/x",
        "-readconfig /nonexistent/x: read config /nonexistent/x: No such file or directory"},
   };

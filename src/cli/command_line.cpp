@@ -41,9 +41,8 @@ Result<void> set_firmware(Settings& settings, const Typed& typed) {
 }
 
 Result<void> read_name(Settings& settings, const Typed& typed) {
-  constexpr config::Parameter kTable[] = {{"guest", config::Kind::text},
-                                          {"process", config::Kind::text},
-                                          {"debug-threads", config::Kind::boolean}};
+  constexpr config::Parameter kTable[] = {
+      {"guest", config::Kind::text}, {"process", config::Kind::text}, {"debug-threads", config::Kind::boolean}};
   const auto values = RHEA_TRY(config::read_options(typed.argument, "guest", kTable));
   if (values.has("process")) return Error("'process' is known to QEMU, but Rhea does not have it yet");
   // debug-threads: threads always have names.
@@ -71,8 +70,7 @@ Result<void> read_display(Settings& settings, const Typed& typed) {
                                         "dbus", "vnc", "cocoa",        "default"};
   const std::string word = split(type, '=')[0];
   if (std::find(std::begin(kQemu), std::end(kQemu), word) != std::end(kQemu))
-    return Error(
-        "display '{}' is known to QEMU, but Rhea has no display yet: use -nographic or -display none", word);
+    return Error("display '{}' is known to QEMU, but Rhea has no display yet: use -nographic or -display none", word);
   std::vector<std::string> names(std::begin(kQemu), std::end(kQemu));
   names.emplace_back("none");
   return Error("Parameter 'type' does not accept value '{}'{}", type, did_you_mean(type, names));
@@ -80,8 +78,7 @@ Result<void> read_display(Settings& settings, const Typed& typed) {
 
 Result<void> read_vga(Settings&, const Typed& typed) {
   if (typed.argument == "none") return {};
-  const std::vector<std::string> names = {"std", "cirrus", "vmware", "qxl", "xenfb",
-                                          "tcx", "cg3",    "virtio", "none"};
+  const std::vector<std::string> names = {"std", "cirrus", "vmware", "qxl", "xenfb", "tcx", "cg3", "virtio", "none"};
   if (std::find(names.begin(), names.end(), typed.argument) == names.end())
     return Error("unknown vga type: {}{}", typed.argument, did_you_mean(typed.argument, names));
   return Error("'{}' is known to QEMU, but Rhea has no display yet", typed.argument);
@@ -224,8 +221,7 @@ std::string help_text(const std::string& program) {
     const std::vector<std::string> lines = split(row.help, '\n');
     const bool own_line = head.size() >= kColumn;
     text += own_line ? head + "\n" : fmt::format("{:<{}}{}\n", head, kColumn, lines[0]);
-    for (usize i = own_line ? 0 : 1; i < lines.size(); ++i)
-      text += fmt::format("{:{}}{}\n", "", kColumn, lines[i]);
+    for (usize i = own_line ? 0 : 1; i < lines.size(); ++i) text += fmt::format("{:{}}{}\n", "", kColumn, lines[i]);
   }
   return text + "\nDuring emulation with -nographic, Ctrl-a h shows the keys of the terminal.\n";
 }

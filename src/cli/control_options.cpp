@@ -31,10 +31,8 @@ Result<void> read_mon_option(Settings& settings, const Typed& typed) {
 }
 
 Result<void> read_qmp_option(Settings& settings, const Typed& typed) {
-  if (typed.argument != "none")
-    settings.qmps.push_back(typed);
-  else
-    settings.no_default_monitor = true;
+  if (typed.argument != "none") settings.qmps.push_back(typed);
+  else settings.no_default_monitor = true;
   return {};
 }
 
@@ -62,8 +60,7 @@ Result<void> read_rtc_base(machine::RtcConfig& rtc, const std::string& base) {
   } else {
     const auto seconds = sys::parse_civil_time(base);
     if (!seconds)
-      return Error("invalid datetime format")
-          .with_hint("valid formats: '2006-06-17T16:01:21' or '2006-06-17'");
+      return Error("invalid datetime format").with_hint("valid formats: '2006-06-17T16:01:21' or '2006-06-17'");
     rtc.base = machine::RtcConfig::Base::date;
     rtc.date = *seconds;
   }
@@ -79,22 +76,17 @@ Result<void> read_rtc_option(Settings& settings, const Typed& typed) {
   machine::RtcConfig& rtc = settings.machine.rtc;
   if (values.has("base")) RHEA_TRY(read_rtc_base(rtc, values.text("base")));
   const std::string clock = values.text("clock", "host");
-  if (clock == "host")
-    rtc.clock = machine::RtcConfig::Source::host;
-  else if (clock == "rt")
-    rtc.clock = machine::RtcConfig::Source::real;
-  else if (clock == "vm")
-    rtc.clock = machine::RtcConfig::Source::virtual_time;
+  if (clock == "host") rtc.clock = machine::RtcConfig::Source::host;
+  else if (clock == "rt") rtc.clock = machine::RtcConfig::Source::real;
+  else if (clock == "vm") rtc.clock = machine::RtcConfig::Source::virtual_time;
   else
     return Error("invalid option value '{}'{}", clock,
                  did_you_mean(clock, std::vector<std::string>{"host", "rt", "vm"}));
   const std::string drift = values.text("driftfix", "none");
   if (drift != "none" && drift != "slew")
-    return Error("invalid option value '{}'{}", drift,
-                 did_you_mean(drift, std::vector<std::string>{"none", "slew"}));
+    return Error("invalid option value '{}'{}", drift, did_you_mean(drift, std::vector<std::string>{"none", "slew"}));
   if (drift == "slew")
-    settings.warnings.push_back(
-        "-rtc driftfix=slew concerns the PC's MC146818, which no board of Rhea's has");
+    settings.warnings.push_back("-rtc driftfix=slew concerns the PC's MC146818, which no board of Rhea's has");
   return {};
 }
 
@@ -113,10 +105,8 @@ Result<void> read_action_option(Settings& settings, const Typed& typed) {
                                           {"watchdog", config::Kind::text}};
   const auto values = RHEA_TRY(config::read_options(typed.argument, "", kTable));
   const auto one_of = [&](const char* name, std::vector<std::string> words) -> Result<void> {
-    if (!values.has(name) || std::find(words.begin(), words.end(), values.text(name)) != words.end())
-      return {};
-    return Error("Parameter '{}' does not accept value '{}': it is {}", name, values.text(name),
-                 join(words, ", "));
+    if (!values.has(name) || std::find(words.begin(), words.end(), values.text(name)) != words.end()) return {};
+    return Error("Parameter '{}' does not accept value '{}': it is {}", name, values.text(name), join(words, ", "));
   };
   RHEA_TRY(one_of("reboot", {"reset", "shutdown"}));
   RHEA_TRY(one_of("shutdown", {"poweroff", "pause"}));
@@ -170,9 +160,8 @@ Result<void> read_chroot_option(Settings& settings, const Typed& typed) {
 }
 
 Result<void> read_run_with_option(Settings& settings, const Typed& typed) {
-  constexpr config::Parameter kTable[] = {{"async-teardown", config::Kind::boolean},
-                                          {"chroot", config::Kind::text},
-                                          {"user", config::Kind::text}};
+  constexpr config::Parameter kTable[] = {
+      {"async-teardown", config::Kind::boolean}, {"chroot", config::Kind::text}, {"user", config::Kind::text}};
   const auto values = RHEA_TRY(config::read_options(typed.argument, "", kTable));
   if (values.boolean("async-teardown", false))
     return Error("'async-teardown' is known to QEMU, but Rhea does not have it");
@@ -185,13 +174,11 @@ Result<void> read_sandbox_option(Settings&, const Typed& typed) {
   const auto parsed = RHEA_TRY(config::parse_options(typed.argument, "enable"));
   const std::string* enable = parsed.find("enable");
   if (!enable || !RHEA_TRY(config::parse_boolean("enable", *enable))) return {};
-  return Error(
-      "Rhea has no filter of system calls: run it under one (systemd's SystemCallFilter=, bwrap --seccomp)");
+  return Error("Rhea has no filter of system calls: run it under one (systemd's SystemCallFilter=, bwrap --seccomp)");
 }
 
 Result<void> read_msg_option(Settings& settings, const Typed& typed) {
-  constexpr config::Parameter kTable[] = {{"timestamp", config::Kind::boolean},
-                                          {"guest-name", config::Kind::boolean}};
+  constexpr config::Parameter kTable[] = {{"timestamp", config::Kind::boolean}, {"guest-name", config::Kind::boolean}};
   const auto values = RHEA_TRY(config::read_options(typed.argument, "", kTable));
   settings.timestamps = values.boolean("timestamp", settings.timestamps);
   settings.guest_names = values.boolean("guest-name", settings.guest_names);
@@ -199,17 +186,13 @@ Result<void> read_msg_option(Settings& settings, const Typed& typed) {
 }
 
 Result<void> refuse_add_fd(Settings&, const Typed&) {
-  return Error(
-      "Rhea has no sets of descriptors: an inherited one has a path, /dev/fd/N, or is given as fd=N");
+  return Error("Rhea has no sets of descriptors: an inherited one has a path, /dev/fd/N, or is given as fd=N");
 }
 
-Result<void> refuse_fw_cfg(Settings&, const Typed&) {
-  return Error("no board of Rhea's has a fw_cfg device");
-}
+Result<void> refuse_fw_cfg(Settings&, const Typed&) { return Error("no board of Rhea's has a fw_cfg device"); }
 
 Result<void> refuse_seed(Settings&, const Typed&) {
-  return Error(
-      "the guest's random numbers are the host's, and have no seed; runs that repeat exactly: -icount");
+  return Error("the guest's random numbers are the host's, and have no seed; runs that repeat exactly: -icount");
 }
 
 // ---- other options
@@ -219,15 +202,13 @@ Result<void> refuse_seed(Settings&, const Typed&) {
 Result<void> read_set_option(Settings& settings, const Typed& typed) {
   const usize equals = typed.argument.find('=');
   const std::vector<std::string> path = split(typed.argument.substr(0, equals), '.');
-  if (equals == typed.argument.npos || path.size() < 3 || path[0].empty() || path[1].empty() ||
-      path[2].empty())
+  if (equals == typed.argument.npos || path.size() < 3 || path[0].empty() || path[1].empty() || path[2].empty())
     return Error("can't parse: \"{}\": it is written GROUP.ID.KEY=VALUE", typed.argument);
   struct {
     const char* name;
     std::vector<Typed>* list;
-  } const groups[] = {{"chardev", &settings.chardevs}, {"device", &settings.devices},
-                      {"netdev", &settings.netdevs},   {"object", &settings.objects},
-                      {"mon", &settings.mons},         {"nic", &settings.nics}};
+  } const groups[] = {{"chardev", &settings.chardevs}, {"device", &settings.devices}, {"netdev", &settings.netdevs},
+                      {"object", &settings.objects},   {"mon", &settings.mons},       {"nic", &settings.nics}};
   std::vector<std::string> names;
   for (const auto& group : groups) {
     names.emplace_back(group.name);
@@ -236,8 +217,8 @@ Result<void> read_set_option(Settings& settings, const Typed& typed) {
       const auto parsed = config::parse_options(option.argument, "type");
       const std::string* id = parsed.ok() ? parsed->find("id") : nullptr;
       if (!id || *id != path[1]) continue;
-      const std::string key = typed.argument.substr(path[0].size() + path[1].size() + 2,
-                                                    equals - path[0].size() - path[1].size() - 2);
+      const std::string key =
+          typed.argument.substr(path[0].size() + path[1].size() + 2, equals - path[0].size() - path[1].size() - 2);
       option.argument += fmt::format(",{}={}", key, config::quote_value(typed.argument.substr(equals + 1)));
       return {};
     }

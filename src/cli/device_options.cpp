@@ -179,8 +179,8 @@ Result<void> read_global_option(Settings& settings, const Typed& typed) {
   if (!type) {
     const bool known = qemu_device_bus(driver).has_value();
     settings.warnings.push_back(
-        known ? fmt::format("global {}.{}: device '{}' is known to QEMU, but Rhea does not have it yet",
-                            driver, name, driver)
+        known ? fmt::format("global {}.{}: device '{}' is known to QEMU, but Rhea does not have it yet", driver, name,
+                            driver)
               : fmt::format("global {}.{} has invalid class name", driver, name));
     return {};
   }

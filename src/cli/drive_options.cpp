@@ -13,6 +13,7 @@ namespace {
 
 using block::DriveBus;
 
+// clang-format off
 constexpr config::Parameter kParameters[] = {
     {"file", config::Kind::text}, {"file.filename", config::Kind::text}, {"file.driver", config::Kind::text},
     {"file.locking", config::Kind::text}, {"file.aio", config::Kind::text},
@@ -28,6 +29,7 @@ constexpr config::Parameter kParameters[] = {
     {"offset", config::Kind::size}, {"size", config::Kind::size},
     {"backing.file.filename", config::Kind::text}, {"backing.driver", config::Kind::text},
 };
+// clang-format on
 
 // -sd FILE is -drive index=0,if=sd,file=FILE, and so on.
 struct ShortForm {
@@ -35,9 +37,10 @@ struct ShortForm {
   std::string_view options;
 };
 constexpr ShortForm kShortForms[] = {
-    {"sd", "if=sd,index=0"}, {"mtdblock", "if=mtd"}, {"pflash", "if=pflash"}, {"hda", "index=0,media=disk"},
-    {"hdb", "index=1,media=disk"}, {"hdc", "index=2,media=disk"}, {"hdd", "index=3,media=disk"},
-    {"cdrom", "index=2,media=cdrom"}, {"fda", "if=floppy,index=0"}, {"fdb", "if=floppy,index=1"},
+    {"sd", "if=sd,index=0"},       {"mtdblock", "if=mtd"},           {"pflash", "if=pflash"},
+    {"hda", "index=0,media=disk"}, {"hdb", "index=1,media=disk"},    {"hdc", "index=2,media=disk"},
+    {"hdd", "index=3,media=disk"}, {"cdrom", "index=2,media=cdrom"}, {"fda", "if=floppy,index=0"},
+    {"fdb", "if=floppy,index=1"},
 };
 
 std::string format_list() { return "Supported formats: " + join(block::known_formats(), " ") + "\n"; }
@@ -91,7 +94,8 @@ Result<std::optional<block::ImageSpec>> read_image(const config::Values& values,
     return Error("file.driver={}: a URL in file= says which protocol is meant", values.text("file.driver"));
   if (!spec.format.empty() && !block::is_known_format(spec.format))
     return Error("Unknown driver '{}'{}", spec.format, did_you_mean(spec.format, block::known_formats()));
-  if (values.has("readonly") && values.has("read-only")) return Error("'readonly' and 'read-only' are one option: give one");
+  if (values.has("readonly") && values.has("read-only"))
+    return Error("'readonly' and 'read-only' are one option: give one");
   spec.read_only = values.boolean("read-only", values.boolean("readonly", cdrom));
   spec.snapshot = values.boolean("snapshot", snapshot);
   RHEA_TRY(set_cache(values, spec));
@@ -100,7 +104,8 @@ Result<std::optional<block::ImageSpec>> read_image(const config::Values& values,
   const std::string aio = values.text("aio", values.text("file.aio"));
   if (!aio.empty()) spec.aio = RHEA_TRY(block::parse_aio_mode(aio));
   if (values.has("discard")) spec.discard = RHEA_TRY(block::parse_discard_mode(values.text("discard")));
-  if (values.has("detect-zeroes")) spec.detect_zeroes = RHEA_TRY(block::parse_detect_zeroes(values.text("detect-zeroes")));
+  if (values.has("detect-zeroes"))
+    spec.detect_zeroes = RHEA_TRY(block::parse_detect_zeroes(values.text("detect-zeroes")));
   if (spec.detect_zeroes == block::DetectZeroes::unmap && spec.discard != block::DiscardMode::unmap)
     return Error("setting detect-zeroes to unmap is not allowed without setting discard operation to unmap");
   const std::string locking = values.text("locking", values.text("file.locking"));
@@ -115,8 +120,8 @@ Result<std::optional<block::ImageSpec>> read_image(const config::Values& values,
 }
 
 Result<void> set_policies(const config::Values& values, block::DriveConfig& config) {
-  const bool has_policy = config.bus == DriveBus::ide || config.bus == DriveBus::scsi || config.bus == DriveBus::virtio ||
-                          config.bus == DriveBus::none;
+  const bool has_policy = config.bus == DriveBus::ide || config.bus == DriveBus::scsi ||
+                          config.bus == DriveBus::virtio || config.bus == DriveBus::none;
   if (values.has("werror")) {
     if (!has_policy) return Error("werror is not supported by this bus type");
     config.write_error = RHEA_TRY(block::parse_error_action(values.text("werror"), false));
@@ -132,10 +137,29 @@ Result<void> set_policies(const config::Values& values, block::DriveConfig& conf
 }  // namespace
 
 Error unknown_block_option(const std::string& format, const std::string& key) {
-  constexpr std::string_view kRefused[] = {"throttling.", "iops", "bps", "stats-", "file.", "backing.", "overlap-check",
-                                           "l2-cache", "refcount-cache", "cache-size", "cache-clean-interval",
-                                           "pass-discard", "lazy-refcounts", "encrypt", "x-", "pr-manager", "iothread",
-                                           "readahead", "timeout", "sslverify", "cookie", "username", "password",
+  constexpr std::string_view kRefused[] = {"throttling.",
+                                           "iops",
+                                           "bps",
+                                           "stats-",
+                                           "file.",
+                                           "backing.",
+                                           "overlap-check",
+                                           "l2-cache",
+                                           "refcount-cache",
+                                           "cache-size",
+                                           "cache-clean-interval",
+                                           "pass-discard",
+                                           "lazy-refcounts",
+                                           "encrypt",
+                                           "x-",
+                                           "pr-manager",
+                                           "iothread",
+                                           "readahead",
+                                           "timeout",
+                                           "sslverify",
+                                           "cookie",
+                                           "username",
+                                           "password",
                                            "proxy-"};
   for (const std::string_view prefix : kRefused)
     if (key.starts_with(prefix)) return Error("'{}' is known to QEMU, but Rhea does not have it", key);
@@ -237,7 +261,8 @@ Result<void> DrivePlan::plug_virtio(const std::string& id) {
 
 Result<void> DrivePlan::add(const Typed& typed, block::DriveConfig config, std::optional<block::ImageSpec> spec) {
   auto drive = std::make_unique<block::Drive>(
-      machine_.loop(), std::move(config), [machine = &machine_](const block::Drive::Failure& failure) { machine->drive_failed(failure); });
+      machine_.loop(), std::move(config),
+      [machine = &machine_](const block::Drive::Failure& failure) { machine->drive_failed(failure); });
   // The place is taken first: a second drive there is told before its image is opened.
   block::Drive* added = RHEA_TRY(machine_.drives().add(std::move(drive)));
   if (!spec) return {};

@@ -53,8 +53,7 @@ constexpr QemuOption kOptions[] = {
     {"compat", true, ""},
     {"dfilter", true, ""},
     {"dump-vmstate", true, ""},
-    {"enable-kvm", false,
-     "it speeds up guests of the host's own architecture only; -accel tcg is what runs ARM here"},
+    {"enable-kvm", false, "it speeds up guests of the host's own architecture only; -accel tcg is what runs ARM here"},
     {"enable-sync-profile", false, ""},
     {"full-screen", false, "there is no display yet: use -nographic"},
     {"g", true, "there is no display yet: use -nographic"},
@@ -100,12 +99,9 @@ bool has_word(std::string_view list, std::string_view word) {
 
 std::string_view words_of(Word kind) {
   switch (kind) {
-    case Word::machine:
-      return kMachines;
-    case Word::cpu:
-      return kCpus;
-    case Word::object:
-      break;
+    case Word::machine: return kMachines;
+    case Word::cpu: return kCpus;
+    case Word::object: break;
   }
   return kObjects;
 }

@@ -57,8 +57,8 @@ template <bool Only>
 Result<void> only(Target&, const std::string& name, const std::string& value) {
   const bool wanted = RHEA_TRY(config::parse_boolean(name, value));
   if (wanted == Only) return {};
-  return Error("machine property '{}={}' is known to QEMU, but Rhea does not have it yet: it is always {}",
-               name, value, Only ? "on" : "off");
+  return Error("machine property '{}={}' is known to QEMU, but Rhea does not have it yet: it is always {}", name, value,
+               Only ? "on" : "off");
 }
 
 Result<void> set_graphics(Target& target, const std::string& name, const std::string& value) {
@@ -72,9 +72,8 @@ Result<void> set_memory(Target& target, const std::string& name, const std::stri
     return {};
   }
   if (name == "memory.slots" || name == "memory.max-size") return not_yet(name);
-  return Error(
-      "Parameter '{}' is unexpected{}", name,
-      did_you_mean(name, std::vector<std::string>{"memory.size", "memory.slots", "memory.max-size"}));
+  return Error("Parameter '{}' is unexpected{}", name,
+               did_you_mean(name, std::vector<std::string>{"memory.size", "memory.slots", "memory.max-size"}));
 }
 
 struct SmpKey {
@@ -105,8 +104,8 @@ Result<void> set_smp(Target& target, const std::string& name, const std::string&
 constexpr Row kRows[] = {
     {"append", "string", "Linux kernel command line", set_append},
     {"boot", "BootConfiguration", "Boot configuration", refuse},
-    {"confidential-guest-support", "link<confidential-guest-support>",
-     "Set confidential guest scheme to support", refuse},
+    {"confidential-guest-support", "link<confidential-guest-support>", "Set confidential guest scheme to support",
+     refuse},
     {"dt-compatible", "string", "Overrides the \"compatible\" property of the dt root node", refuse},
     {"dtb", "string", "Linux kernel device tree file", set_text<&MachineConfig::dtb>},
     {"dump-guest-core", "bool", "Include guest memory in a core dump", only<true>},
@@ -139,8 +138,7 @@ Result<void> apply_property(Target& target, const Board& board, const MachinePro
   if (!row) {
     std::vector<std::string> names;
     for (const Row& candidate : kRows) names.emplace_back(candidate.name);
-    return Error("Property '{}-machine.{}' not found{}", board.name, property.name,
-                 did_you_mean(property.name, names));
+    return Error("Property '{}-machine.{}' not found{}", board.name, property.name, did_you_mean(property.name, names));
   }
   return row->apply(target, property.name, property.value);
 }
@@ -155,8 +153,7 @@ Result<const Board*> find_the_board(const Typed& typed) {
   if (const Board* board = machine::find_board(typed.argument)) return board;
   std::string hint = "Use -machine help to list supported machines";
   if (qemu_knows(Word::machine, typed.argument))
-    return Error("unsupported machine type: '{}' is known to QEMU, but Rhea does not have it yet",
-                 typed.argument)
+    return Error("unsupported machine type: '{}' is known to QEMU, but Rhea does not have it yet", typed.argument)
         .with_hint(hint);
   return Error("unsupported machine type{}", did_you_mean(typed.argument, board_names())).with_hint(hint);
 }
@@ -191,11 +188,10 @@ Result<unsigned> settle_topology(Settings& settings, Topology t) {
   const u64 product = t.sockets * t.cores * t.threads;
   t.maxcpus = t.maxcpus ? t.maxcpus : product;
   t.cpus = t.cpus ? t.cpus : t.maxcpus;
-  const std::string hierarchy =
-      fmt::format("sockets ({}) * cores ({}) * threads ({})", t.sockets, t.cores, t.threads);
+  const std::string hierarchy = fmt::format("sockets ({}) * cores ({}) * threads ({})", t.sockets, t.cores, t.threads);
   if (product != t.maxcpus)
-    return Error("Invalid CPU topology: product of the hierarchy must match maxcpus: {} != maxcpus ({})",
-                 hierarchy, t.maxcpus);
+    return Error("Invalid CPU topology: product of the hierarchy must match maxcpus: {} != maxcpus ({})", hierarchy,
+                 t.maxcpus);
   if (t.maxcpus < t.cpus)
     return Error(
         "Invalid CPU topology: maxcpus must be equal to or greater than smp: {} == maxcpus ({}) < smp_cpus "
@@ -232,8 +228,7 @@ Result<void> settle_cpu(Settings& settings) {
 
 std::string machine_list() {
   std::string text = "Supported machines are:\n";
-  for (const Board* board : machine::all_boards())
-    text += fmt::format("{:<20} {}\n", board->name, board->summary);
+  for (const Board* board : machine::all_boards()) text += fmt::format("{:<20} {}\n", board->name, board->summary);
   return text;
 }
 
@@ -261,8 +256,7 @@ Result<void> read_machine_option(Settings& settings, const Typed& typed) {
   for (const config::Part& part : parsed.parts) {
     if (part.key == "type") continue;
     if (part.key == "accel") {
-      for (const std::string& name : split(part.value, ':'))
-        settings.accelerators.push_back({"-accel", name});
+      for (const std::string& name : split(part.value, ':')) settings.accelerators.push_back({"-accel", name});
       continue;
     }
     settings.machine_properties.push_back({typed, part.key, part.value});
@@ -324,8 +318,7 @@ Result<void> apply_machine(Settings& settings) {
   RHEA_TRY(settle_cpu(settings));
   const MachineConfig& config = settings.machine;
   if (config.kernel.empty() && config.has_append) return Error("-append only allowed with -kernel option");
-  if (config.kernel.empty() && !config.initrd.empty())
-    return Error("-initrd only allowed with -kernel option");
+  if (config.kernel.empty() && !config.initrd.empty()) return Error("-initrd only allowed with -kernel option");
   if (config.ram_size > config.board->max_ram) return Error("{}", config.board->too_much_ram_message);
   if (settings.wants_nic_models) {
     std::string text = "Supported NIC models:\n";

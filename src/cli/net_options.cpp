@@ -20,8 +20,7 @@ std::vector<net::OptionText> options_without(const config::ParsedText& parsed,
                                              std::initializer_list<std::string_view> names) {
   std::vector<net::OptionText> options;
   for (const config::Part& part : parsed.parts)
-    if (std::find(names.begin(), names.end(), part.key) == names.end())
-      options.emplace_back(part.key, part.value);
+    if (std::find(names.begin(), names.end(), part.key) == names.end()) options.emplace_back(part.key, part.value);
   return options;
 }
 
@@ -124,8 +123,7 @@ Result<void> NetworkPlan::make_netdev(const Typed& typed) {
     if (!refused.ok()) return at(typed, std::move(refused.error()));
   }
   if (!id) return at(typed, Error("Parameter 'id' is missing"));
-  if (Result<void> good = config::check_identifier("id", *id); !good.ok())
-    return at(typed, std::move(good.error()));
+  if (Result<void> good = config::check_identifier("id", *id); !good.ok()) return at(typed, std::move(good.error()));
   auto made = network_.add(*type, *id, options_without(*parsed, {"type", "id"}));
   if (!made.ok()) return at(typed, std::move(made.error()));
   return {};
@@ -144,8 +142,7 @@ Result<void> NetworkPlan::add_nic(const Typed& typed, machine::NicConfig nic) {
   if (settings_.machine.nics.size() == kMostNics)
     return at(typed, Error("no more on-board/default NIC slots available"));
   RHEA_TRY(check_model(nic.model));
-  if (const devices::DeviceType* type = devices::find_device_type(nic.model))
-    nic.model = std::string(type->name);
+  if (const devices::DeviceType* type = devices::find_device_type(nic.model)) nic.model = std::string(type->name);
   settings_.machine.nics.push_back(std::move(nic));
   return {};
 }
@@ -165,25 +162,23 @@ Result<void> NetworkPlan::make_nic(const Typed& typed) {
     nic.mac = *number;
   }
   if (id)
-    if (Result<void> good = config::check_identifier("id", *id); !good.ok())
-      return at(typed, std::move(good.error()));
-  auto made = network_.add(type ? *type : "user", id ? *id : "",
-                           options_without(*parsed, {"type", "id", "model", "mac"}));
+    if (Result<void> good = config::check_identifier("id", *id); !good.ok()) return at(typed, std::move(good.error()));
+  auto made =
+      network_.add(type ? *type : "user", id ? *id : "", options_without(*parsed, {"type", "id", "model", "mac"}));
   if (!made.ok()) return at(typed, std::move(made.error()));
   nic.netdev = *made;
   return add_nic(typed, std::move(nic));
 }
 
 Result<void> NetworkPlan::make_net_nic(const Typed& typed, const config::ParsedText& parsed) {
-  constexpr config::Parameter kTable[] = {
-      {"type", config::Kind::text},      {"netdev", config::Kind::text},  {"name", config::Kind::text},
-      {"model", config::Kind::text},     {"macaddr", config::Kind::text}, {"addr", config::Kind::text},
-      {"vectors", config::Kind::number}, {"id", config::Kind::identifier}};
+  constexpr config::Parameter kTable[] = {{"type", config::Kind::text},      {"netdev", config::Kind::text},
+                                          {"name", config::Kind::text},      {"model", config::Kind::text},
+                                          {"macaddr", config::Kind::text},   {"addr", config::Kind::text},
+                                          {"vectors", config::Kind::number}, {"id", config::Kind::identifier}};
   const auto values = config::read_values(parsed, kTable);
   if (!values.ok()) return at(typed, Error(values.error()));
   for (const char* name : {"addr", "vectors"})
-    if (values->has(name))
-      return at(typed, Error("Parameter '{}' is for PCI, which this board does not have", name));
+    if (values->has(name)) return at(typed, Error("Parameter '{}' is for PCI, which this board does not have", name));
   machine::NicConfig nic{.model = values->text("model"), .id = values->text("name", values->text("id"))};
   if (values->has("macaddr")) {
     const auto number = check_mac(values->text("macaddr"));
@@ -208,8 +203,7 @@ Result<void> NetworkPlan::make_net(const Typed& typed) {
   if (!type) return at(typed, Error("Parameter 'type' is missing"));
   if (*type == "none") return {};
   if (*type == "nic") return make_net_nic(typed, *parsed);
-  if (*type == "hubport")
-    return at(typed, Error("network backend 'hubport' is only supported with -netdev/-nic"));
+  if (*type == "hubport") return at(typed, Error("network backend 'hubport' is only supported with -netdev/-nic"));
   const std::string* id = parsed->find("id");
   auto made = network_.add_on_hub(kHub, *type, id ? *id : "", options_without(*parsed, {"type", "id"}));
   if (!made.ok()) return at(typed, std::move(made.error()));
@@ -224,11 +218,9 @@ Result<void> NetworkPlan::make_device(const Typed& typed) {
     return at(typed, Error("Duplicate ID '{}' for device", plan.device.id));
   if (!plan.netdev.empty()) {
     net::Port* port = network_.find(plan.netdev);
-    if (!port)
-      return at(typed, Error("Property '{}.netdev' can't find value '{}'", plan.type->name, plan.netdev));
+    if (!port) return at(typed, Error("Property '{}.netdev' can't find value '{}'", plan.type->name, plan.netdev));
     if (!taken_.insert(plan.netdev).second)
-      return at(typed, Error("Property '{}.netdev' can't take value '{}', it's in use", plan.type->name,
-                             plan.netdev));
+      return at(typed, Error("Property '{}.netdev' can't take value '{}', it's in use", plan.type->name, plan.netdev));
     plan.device.netdev = port;
   }
   if (!plan.chardev.empty()) {
@@ -236,8 +228,7 @@ Result<void> NetworkPlan::make_device(const Typed& typed) {
     if (!port.ok())
       return at(typed,
                 chardevs_.has(plan.chardev)
-                    ? Error("Property '{}.chardev' can't take value '{}', it's in use", plan.type->name,
-                            plan.chardev)
+                    ? Error("Property '{}.chardev' can't take value '{}', it's in use", plan.type->name, plan.chardev)
                     : Error("Property '{}.chardev' can't find value '{}'", plan.type->name, plan.chardev));
     plan.device.chardev = *port;
   }
@@ -248,8 +239,8 @@ Result<void> NetworkPlan::make_device(const Typed& typed) {
 Result<void> NetworkPlan::make_filter(const Typed& typed) {
   const auto parsed = config::parse_options(typed.argument, "qom-type", config::Style::strict);
   if (!parsed.ok()) return at(typed, Error(parsed.error()));
-  Result<void> added = objects_.add(*parsed->find("qom-type"), *parsed->find("id"),
-                                    options_without(*parsed, {"qom-type", "id"}));
+  Result<void> added =
+      objects_.add(*parsed->find("qom-type"), *parsed->find("id"), options_without(*parsed, {"qom-type", "id"}));
   if (!added.ok()) return at(typed, std::move(added.error()));
   return {};
 }

@@ -106,8 +106,7 @@ Result<Session::Plan> Session::plan_chardevs() {
   if (settings_.daemonize)
     for (const std::vector<Typed>* list : {&settings_.serials, &settings_.monitors, &settings_.qmps})
       for (const Typed& typed : *list)
-        if (typed.argument == "stdio" || typed.argument == "mon:stdio" ||
-            typed.argument.starts_with("stdio,"))
+        if (typed.argument == "stdio" || typed.argument == "mon:stdio" || typed.argument.starts_with("stdio,"))
           return at(typed, Error("cannot use stdio with -daemonize"));
   const auto note = [&](const chardev::Spec& spec) {
     stdio_taken |= spec.kind == chardev::BackendKind::stdio;
@@ -117,9 +116,9 @@ Result<Session::Plan> Session::plan_chardevs() {
     auto spec = chardev::parse_chardev(typed.argument);
     if (!spec.ok()) return at(typed, std::move(spec.error()));
     for (const std::string& word : spec->short_booleans)
-      settings_.notes.push_back(fmt::format(
-          "{}: warning: short-form boolean option '{}{}' deprecated\nPlease use {} instead", typed.text(),
-          word.ends_with("=off") ? "no" : "", word.substr(0, word.find('=')), word));
+      settings_.notes.push_back(
+          fmt::format("{}: warning: short-form boolean option '{}{}' deprecated\nPlease use {} instead", typed.text(),
+                      word.ends_with("=off") ? "no" : "", word.substr(0, word.find('=')), word));
     if (settings_.daemonize && spec->kind == chardev::BackendKind::stdio)
       return at(typed, Error("cannot use stdio with -daemonize"));
     note(*spec);
@@ -129,8 +128,8 @@ Result<Session::Plan> Session::plan_chardevs() {
     auto spec = chardev::parse_spec(typed.argument);
     if (!spec.ok())
       return at(typed, Error(spec.error()))
-          .with_hint(fmt::format("{}: {}: could not connect serial device to character backend '{}'",
-                                 settings_.program, typed.text(), typed.argument));
+          .with_hint(fmt::format("{}: {}: could not connect serial device to character backend '{}'", settings_.program,
+                                 typed.text(), typed.argument));
     note(*spec);
     plan.serials.push_back({typed, *spec, fmt::format("serial{}", plan.serials.size())});
   }
@@ -140,20 +139,17 @@ Result<Session::Plan> Session::plan_chardevs() {
       if (spec.ok() && spec->with_monitor) spec = Error("mon: isn't supported in this context");
       if (!spec.ok())
         return at(typed, Error(spec.error()))
-            .with_hint(
-                fmt::format("{}: {}: parse error: {}", settings_.program, typed.text(), typed.argument));
+            .with_hint(fmt::format("{}: {}: parse error: {}", settings_.program, typed.text(), typed.argument));
       if (spec->kind == chardev::BackendKind::none) continue;
       note(*spec);
       auto& items = list == &settings_.qmps ? plan.qmps : plan.monitors;
-      items.push_back(
-          {typed, *spec, fmt::format("compat_monitor{}", plan.monitors.size() + plan.qmps.size())});
+      items.push_back({typed, *spec, fmt::format("compat_monitor{}", plan.monitors.size() + plan.qmps.size())});
     }
   }
   const bool wants_serial = plan.serials.empty() && !settings_.no_defaults;
   const bool wants_monitor = settings_.monitors.empty() && settings_.mons.empty() && settings_.qmps.empty() &&
                              !settings_.no_default_monitor && !monitor_shared && !settings_.no_defaults;
-  const bool on_terminal =
-      settings_.nographic || (settings_.display == Display::unspecified && !settings_.daemonize);
+  const bool on_terminal = settings_.nographic || (settings_.display == Display::unspecified && !settings_.daemonize);
   if (!on_terminal || stdio_taken) return plan;
   if (wants_serial) {
     const std::string form = wants_monitor ? "mon:stdio" : "stdio";
@@ -163,14 +159,12 @@ Result<Session::Plan> Session::plan_chardevs() {
           "there is no display yet: the serial port is on this terminal, as with -nographic (Ctrl-a h shows "
           "the keys)");
   } else if (wants_monitor && settings_.nographic) {
-    plan.monitors.push_back(
-        {{"-monitor", "stdio"}, RHEA_TRY(chardev::parse_spec("stdio")), "compat_monitor0"});
+    plan.monitors.push_back({{"-monitor", "stdio"}, RHEA_TRY(chardev::parse_spec("stdio")), "compat_monitor0"});
   }
   return plan;
 }
 
-Result<chardev::Backend*> Session::open_chardev(const Typed& typed, const chardev::Spec& spec,
-                                                const std::string& id) {
+Result<chardev::Backend*> Session::open_chardev(const Typed& typed, const chardev::Spec& spec, const std::string& id) {
   opening_ = typed.text();
   auto port = machine_->chardevs().open(spec, id);
   opening_.clear();
@@ -189,8 +183,7 @@ Result<void> Session::make_chardevs() {
         plan.serials[i].spec.kind != chardev::BackendKind::null)
       return at(plan.serials[i].typed, Error("{} has {} serial ports", settings_.machine.board->name, ports));
   for (const Plan::Item& item : plan.chardevs) {
-    if (machine_->chardevs().has(item.id))
-      return at(item.typed, Error("Duplicate ID '{}' for chardev", item.id));
+    if (machine_->chardevs().has(item.id)) return at(item.typed, Error("Duplicate ID '{}' for chardev", item.id));
     opening_ = item.typed.text();
     Result<void> added = machine_->chardevs().add(item.spec, item.id);
     opening_.clear();
@@ -201,8 +194,8 @@ Result<void> Session::make_chardevs() {
     auto port = open_chardev(item.typed, item.spec, item.id);
     if (!port.ok())
       return std::move(port.error())
-          .with_hint(fmt::format("{}: {}: could not connect serial device to character backend '{}'",
-                                 settings_.program, item.typed.text(), item.typed.argument));
+          .with_hint(fmt::format("{}: {}: could not connect serial device to character backend '{}'", settings_.program,
+                                 item.typed.text(), item.typed.argument));
     settings_.machine.serials.push_back(*port);
     if (item.spec.with_monitor) add_monitor(RHEA_TRY(machine_->chardevs().attach(item.id)));
   }
@@ -216,8 +209,8 @@ Result<void> Session::make_monitors(const Plan& plan) {
     if (chardev::Backend* port = RHEA_TRY(open_chardev(item.typed, item.spec, item.id))) add_monitor(port);
   for (const Plan::Item& item : plan.qmps)
     if (chardev::Backend* port = RHEA_TRY(open_chardev(item.typed, item.spec, item.id)))
-      qmps_.push_back(std::make_unique<monitor::QmpMonitor>(*port, *monitor_context_,
-                                                            item.typed.option.ends_with("pretty")));
+      qmps_.push_back(
+          std::make_unique<monitor::QmpMonitor>(*port, *monitor_context_, item.typed.option.ends_with("pretty")));
   return {};
 }
 
@@ -238,10 +231,8 @@ Result<void> Session::make_mon(const Typed& typed) {
   auto port = machine_->chardevs().attach(values->text("chardev"));
   if (!port.ok()) return at(typed, std::move(port.error()));
   if (mode == "control")
-    qmps_.push_back(
-        std::make_unique<monitor::QmpMonitor>(**port, *monitor_context_, values->boolean("pretty", false)));
-  else
-    add_monitor(*port);
+    qmps_.push_back(std::make_unique<monitor::QmpMonitor>(**port, *monitor_context_, values->boolean("pretty", false)));
+  else add_monitor(*port);
   return {};
 }
 
@@ -255,14 +246,14 @@ Result<void> Session::make_qtest() {
     if (!qtest_log_) return Error("-qtest-log {}: {}", settings_.qtest_log, sys::errno_text());
   }
   if (port)
-    qtest_ = std::make_unique<monitor::Qtest>(*port, *monitor_context_,
-                                              settings_.qtest_log.empty() ? stderr : qtest_log_);
+    qtest_ =
+        std::make_unique<monitor::Qtest>(*port, *monitor_context_, settings_.qtest_log.empty() ? stderr : qtest_log_);
   return {};
 }
 
 void Session::add_monitor(chardev::Backend* backend) {
-  monitors_.push_back(std::make_unique<monitor::Monitor>(*backend, *monitor_context_,
-                                                         machine_->chardevs().is_shared(backend)));
+  monitors_.push_back(
+      std::make_unique<monitor::Monitor>(*backend, *monitor_context_, machine_->chardevs().is_shared(backend)));
 }
 
 Result<void> Session::prepare() {
@@ -273,11 +264,8 @@ Result<void> Session::prepare() {
   std::lock_guard lock(machine_->loop().lock());
   wall_clock_ = core::make_host_clock(machine_->net_loop());
   network_ = std::make_unique<net::Network>(machine_->net_loop(), *wall_clock_, log_);
-  monitor_context_ = std::make_unique<monitor::Context>(monitor::Context{.machine = *machine_,
-                                                                         .network = *network_,
-                                                                         .log = log_,
-                                                                         .title = settings_.title(),
-                                                                         .version = RHEA_VERSION});
+  monitor_context_ = std::make_unique<monitor::Context>(monitor::Context{
+      .machine = *machine_, .network = *network_, .log = log_, .title = settings_.title(), .version = RHEA_VERSION});
   monitor_context_->objects = [this] { return objects_.list(); };
   monitor_context_->add_object = [this](const std::string& type, const std::string& id,
                                         const monitor::Context::Texts& options) {
@@ -332,7 +320,8 @@ Result<void> Session::leave_privileges() {
 Result<void> Session::load_state() {
   const machine::MachineConfig& config = machine_->config();
   if (machine_->dumped_dtb()) return {};
-  if (!config.loadvm.empty() && !config.incoming.empty()) return Error("-loadvm and -incoming both say where the state comes from: give one");
+  if (!config.loadvm.empty() && !config.incoming.empty())
+    return Error("-loadvm and -incoming both say where the state comes from: give one");
   if (!config.loadvm.empty()) return machine_->snapshots().load(config.loadvm);
   if (config.incoming.empty() || config.incoming == "defer") return {};
   Result<void> came = machine_->snapshots().incoming(config.incoming);

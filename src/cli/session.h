@@ -38,8 +38,7 @@ class Session {
   Result<void> open_shares();
   Result<void> make_chardevs();
   Result<Plan> plan_chardevs();
-  Result<chardev::Backend*> open_chardev(const Typed& typed, const chardev::Spec& spec,
-                                         const std::string& id);
+  Result<chardev::Backend*> open_chardev(const Typed& typed, const chardev::Spec& spec, const std::string& id);
   Result<void> make_monitors(const Plan& plan);
   Result<void> make_mon(const Typed& typed);
   Result<void> make_qtest();

@@ -56,7 +56,7 @@ struct Settings {
   bool snapshot = false;
   std::vector<std::pair<Typed, audio::Spec>> audiodevs;
   std::vector<std::pair<Typed, fsdev::Spec>> fsdevs;
-  std::optional<Typed> gdb;        // -gdb, -s: the device as argument
+  std::optional<Typed> gdb;  // -gdb, -s: the device as argument
   Display display = Display::unspecified;
   bool nographic = false;
   bool no_default_monitor = false;  // -qmp none

@@ -23,8 +23,9 @@ Result<void> read_audio_option(Settings& settings, const Typed& typed) {
     settings.exit = Exit{0, audio::driver_list()};
     return {};
   }
-  return Error("no board of Rhea's has a place for a sound card of one's choice; what is on the board plays to an -audiodev: "
-               "'-audiodev wav,id=a,path=FILE'");
+  return Error(
+      "no board of Rhea's has a place for a sound card of one's choice; what is on the board plays to an -audiodev: "
+      "'-audiodev wav,id=a,path=FILE'");
 }
 
 Result<void> read_fsdev_option(Settings& settings, const Typed& typed) {
@@ -39,11 +40,13 @@ Result<void> read_fsdev_option(Settings& settings, const Typed& typed) {
 Result<void> read_virtfs_option(Settings& settings, const Typed& typed) {
   fsdev::VirtfsSpec spec = RHEA_TRY(fsdev::parse_virtfs(typed.argument));
   std::string id = spec.fsdev.id;
-  for (unsigned i = 1; std::any_of(settings.fsdevs.begin(), settings.fsdevs.end(), [&](const auto& known) { return known.second.id == id; }); ++i)
+  for (unsigned i = 1; std::any_of(settings.fsdevs.begin(), settings.fsdevs.end(),
+                                   [&](const auto& known) { return known.second.id == id; });
+       ++i)
     id = fmt::format("{}-{}", spec.fsdev.id, i);
   spec.fsdev.id = id;
-  settings.devices.push_back({typed.option, fmt::format("virtio-9p-device,fsdev={},mount_tag={}", config::quote_value(id),
-                                                        config::quote_value(spec.mount_tag))});
+  settings.devices.push_back({typed.option, fmt::format("virtio-9p-device,fsdev={},mount_tag={}",
+                                                        config::quote_value(id), config::quote_value(spec.mount_tag))});
   settings.fsdevs.emplace_back(typed, std::move(spec.fsdev));
   return {};
 }

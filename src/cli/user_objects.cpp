@@ -29,20 +29,15 @@ std::vector<std::string> object_types() { return {"filter-dump", "rng-builtin", 
 Result<void> check_object_type(const std::string& type) {
   const std::vector<std::string> types = object_types();
   if (std::find(types.begin(), types.end(), type) != types.end()) return {};
-  if (qemu_knows(Word::object, type))
-    return Error("object '{}' is known to QEMU, but Rhea does not have it yet", type);
-  return Error("Parameter 'qom-type' does not accept value '{}'{}", type,
-               did_you_mean(type, qemu_words(Word::object)));
+  if (qemu_knows(Word::object, type)) return Error("object '{}' is known to QEMU, but Rhea does not have it yet", type);
+  return Error("Parameter 'qom-type' does not accept value '{}'{}", type, did_you_mean(type, qemu_words(Word::object)));
 }
 
 Result<void> UserObjects::add(const std::string& type, const std::string& id, const Texts& options) {
   RHEA_TRY(check_object_type(type));
-  if (!type_of(id).empty())
-    return Error("attempt to add duplicate property '{}' to object (type 'container')", id);
-  if (type == "filter-dump")
-    RHEA_TRY(network_->add_filter({.id = id, .type = type, .options = options}));
-  else
-    RHEA_TRY(check_random(type, options));
+  if (!type_of(id).empty()) return Error("attempt to add duplicate property '{}' to object (type 'container')", id);
+  if (type == "filter-dump") RHEA_TRY(network_->add_filter({.id = id, .type = type, .options = options}));
+  else RHEA_TRY(check_random(type, options));
   objects_.emplace_back(id, type);
   return {};
 }

@@ -61,32 +61,16 @@ void write_string(std::string& out, std::string_view text) {
   out += '"';
   for (const char c : text) {
     switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\b':
-        out += "\\b";
-        break;
-      case '\f':
-        out += "\\f";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\b': out += "\\b"; break;
+      case '\f': out += "\\f"; break;
+      case '\n': out += "\\n"; break;
+      case '\r': out += "\\r"; break;
+      case '\t': out += "\\t"; break;
       default:
-        if (static_cast<u8>(c) < 32 || c == 127)
-          out += fmt::format("\\u{:04x}", static_cast<u8>(c));
-        else
-          out += c;
+        if (static_cast<u8>(c) < 32 || c == 127) out += fmt::format("\\u{:04x}", static_cast<u8>(c));
+        else out += c;
     }
   }
   out += '"';
@@ -112,8 +96,7 @@ class Writer {
   // Text of a guest or a file that is no UTF-8.
   static std::string replaced(const std::string& text) {
     std::string clean;
-    for (const char c : text)
-      clean += static_cast<u8>(c) < 0x80 ? std::string(1, c) : std::string("\xef\xbf\xbd");
+    for (const char c : text) clean += static_cast<u8>(c) < 0x80 ? std::string(1, c) : std::string("\xef\xbf\xbd");
     return clean;
   }
 
@@ -159,8 +142,7 @@ Result<Json> parse_json(std::string_view text) {
   stream.finish(sink);
   if (found.empty()) return Error("JSON parse error, expecting value");
   if (!found[0].ok()) return std::move(found[0].error());
-  if (found.size() > 1 || !stream.idle())
-    return Error("JSON parse error, something follows the value, or is missing");
+  if (found.size() > 1 || !stream.idle()) return Error("JSON parse error, something follows the value, or is missing");
   return found[0].take();
 }
 
@@ -188,12 +170,9 @@ void JsonStream::feed(std::string_view bytes, const Sink& sink) {
         fail(fmt::format("a command has at most {} bytes", kMostBytes), Lexer::skip_line, sink);
       bytes_ = 0;
     }
-    while (!take(c, sink)) {
-    }
-    if (c == '\n')
-      line_begins_ = true;
-    else if (c != ' ' && c != '\t' && c != '\r')
-      line_begins_ = false;
+    while (!take(c, sink)) {}
+    if (c == '\n') line_begins_ = true;
+    else if (c != ' ' && c != '\t' && c != '\r') line_begins_ = false;
   }
 }
 
@@ -215,12 +194,9 @@ bool JsonStream::take(char c, const Sink& sink) {
       if (c == '\n') {
         lexer_ = Lexer::between;
       } else if (skip_quote_) {
-        if (skip_escape_)
-          skip_escape_ = false;
-        else if (c == '\\')
-          skip_escape_ = true;
-        else if (c == skip_quote_)
-          skip_quote_ = 0;
+        if (skip_escape_) skip_escape_ = false;
+        else if (c == '\\') skip_escape_ = true;
+        else if (c == skip_quote_) skip_quote_ = 0;
       } else if (c == '"' || c == '\'') {
         skip_quote_ = c;
       } else if (c == '{' || c == '[') {
@@ -231,9 +207,7 @@ bool JsonStream::take(char c, const Sink& sink) {
       return true;
     case Lexer::string:
     case Lexer::escape:
-    case Lexer::unicode:
-      take_string(c, sink);
-      return true;
+    case Lexer::unicode: take_string(c, sink); return true;
     case Lexer::word:
       if (is_word(c) && text_.size() < 64) {
         text_ += c;
@@ -241,8 +215,7 @@ bool JsonStream::take(char c, const Sink& sink) {
       }
       end_word(sink);
       return false;
-    case Lexer::between:
-      break;
+    case Lexer::between: break;
   }
   if (c == ' ' || c == '\t' || c == '\n' || c == '\r') return true;
   if (byte < 32 || byte >= 127 || c == '%') {
@@ -297,19 +270,15 @@ void JsonStream::take_string(char c, const Sink& sink) {
     }
     return;
   }
-  const int digit = c >= '0' && c <= '9'                 ? c - '0'
-                    : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
-                                                         : -1;
+  const int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
   if (digit < 0) return give_up("invalid hexadecimal digit in a string");
   unicode_ = unicode_ << 4 | static_cast<u32>(digit);
   if (++digits_ < 4) return;
   lexer_ = Lexer::string;
   const bool low = unicode_ >= 0xdc00 && unicode_ < 0xe000, high = unicode_ >= 0xd800 && unicode_ < 0xdc00;
   if (low != (high_surrogate_ != 0) || unicode_ == 0) return give_up("invalid character in a string");
-  if (low)
-    put_utf8(text_, 0x10000 + ((high_surrogate_ - 0xd800) << 10) + (unicode_ - 0xdc00));
-  else if (!high)
-    put_utf8(text_, unicode_);
+  if (low) put_utf8(text_, 0x10000 + ((high_surrogate_ - 0xd800) << 10) + (unicode_ - 0xdc00));
+  else if (!high) put_utf8(text_, unicode_);
   high_surrogate_ = high ? unicode_ : 0;
 }
 
@@ -318,8 +287,7 @@ void JsonStream::end_string(const Sink& sink) {
   std::string text = std::move(text_);
   text_.clear();
   if (!is_utf8(text)) return fail("invalid UTF-8 in a string", Lexer::skip_line, sink);
-  if (!stack_.empty() &&
-      (stack_.back().expect == Expect::key || stack_.back().expect == Expect::key_or_end)) {
+  if (!stack_.empty() && (stack_.back().expect == Expect::key || stack_.back().expect == Expect::key_or_end)) {
     Frame& top = stack_.back();
     if (top.value.contains(text)) return fail("duplicate key", Lexer::skip_line, sink);
     top.key = std::move(text);
@@ -344,18 +312,15 @@ void JsonStream::end_word(const Sink& sink) {
 }
 
 bool JsonStream::want_value() const {
-  return stack_.empty() || stack_.back().expect == Expect::value ||
-         stack_.back().expect == Expect::value_or_end;
+  return stack_.empty() || stack_.back().expect == Expect::value || stack_.back().expect == Expect::value_or_end;
 }
 
 void JsonStream::structural(char c, const Sink& sink) {
   switch (c) {
     case '{':
-    case '[':
-      return open(c, sink);
+    case '[': return open(c, sink);
     case '}':
-    case ']':
-      return close(c, sink);
+    case ']': return close(c, sink);
     case ':':
       if (!stack_.empty() && stack_.back().expect == Expect::colon) {
         stack_.back().expect = Expect::value;
@@ -368,8 +333,7 @@ void JsonStream::structural(char c, const Sink& sink) {
         return;
       }
       return fail("expecting value", Lexer::skip_line, sink);
-    default:
-      return fail(fmt::format("stray '{}'", c), Lexer::skip_line, sink);
+    default: return fail(fmt::format("stray '{}'", c), Lexer::skip_line, sink);
   }
 }
 
@@ -391,8 +355,7 @@ void JsonStream::open(char c, const Sink& sink) {
   }
   if (stack_.empty()) bytes_ = 1;
   const bool object = c == '{';
-  stack_.push_back(
-      {object ? Json::object() : Json::array(), {}, object ? Expect::key_or_end : Expect::value_or_end});
+  stack_.push_back({object ? Json::object() : Json::array(), {}, object ? Expect::key_or_end : Expect::value_or_end});
 }
 
 void JsonStream::close(char c, const Sink& sink) {
@@ -418,10 +381,8 @@ void JsonStream::add(Json value, const Sink& sink) {
   }
   Frame& top = stack_.back();
   if (!want_value()) return fail("expecting ',' or the end", Lexer::skip_line, sink);
-  if (top.value.is_object())
-    top.value[top.key] = std::move(value);
-  else
-    top.value.push_back(std::move(value));
+  if (top.value.is_object()) top.value[top.key] = std::move(value);
+  else top.value.push_back(std::move(value));
   top.expect = Expect::comma_or_end;
 }
 

@@ -35,9 +35,9 @@ TEST(JsonStream, AnUnbalancedBraceCostsItsOwnCommandAlone) {
 
 TEST(JsonStream, EachErrorIsToldOnce) {
   for (const char* text :
-       {"{]\n", "{\xff", "{\x01", "{'bad \xff", "{'a': 'b', 'id':'\n", "{\"a\": bad, \"b\": {\"c\": 1}}",
-        "{\"a\" 1}", "{\"a\": 01}", "{\"a\": 1e999}", "{\"a\":1,}", "[1,,2]", "{\"a\":1,\"a\":2}",
-        "{\"a\":\"\\q\"}", "{\"a\":\"\\ud800x\"}", "%\n", ":\n", "{\"a\":\"\xe4\"}"}) {
+       {"{]\n", "{\xff", "{\x01", "{'bad \xff", "{'a': 'b', 'id':'\n", "{\"a\": bad, \"b\": {\"c\": 1}}", "{\"a\" 1}",
+        "{\"a\": 01}", "{\"a\": 1e999}", "{\"a\":1,}", "[1,,2]", "{\"a\":1,\"a\":2}", "{\"a\":\"\\q\"}",
+        "{\"a\":\"\\ud800x\"}", "%\n", ":\n", "{\"a\":\"\xe4\"}"}) {
     const Found found = read(std::string(text) + "{'execute': 'no'}\n");
     EXPECT_EQ(found, (Found{"!", "{\"execute\": \"no\"}"})) << text;
   }
@@ -49,8 +49,7 @@ TEST(JsonStream, Limits) {
 }
 
 TEST(Json, Pretty) {
-  EXPECT_EQ(json_text(*parse_json("{'a':[1,{}]}"), true),
-            "{\n    \"a\": [\n        1,\n        {}\n    ]\n}");
+  EXPECT_EQ(json_text(*parse_json("{'a':[1,{}]}"), true), "{\n    \"a\": [\n        1,\n        {}\n    ]\n}");
 }
 TEST(Json, Whole) {
   EXPECT_EQ(parse_json("12")->get<int>(), 12);

@@ -19,8 +19,7 @@ constexpr LogItemRow kItems[] = {
     {"cpu_reset", LogItem::cpu_reset, "show CPU state before CPU resets"},
     {"unimp", LogItem::unimp, "log unimplemented functionality"},
     {"guest_errors", LogItem::guest_errors, "log when the guest OS does something invalid"},
-    {"nochain", LogItem::nochain,
-     "do not chain compiled blocks so that \"exec\" and \"cpu\" show complete traces"},
+    {"nochain", LogItem::nochain, "do not chain compiled blocks so that \"exec\" and \"cpu\" show complete traces"},
     {"trace", LogItem::trace, "log accesses to devices' registers"},
     {"net", LogItem::net, "log the user-mode network's flows and drops"},
 };

@@ -52,33 +52,22 @@ const Parameter* find_row(std::span<const Parameter> table, std::string_view nam
 
 Result<u64> convert(const Parameter& row, const std::string& text) {
   switch (row.kind) {
-    case Kind::boolean:
-      return u64{RHEA_TRY(parse_boolean(row.name, text))};
-    case Kind::number:
-      return parse_unsigned(row.name, text);
-    case Kind::size:
-      return parse_size(row.name, text);
-    case Kind::identifier:
-      RHEA_TRY(check_identifier(row.name, text));
-      return u64{0};
-    case Kind::text:
-      break;
+    case Kind::boolean: return u64{RHEA_TRY(parse_boolean(row.name, text))};
+    case Kind::number: return parse_unsigned(row.name, text);
+    case Kind::size: return parse_size(row.name, text);
+    case Kind::identifier: RHEA_TRY(check_identifier(row.name, text)); return u64{0};
+    case Kind::text: break;
   }
   return u64{0};
 }
 
 std::string_view kind_name(Kind kind) {
   switch (kind) {
-    case Kind::boolean:
-      return "<bool (on/off)>";
-    case Kind::number:
-      return "<num>";
-    case Kind::size:
-      return "<size>";
-    case Kind::identifier:
-      return "<id>";
-    case Kind::text:
-      break;
+    case Kind::boolean: return "<bool (on/off)>";
+    case Kind::number: return "<num>";
+    case Kind::size: return "<size>";
+    case Kind::identifier: return "<id>";
+    case Kind::text: break;
   }
   return "<str>";
 }
@@ -176,8 +165,8 @@ Result<Values> read_values(const ParsedText& parsed, std::span<const Parameter> 
   return values;
 }
 
-Result<Values> read_options(std::string_view text, std::string_view implied_key,
-                            std::span<const Parameter> table, Style style) {
+Result<Values> read_options(std::string_view text, std::string_view implied_key, std::span<const Parameter> table,
+                            Style style) {
   return read_values(RHEA_TRY(parse_options(text, implied_key, style)), table);
 }
 
@@ -211,15 +200,12 @@ Result<u64> parse_size(std::string_view name, std::string_view typed, char defau
   const auto wrong = [&] {
     return Error("Parameter '{}' expects a non-negative number below 2^64", name).with_hint(kSizeHint);
   };
-  const auto out_of_range = [&] {
-    return Error("Value '{}' is out of range for parameter '{}'", typed, name);
-  };
+  const auto out_of_range = [&] { return Error("Value '{}' is out of range for parameter '{}'", typed, name); };
   std::string_view text = typed;
   constexpr std::string_view kSuffixes = "bkmgtpe";
   const bool hexadecimal = text.starts_with("0x") || text.starts_with("0X");
   char suffix = default_suffix;
-  if (!text.empty() && !(text.back() >= '0' && text.back() <= '9') &&
-      !(hexadecimal && (text.back() | 32) <= 'f')) {
+  if (!text.empty() && !(text.back() >= '0' && text.back() <= '9') && !(hexadecimal && (text.back() | 32) <= 'f')) {
     suffix = text.back();
     text.remove_suffix(1);
   }
@@ -233,8 +219,7 @@ Result<u64> parse_size(std::string_view name, std::string_view typed, char defau
     if (fraction.find_first_not_of("0123456789") != fraction.npos || shift == 0) return wrong();
   }
   // Sizes are decimal or hexadecimal, never octal: "-m 0512" is 512 MiB.
-  if (!hexadecimal)
-    text.remove_prefix(std::min(text.find_first_not_of('0'), text.empty() ? 0 : text.size() - 1));
+  if (!hexadecimal) text.remove_prefix(std::min(text.find_first_not_of('0'), text.empty() ? 0 : text.size() - 1));
   const bool digits = !text.empty() && text.find_first_not_of("0123456789") == text.npos;
   const auto number = parse_number(text);
   if (!number) return digits ? out_of_range() : wrong();
@@ -252,9 +237,8 @@ Result<u64> parse_size(std::string_view name, std::string_view typed, char defau
 bool is_identifier(std::string_view text) {
   const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
   if (text.empty() || !letter(text[0])) return false;
-  return std::all_of(text.begin(), text.end(), [&](char c) {
-    return letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
-  });
+  return std::all_of(text.begin(), text.end(),
+                     [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_'; });
 }
 
 Result<void> check_identifier(std::string_view name, std::string_view text) {

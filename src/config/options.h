@@ -41,8 +41,7 @@ struct ParsedText {
 
 // `implied_key` may be empty: then the first part is like the others. Errors: "Expected '=' after parameter
 // 'X'", a part without a name.
-Result<ParsedText> parse_options(std::string_view text, std::string_view implied_key,
-                                 Style style = Style::classic);
+Result<ParsedText> parse_options(std::string_view text, std::string_view implied_key, Style style = Style::classic);
 // Doubles the commas of a value, so that parse_options gives it back.
 std::string quote_value(std::string_view value);
 
@@ -83,8 +82,8 @@ class Values {
 
 // Errors: "Invalid parameter 'X' (did you mean 'Y'?)" and those of the conversions below.
 Result<Values> read_values(const ParsedText& parsed, std::span<const Parameter> table);
-Result<Values> read_options(std::string_view text, std::string_view implied_key,
-                            std::span<const Parameter> table, Style style = Style::classic);
+Result<Values> read_options(std::string_view text, std::string_view implied_key, std::span<const Parameter> table,
+                            Style style = Style::classic);
 
 // The lines that `,help` prints: "  name=<kind>  - summary", in alphabetical order.
 std::string help_lines(std::span<const Parameter> table);

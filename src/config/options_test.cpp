@@ -7,14 +7,8 @@ namespace rhea::config {
 namespace {
 
 constexpr Parameter kTable[] = {
-    {"type", Kind::text},
-    {"id", Kind::identifier},
-    {"server", Kind::boolean},
-    {"wait", Kind::boolean},
-    {"port", Kind::number},
-    {"size", Kind::size},
-    {"hostfwd", Kind::text, "", true},
-    {"node", Kind::boolean},
+    {"type", Kind::text},   {"id", Kind::identifier}, {"server", Kind::boolean},         {"wait", Kind::boolean},
+    {"port", Kind::number}, {"size", Kind::size},     {"hostfwd", Kind::text, "", true}, {"node", Kind::boolean},
 };
 
 std::string message(std::string_view text) {
@@ -47,8 +41,7 @@ TEST(Options, ShortBooleans) {
   EXPECT_FALSE(values->boolean("wait", true));
   EXPECT_TRUE(values->boolean("node", false));
   EXPECT_EQ(values->short_booleans().size(), 3u);
-  EXPECT_EQ(parse_options("4,cores", "cpus", Style::strict).error().message(),
-            "Expected '=' after parameter 'cores'");
+  EXPECT_EQ(parse_options("4,cores", "cpus", Style::strict).error().message(), "Expected '=' after parameter 'cores'");
   EXPECT_EQ(message("x,port"), "Parameter 'port' needs a value: port=<num>");
 }
 

@@ -20,13 +20,13 @@ enum class WatchKind : u8 { write, read, access };
 struct DebugStop {
   enum class Why : u8 {
     none,
-    interrupted,   // by interrupt(), or by somebody else (the monitor, an error)
+    interrupted,  // by interrupt(), or by somebody else (the monitor, an error)
     stepped,
-    breakpoint,    // at `address`, before the instruction
-    watchpoint,    // the instruction at the CPU's pc is about to access `address`
-    reached,       // a count of instructions that was waited for
-    history_start, // nothing was recorded before this
-    history_end,   // nothing was recorded behind this
+    breakpoint,     // at `address`, before the instruction
+    watchpoint,     // the instruction at the CPU's pc is about to access `address`
+    reached,        // a count of instructions that was waited for
+    history_start,  // nothing was recorded before this
+    history_end,    // nothing was recorded behind this
   };
   Why why = Why::none;
   unsigned cpu = 0;

@@ -21,11 +21,16 @@ class IrqLine {
   IrqLine() = default;
   IrqLine(IrqSink& sink, unsigned input) : sink_(&sink), input_(input) {}
 
-  void set(bool level) const { if (sink_) sink_->set_irq(input_, level); }
+  void set(bool level) const {
+    if (sink_) sink_->set_irq(input_, level);
+  }
   void raise() const { set(true); }
   void lower() const { set(false); }
   // A pulse, for edge-triggered inputs.
-  void pulse() const { raise(); lower(); }
+  void pulse() const {
+    raise();
+    lower();
+  }
   bool connected() const { return sink_ != nullptr; }
 
  private:

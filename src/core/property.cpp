@@ -45,8 +45,8 @@ Result<u64> parse_mac(std::string_view text) {
 }
 
 std::string format_mac(u64 mac) {
-  return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac >> 40 & 0xff, mac >> 32 & 0xff,
-                     mac >> 24 & 0xff, mac >> 16 & 0xff, mac >> 8 & 0xff, mac & 0xff);
+  return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac >> 40 & 0xff, mac >> 32 & 0xff, mac >> 24 & 0xff,
+                     mac >> 16 & 0xff, mac >> 8 & 0xff, mac & 0xff);
 }
 
 Result<u64> parse_property_number(PropertyKind kind, std::string_view text) {
@@ -75,8 +75,8 @@ const Property* find_property(std::span<const Property> table, std::string_view 
   return nullptr;
 }
 
-Result<void> set_property(std::span<const Property> table, std::string_view owner, void* config,
-                          std::string_view name, std::string_view text) {
+Result<void> set_property(std::span<const Property> table, std::string_view owner, void* config, std::string_view name,
+                          std::string_view text) {
   const Property* row = find_property(table, name);
   if (!row) {
     std::vector<std::string> names;

@@ -65,29 +65,30 @@ template <auto Member>
 constexpr Property property(std::string_view name, PropertyKind kind, std::string_view summary) {
   using Class = typename detail::MemberOf<decltype(Member)>::Class;
   using Type = typename detail::MemberOf<decltype(Member)>::Type;
-  return Property{
-      name, kind, summary,
-      [](void* config, PropertyKind k, std::string_view text) -> Result<void> {
-        Type& member = static_cast<Class*>(config)->*Member;
-        if constexpr (std::is_same_v<Type, std::string>) {
-          member = std::string(text);
-        } else {
-          member = static_cast<Type>(RHEA_TRY(parse_property_number(k, text)));
-        }
-        return {};
-      },
-      [](const void* config, PropertyKind k) -> std::string {
-        const Type& member = static_cast<const Class*>(config)->*Member;
-        if constexpr (std::is_same_v<Type, std::string>) return member;
-        else return print_property_number(k, static_cast<u64>(member));
-      },
-      detail::type_name_of<Type>(kind)};
+  return Property{name,
+                  kind,
+                  summary,
+                  [](void* config, PropertyKind k, std::string_view text) -> Result<void> {
+                    Type& member = static_cast<Class*>(config)->*Member;
+                    if constexpr (std::is_same_v<Type, std::string>) {
+                      member = std::string(text);
+                    } else {
+                      member = static_cast<Type>(RHEA_TRY(parse_property_number(k, text)));
+                    }
+                    return {};
+                  },
+                  [](const void* config, PropertyKind k) -> std::string {
+                    const Type& member = static_cast<const Class*>(config)->*Member;
+                    if constexpr (std::is_same_v<Type, std::string>) return member;
+                    else return print_property_number(k, static_cast<u64>(member));
+                  },
+                  detail::type_name_of<Type>(kind)};
 }
 
 // Finds a row; nullptr if there is none.
 const Property* find_property(std::span<const Property> table, std::string_view name);
 // "Property 'lan9118.foo' not found (did you mean 'mac'?)" and the like.
-Result<void> set_property(std::span<const Property> table, std::string_view owner, void* config,
-                          std::string_view name, std::string_view text);
+Result<void> set_property(std::span<const Property> table, std::string_view owner, void* config, std::string_view name,
+                          std::string_view text);
 
 }  // namespace rhea

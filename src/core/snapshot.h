@@ -30,8 +30,7 @@ class Visitor {
   virtual bool restoring() const = 0;
 
   template <typename T>
-    requires(std::is_integral_v<T> || std::is_enum_v<T>)
-  void field(std::string_view name, T& value) {
+  requires(std::is_integral_v<T> || std::is_enum_v<T>) void field(std::string_view name, T& value) {
     u64 number_value = static_cast<u64>(value);
     number(name, number_value, sizeof(T));
     value = static_cast<T>(number_value);

@@ -40,9 +40,12 @@ Result<void> parse_items(std::span<const u8> data, StateTree::Item& group, usize
       return Error("it ends in the middle of a field");
     }
     if (group.items.size() >= kMaxItems) return Error("a group has more than {} fields", kMaxItems);
-    StateTree::Item item{.kind = head[0], .name = {reinterpret_cast<const char*>(name.data()), name.size()}, .content = content};
-    if (item.kind < kNumber || item.kind > kGroup) return Error("field '{}' is of no known kind ({})", item.name, item.kind);
-    if (item.kind == kNumber && content.size() != 8) return Error("number '{}' has {} bytes instead of 8", item.name, content.size());
+    StateTree::Item item{
+        .kind = head[0], .name = {reinterpret_cast<const char*>(name.data()), name.size()}, .content = content};
+    if (item.kind < kNumber || item.kind > kGroup)
+      return Error("field '{}' is of no known kind ({})", item.name, item.kind);
+    if (item.kind == kNumber && content.size() != 8)
+      return Error("number '{}' has {} bytes instead of 8", item.name, content.size());
     if (item.kind == kGroup) {
       if (content.size() < 4) return Error("group '{}' is cut short", item.name);
       item.version = load_le<u32>(content.data());
@@ -92,7 +95,8 @@ unsigned enter_group(StateCursor& cursor, std::string_view name, unsigned versio
 
 }  // namespace
 
-// ---- writing ----------------------------------------------------------------------------------------------------------
+// ---- writing
+// ----------------------------------------------------------------------------------------------------------
 void StateWriter::item(u8 kind, std::string_view name, std::span<const u8> content) {
   const usize length = std::min<usize>(name.size(), 255);
   data_.push_back(kind);
@@ -111,7 +115,9 @@ void StateWriter::number(std::string_view name, u64& value, unsigned) {
 }
 
 void StateWriter::bytes(std::string_view name, std::vector<u8>& value, usize) { item(kBytes, name, value); }
-void StateWriter::raw(std::string_view name, void* data, usize size) { item(kRaw, name, {static_cast<const u8*>(data), size}); }
+void StateWriter::raw(std::string_view name, void* data, usize size) {
+  item(kRaw, name, {static_cast<const u8*>(data), size});
+}
 
 unsigned StateWriter::begin(std::string_view name, unsigned version) {
   std::array<u8, 4> content;
@@ -127,7 +133,8 @@ void StateWriter::end() {
   store_le<u32>(data_.data() + at, static_cast<u32>(data_.size() - at - 4));
 }
 
-// ---- parsing ------------------------------------------------------------------------------------------------------------
+// ---- parsing
+// ------------------------------------------------------------------------------------------------------------
 Result<StateTree> StateTree::parse(std::span<const u8> data) {
   StateTree tree;
   tree.root_.kind = kGroup;
@@ -159,21 +166,25 @@ void StateCursor::fail(std::string_view name, std::string what) {
   error_ = Error("{}{}: {}", path, name, what);
 }
 
-// ---- checking, reading --------------------------------------------------------------------------------------------------
+// ---- checking, reading
+// --------------------------------------------------------------------------------------------------
 void StateChecker::number(std::string_view name, u64&, unsigned bytes) {
   u64 ignored;
   fitting_number(cursor_, name, bytes, ignored);
 }
 void StateChecker::bytes(std::string_view name, std::vector<u8>&, usize limit) { fitting_bytes(cursor_, name, limit); }
 void StateChecker::raw(std::string_view name, void*, usize size) { fitting_raw(cursor_, name, size); }
-unsigned StateChecker::begin(std::string_view name, unsigned version) { return enter_group(cursor_, name, version), version; }
+unsigned StateChecker::begin(std::string_view name, unsigned version) {
+  return enter_group(cursor_, name, version), version;
+}
 
 void StateReader::number(std::string_view name, u64& value, unsigned bytes) {
   u64 stored;
   if (fitting_number(cursor_, name, bytes, stored)) value = stored;
 }
 void StateReader::bytes(std::string_view name, std::vector<u8>& value, usize limit) {
-  if (const StateTree::Item* item = fitting_bytes(cursor_, name, limit)) value.assign(item->content.begin(), item->content.end());
+  if (const StateTree::Item* item = fitting_bytes(cursor_, name, limit))
+    value.assign(item->content.begin(), item->content.end());
 }
 void StateReader::raw(std::string_view name, void* data, usize size) {
   if (const StateTree::Item* item = fitting_raw(cursor_, name, size)) std::memcpy(data, item->content.data(), size);

@@ -61,7 +61,9 @@ class StateCursor {
   explicit StateCursor(const StateTree& tree) { path_.push_back({&tree.root(), 0}); }
   const StateTree::Item* next(std::string_view name, u8 kind);
   void enter(const StateTree::Item* group) { path_.push_back({group, 0}); }
-  void leave() { if (path_.size() > 1) path_.pop_back(); }
+  void leave() {
+    if (path_.size() > 1) path_.pop_back();
+  }
   void fail(std::string_view name, std::string what);
   const std::optional<Error>& error() const { return error_; }
 

@@ -39,23 +39,23 @@ class MachineRequests {
 // A wire from one device to another that is no interrupt (for example "card present", "sysreg of the SCU").
 // Everything a device may use. References outlive the device.
 struct DeviceContext {
-  std::string id;              // path-like name for messages and `info qtree`
+  std::string id;                // path-like name for messages and `info qtree`
   memory::AddressSpace& memory;  // for DMA
-  EventLoop& loop;             // whose lock guards this device
-  EventLoop& net_loop;         // where its network port lives
-  Clock& clock;                // virtual time
-  Clock& host_clock;           // wall clock, for real-time clocks
+  EventLoop& loop;               // whose lock guards this device
+  EventLoop& net_loop;           // where its network port lives
+  Clock& clock;                  // virtual time
+  Clock& host_clock;             // wall clock, for real-time clocks
   Log& log;
   MachineRequests& machine;
-  std::span<const IrqLine> irqs;      // its outputs, in the order its type documents
-  unsigned cpus = 1;                  // number of CPUs, for devices with banks
+  std::span<const IrqLine> irqs;  // its outputs, in the order its type documents
+  unsigned cpus = 1;              // number of CPUs, for devices with banks
   u64 ram_size = 0;
-  chardev::Backend* chardev = nullptr;  // for types that use one
-  net::Port* netdev = nullptr;          // the backend to connect to, for NICs (may be nullptr: no peer)
-  block::Drive* drive = nullptr;        // for disk devices; nullptr: none
-  memory::RamBlock* ram = nullptr;      // the machine's memory for a row that says a size (flash); nullptr: none
-  display::Screens* screens = nullptr;  // where displays show themselves
-  display::Inputs* inputs = nullptr;    // where keyboards and mice get their events
+  chardev::Backend* chardev = nullptr;     // for types that use one
+  net::Port* netdev = nullptr;             // the backend to connect to, for NICs (may be nullptr: no peer)
+  block::Drive* drive = nullptr;           // for disk devices; nullptr: none
+  memory::RamBlock* ram = nullptr;         // the machine's memory for a row that says a size (flash); nullptr: none
+  display::Screens* screens = nullptr;     // where displays show themselves
+  display::Inputs* inputs = nullptr;       // where keyboards and mice get their events
   const audio::Backends* audio = nullptr;  // where sound goes; a property names one
   const fsdev::Shares* fsdevs = nullptr;   // folders of the host; a property names one
   std::function<void(std::span<u8>)> fill_random = {};  // where random bytes come from; empty: the host
@@ -122,7 +122,9 @@ struct DeviceType {
 };
 
 template <typename Config>
-std::shared_ptr<void> default_config() { return std::make_shared<Config>(); }
+std::shared_ptr<void> default_config() {
+  return std::make_shared<Config>();
+}
 
 // All types, in the order of devices.inc.
 std::span<const DeviceType* const> all_device_types();

@@ -126,7 +126,8 @@ TEST_P(EveryDevice, KeepsAnyStateThroughAStream) {
     }
     if (auto* sysbus = dynamic_cast<SysbusDevice*>(fresh.get())) {
       for (const MmioWindow& window : sysbus->windows())
-        for (u64 offset = 0; offset < std::min<u64>(window.size, 4096); offset += 4) window.handler->read(offset, 4, {});
+        for (u64 offset = 0; offset < std::min<u64>(window.size, 4096); offset += 4)
+          window.handler->read(offset, 4, {});
     }
     other.clock.advance(kSecond);
     other.host_clock.advance(kSecond);

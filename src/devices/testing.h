@@ -232,9 +232,25 @@ class Bench {
     space.commit();
   }
   DeviceContext context(std::string id = "device") {
-    return {id,  space,   loop,          net_loop, clock,         host_clock, log,
-            machine, irqs.lines, cpus, kRamSize, chardev_given ? &chardev : nullptr, peer_given ? &peer : nullptr,
-            drive.get(), nullptr, &screens, &inputs, &audio, &fsdevs};
+    return {id,
+            space,
+            loop,
+            net_loop,
+            clock,
+            host_clock,
+            log,
+            machine,
+            irqs.lines,
+            cpus,
+            kRamSize,
+            chardev_given ? &chardev : nullptr,
+            peer_given ? &peer : nullptr,
+            drive.get(),
+            nullptr,
+            &screens,
+            &inputs,
+            &audio,
+            &fsdevs};
   }
   // Devices made from now on have a disk of that size; its requests end within start().
   void insert_disk(u64 bytes) {
@@ -295,8 +311,16 @@ class Bench {
 // Saves and restores a device's fields in memory.
 class FieldStore : public Visitor {
  public:
-  void save(Device& device) { restoring_ = false; fields_.clear(); device.fields(*this); }
-  void restore(Device& device) { restoring_ = true; at_ = 0; device.fields(*this); }
+  void save(Device& device) {
+    restoring_ = false;
+    fields_.clear();
+    device.fields(*this);
+  }
+  void restore(Device& device) {
+    restoring_ = true;
+    at_ = 0;
+    device.fields(*this);
+  }
   void number(std::string_view name, u64& value, unsigned bytes) override { raw(name, &value, sizeof value); }
   void bytes(std::string_view name, std::vector<u8>& value, usize limit) override {
     if (restoring_) value = next(name);

@@ -30,7 +30,9 @@ TEST(Image, Ppm) {
   ASSERT_EQ(bytes.size(), header.size() + 45);
   EXPECT_EQ(std::string(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(header.size())), header);
   for (u32 i = 0; i < 15; ++i)
-    EXPECT_EQ(bytes[header.size() + i * 3] << 16 | bytes[header.size() + i * 3 + 1] << 8 | bytes[header.size() + i * 3 + 2], s32(surface.pixels[i]));
+    EXPECT_EQ(
+        bytes[header.size() + i * 3] << 16 | bytes[header.size() + i * 3 + 1] << 8 | bytes[header.size() + i * 3 + 2],
+        s32(surface.pixels[i]));
 }
 
 TEST(Image, PngUnpacksToThePixels) {
@@ -57,7 +59,8 @@ TEST(Image, PngUnpacksToThePixels) {
   for (u32 y = 0; y < 3; ++y) {
     EXPECT_EQ(raw[y * 16], 0);
     for (u32 x = 0; x < 5; ++x)
-      EXPECT_EQ(raw[y * 16 + 1 + x * 3] << 16 | raw[y * 16 + 2 + x * 3] << 8 | raw[y * 16 + 3 + x * 3], s32(surface.row(y)[x]));
+      EXPECT_EQ(raw[y * 16 + 1 + x * 3] << 16 | raw[y * 16 + 2 + x * 3] << 8 | raw[y * 16 + 3 + x * 3],
+                s32(surface.row(y)[x]));
   }
 }
 

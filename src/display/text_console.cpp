@@ -18,13 +18,15 @@ namespace {
 constexpr usize kMaxParameters = 16;
 constexpr u32 kMaxParameter = 9999;
 constexpr u32 kTab = 8;
-constexpr std::array<u32, 16> kPalette = {0x000000, 0xaa0000, 0x00aa00, 0xaa5500, 0x0000aa, 0xaa00aa, 0x00aaaa, 0xaaaaaa,
-                                          0x555555, 0xff5555, 0x55ff55, 0xffff55, 0x5555ff, 0xff55ff, 0x55ffff, 0xffffff};
+constexpr std::array<u32, 16> kPalette = {0x000000, 0xaa0000, 0x00aa00, 0xaa5500, 0x0000aa, 0xaa00aa,
+                                          0x00aaaa, 0xaaaaaa, 0x555555, 0xff5555, 0x55ff55, 0xffff55,
+                                          0x5555ff, 0xff55ff, 0x55ffff, 0xffffff};
 
 // DEC Special Graphics, codes 0x60 to 0x7e (VT100 User Guide, table 3-9).
-constexpr std::array<u16, 31> kGraphics = {0x25c6, 0x2592, 0x2409, 0x240c, 0x240d, 0x240a, 0xb0,   0xb1,   0x2424, 0x240b, 0x2518,
-                                           0x2510, 0x250c, 0x2514, 0x253c, 0x2500, 0x2500, 0x2500, 0x2500, 0x2500, 0x251c, 0x2524,
-                                           0x2534, 0x252c, 0x2502, 0x2264, 0x2265, 0x3c0,  0x2260, 0xa3,   0xb7};
+constexpr std::array<u16, 31> kGraphics = {0x25c6, 0x2592, 0x2409, 0x240c, 0x240d, 0x240a, 0xb0,   0xb1,
+                                           0x2424, 0x240b, 0x2518, 0x2510, 0x250c, 0x2514, 0x253c, 0x2500,
+                                           0x2500, 0x2500, 0x2500, 0x2500, 0x251c, 0x2524, 0x2534, 0x252c,
+                                           0x2502, 0x2264, 0x2265, 0x3c0,  0x2260, 0xa3,   0xb7};
 
 void append_utf8(std::string& text, u32 code) {
   if (code < 0x80) {
@@ -122,7 +124,9 @@ void TextConsole::take_control(u8 byte) {
       cursor_.wrap_next = false;
       break;
     case '\t': move_to((cursor_.column / kTab + 1) * kTab, cursor_.row); break;
-    case '\n': case '\v': case '\f': line_feed(); break;
+    case '\n':
+    case '\v':
+    case '\f': line_feed(); break;
     case '\r': move_to(0, cursor_.row); break;
     case 0x0e: cursor_.graphics = true; break;   // SO
     case 0x0f: cursor_.graphics = false; break;  // SI
@@ -138,13 +142,20 @@ void TextConsole::take_escape(u8 byte) {
       parameters_.assign(1, 0);
       private_ = false;
       break;
-    case ']': case 'P': case '^': case '_': case 'X': state_ = State::string; break;
+    case ']':
+    case 'P':
+    case '^':
+    case '_':
+    case 'X': state_ = State::string; break;
     case '(': state_ = State::charset; break;
-    case ')': case '*': case '+': case '#': case '%': case ' ': state_ = State::skip_one; break;
+    case ')':
+    case '*':
+    case '+':
+    case '#':
+    case '%':
+    case ' ': state_ = State::skip_one; break;
     case '7': saved_ = cursor_; break;
-    case '8':
-      cursor_ = saved_;
-      break;
+    case '8': cursor_ = saved_; break;
     case 'D': line_feed(); break;
     case 'E':
       move_to(0, cursor_.row);
@@ -181,7 +192,8 @@ void TextConsole::run_csi(u8 final) {
   }
   switch (final) {
     case 'm': select_rendition(); break;
-    case 'n': case 'c': report(final); break;
+    case 'n':
+    case 'c': report(final); break;
     case 'r': {
       const u32 top = parameter(0, 1) - 1;
       const u32 bottom = std::min(parameter(1, 0) ? parameter(1, 0) : rows_, rows_) - 1;
@@ -193,7 +205,15 @@ void TextConsole::run_csi(u8 final) {
     }
     case 's': saved_ = cursor_; break;
     case 'u': cursor_ = saved_; break;
-    case 'J': case 'K': case 'L': case 'M': case 'P': case '@': case 'X': case 'S': case 'T': erase_csi(final); break;
+    case 'J':
+    case 'K':
+    case 'L':
+    case 'M':
+    case 'P':
+    case '@':
+    case 'X':
+    case 'S':
+    case 'T': erase_csi(final); break;
     default: move_csi(final); break;
   }
 }
@@ -204,14 +224,18 @@ void TextConsole::move_csi(u8 final) {
   const s64 highest = row >= top_ ? top_ : 0, lowest = row <= bottom_ ? bottom_ : rows_ - 1;
   switch (final) {
     case 'A': move_to(column, std::max(row - count, highest)); break;
-    case 'B': case 'e': move_to(column, std::min(row + count, lowest)); break;
-    case 'C': case 'a': move_to(column + count, row); break;
+    case 'B':
+    case 'e': move_to(column, std::min(row + count, lowest)); break;
+    case 'C':
+    case 'a': move_to(column + count, row); break;
     case 'D': move_to(column - count, row); break;
     case 'E': move_to(0, std::min(row + count, lowest)); break;
     case 'F': move_to(0, std::max(row - count, highest)); break;
-    case 'G': case '`': move_to(count - 1, row); break;
+    case 'G':
+    case '`': move_to(count - 1, row); break;
     case 'd': move_to(column, count - 1); break;
-    case 'H': case 'f': move_to(s64{parameter(1, 1)} - 1, count - 1); break;
+    case 'H':
+    case 'f': move_to(s64{parameter(1, 1)} - 1, count - 1); break;
     default: break;
   }
 }
@@ -233,8 +257,12 @@ void TextConsole::erase_csi(u8 final) {
       }
       break;
     case 'K': erase(row, mode ? 0 : column, mode == 1 ? column + 1 : columns_); break;
-    case 'L': if (in_region) scroll(row, bottom_, -s64{count}); break;
-    case 'M': if (in_region) scroll(row, bottom_, count); break;
+    case 'L':
+      if (in_region) scroll(row, bottom_, -s64{count});
+      break;
+    case 'M':
+      if (in_region) scroll(row, bottom_, count);
+      break;
     case 'S': scroll(top_, bottom_, count); break;
     case 'T': scroll(top_, bottom_, -s64{count}); break;
     case 'X': erase(row, column, column + cells); break;
@@ -272,7 +300,8 @@ u32 TextConsole::extended_colour(usize& at) const {
     if (index >= 232) rgb = (8 + (std::min(index, 255u) - 232) * 10) * 0x10101;
     else rgb = (index - 16) / 36 * 51 << 16 | (index - 16) / 6 % 6 * 51 << 8 | (index - 16) % 6 * 51;
   } else if (kind == 2) {
-    rgb = std::min(parameter(at + 2, 0), 255u) << 16 | std::min(parameter(at + 3, 0), 255u) << 8 | std::min(parameter(at + 4, 0), 255u);
+    rgb = std::min(parameter(at + 2, 0), 255u) << 16 | std::min(parameter(at + 3, 0), 255u) << 8 |
+          std::min(parameter(at + 4, 0), 255u);
     at += 4;
   } else {
     return 7;
@@ -285,7 +314,8 @@ u32 TextConsole::extended_colour(usize& at) const {
     }
     return sum;
   };
-  const auto best = std::min_element(kPalette.begin(), kPalette.end(), [&](u32 a, u32 b) { return distance(a) < distance(b); });
+  const auto best =
+      std::min_element(kPalette.begin(), kPalette.end(), [&](u32 a, u32 b) { return distance(a) < distance(b); });
   return static_cast<u32>(best - kPalette.begin());
 }
 

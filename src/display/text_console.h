@@ -47,8 +47,8 @@ class TextConsole final : public Screen {
   struct Cursor {
     u32 column = 0, row = 0;
     Style style;
-    bool graphics = false;  // DEC's line drawing instead of ASCII
-    bool wrap_next = false; // the last column was written: the next character goes to the next line
+    bool graphics = false;   // DEC's line drawing instead of ASCII
+    bool wrap_next = false;  // the last column was written: the next character goes to the next line
   };
   enum class State : u8 { text, escape, charset, skip_one, csi, string };
 

@@ -45,7 +45,8 @@ void put_number(std::vector<u8>& to, T value) {
 
 Result<std::unique_ptr<Share>> Share::open(const Spec& spec) {
   auto tree = sys::Tree::open(spec.path);
-  if (!tree.ok()) return Error("cannot initialize fsdev '{}': failed to open '{}': {}", spec.id, spec.path, tree.error().message());
+  if (!tree.ok())
+    return Error("cannot initialize fsdev '{}': failed to open '{}': {}", spec.id, spec.path, tree.error().message());
   return std::unique_ptr<Share>(new Share(spec, tree.take()));
 }
 
@@ -81,12 +82,14 @@ Share::Mapped Share::load(const std::string& path) const {
   if (spec_.model == SecurityModel::mapped_xattr) {
     std::vector<u8> value;
     const auto number = [&](const char* name, u32& to) {
-      if (tree_->get_xattr(path, std::string(kPrefix) + name, value) == 0 && value.size() == 4) to = load_le<u32>(value.data());
+      if (tree_->get_xattr(path, std::string(kPrefix) + name, value) == 0 && value.size() == 4)
+        to = load_le<u32>(value.data());
     };
     number("uid", mapped.uid);
     number("gid", mapped.gid);
     number("mode", mapped.mode);
-    if (tree_->get_xattr(path, std::string(kPrefix) + "rdev", value) == 0 && value.size() == 8) mapped.rdev = load_le<u64>(value.data());
+    if (tree_->get_xattr(path, std::string(kPrefix) + "rdev", value) == 0 && value.size() == 8)
+      mapped.rdev = load_le<u64>(value.data());
     return mapped;
   }
   Fd fd;
@@ -122,7 +125,8 @@ int Share::store(const std::string& path, const Mapped& mapped) const {
       put_number(value, what);
       return tree_->set_xattr(path, std::string(kPrefix) + name, value, 0);
     };
-    for (const int error : {number("uid", mapped.uid), number("gid", mapped.gid), number("mode", mapped.mode), number("rdev", mapped.rdev)})
+    for (const int error : {number("uid", mapped.uid), number("gid", mapped.gid), number("mode", mapped.mode),
+                            number("rdev", mapped.rdev)})
       if (error) return error;
     return 0;
   }
@@ -191,7 +195,9 @@ int Share::open_file(const std::string& path, u32 flags, Fd& fd) const {
 
 int Share::create_file(const std::string& path, u32 flags, u32 mode, Owner owner, Fd& fd) const {
   if (const int error = allow_change(path)) return error;
-  if (const int error = tree_->create_file(path, spec_.writeout ? flags | kSync : flags, mapped() ? kHostFileMode : mode, fd)) return error;
+  if (const int error =
+          tree_->create_file(path, spec_.writeout ? flags | kSync : flags, mapped() ? kHostFileMode : mode, fd))
+    return error;
   const int error = finish(path, kRegular | (mode & kModeMask), owner);
   if (error) (void)tree_->remove(path, false);
   return error;
@@ -210,7 +216,8 @@ int Share::make_node(const std::string& path, u32 mode, u32 major, u32 minor, Ow
   if ((mode & kTypeMask) == kFolder || (mode & kTypeMask) == kLink) return EINVAL;
   if ((mode & kTypeMask) == 0) mode |= kRegular;
   Fd fd;
-  const int made = mapped() ? tree_->create_file(path, kWriteOnly, kHostFileMode, fd) : tree_->make_node(path, mode, major, minor);
+  const int made =
+      mapped() ? tree_->create_file(path, kWriteOnly, kHostFileMode, fd) : tree_->make_node(path, mode, major, minor);
   if (made) return made;
   const int error = finish(path, mode, owner, device_number(major, minor));
   if (error) (void)tree_->remove(path, false);
@@ -320,8 +327,8 @@ int Share::set_owner(const std::string& path, Owner owner) const {
   return error == EPERM && spec_.model == SecurityModel::none ? 0 : error;
 }
 
-int Share::set_times(const std::string& path, sys::Tree::TimeAction access, sys::TreeTime accessed, sys::Tree::TimeAction modify,
-                     sys::TreeTime modified) const {
+int Share::set_times(const std::string& path, sys::Tree::TimeAction access, sys::TreeTime accessed,
+                     sys::Tree::TimeAction modify, sys::TreeTime modified) const {
   if (const int error = allow_change(path)) return error;
   return tree_->set_times(path, access, accessed, modify, modified);
 }

@@ -79,7 +79,9 @@ class Share {
     u64 rdev = ~u64{0};
   };
   Share(Spec spec, std::unique_ptr<sys::Tree> tree) : spec_(std::move(spec)), tree_(std::move(tree)) {}
-  bool mapped() const { return spec_.model == SecurityModel::mapped_xattr || spec_.model == SecurityModel::mapped_file; }
+  bool mapped() const {
+    return spec_.model == SecurityModel::mapped_xattr || spec_.model == SecurityModel::mapped_file;
+  }
   bool hidden(const std::string& path) const;
   bool xattr_hidden(const std::string& name) const;
   int allow(const std::string& path) const { return hidden(path) ? kNoEntry : 0; }

@@ -17,7 +17,9 @@ namespace rhea::gdbstub {
 
 class FakeLine final : public chardev::Backend {
  public:
-  void write(std::span<const u8> data) override { output.append(reinterpret_cast<const char*>(data.data()), data.size()); }
+  void write(std::span<const u8> data) override {
+    output.append(reinterpret_cast<const char*>(data.data()), data.size());
+  }
   void set_frontend(chardev::Frontend*) override {}
   void accept_input() override {}
   std::string description() const override { return "fake"; }
@@ -92,7 +94,9 @@ class FakeTarget final : public DebugTarget {
     watchpoints.emplace(kind, address, size);
     return {};
   }
-  bool clear_watchpoint(WatchKind kind, u64 address, u64 size) override { return watchpoints.erase({kind, address, size}); }
+  bool clear_watchpoint(WatchKind kind, u64 address, u64 size) override {
+    return watchpoints.erase({kind, address, size});
+  }
   bool read_physical(u64, std::span<u8> data) override {
     std::memset(data.data(), 0xee, data.size());
     return true;

@@ -108,7 +108,8 @@ TEST_F(StubTest, RunningIsAnsweredByTheStop) {
   line.output.clear();
   target.stop({.why = DebugStop::Why::watchpoint, .cpu = 0, .address = 0xabc, .watch = WatchKind::access});
   EXPECT_EQ(payload_of(line.output), "T05thread:1;awatch:abc;");
-  for (const char* wrong : {"vCont", "vCont;", "vCont;x", "vCont;c:9", "vCont;C", "vCont;t", "vCont;c:1x"}) EXPECT_EQ(ask(wrong), "E22") << wrong;
+  for (const char* wrong : {"vCont", "vCont;", "vCont;x", "vCont;c:9", "vCont;C", "vCont;t", "vCont;c:1x"})
+    EXPECT_EQ(ask(wrong), "E22") << wrong;
 }
 
 TEST_F(StubTest, InterruptAndImpatience) {

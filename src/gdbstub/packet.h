@@ -24,7 +24,8 @@ class PacketReader {
     packet,     // payload() is whole and its checksum right; escapes are undone
     bad,        // a packet that was damaged, or longer than kMaxPacket
     interrupt,  // the byte 3 outside of a packet
-    ack, nack,
+    ack,
+    nack,
   };
   Event take(u8 byte);
   const std::string& payload() const { return payload_; }
@@ -43,7 +44,9 @@ class PacketReader {
 std::string make_packet(std::string_view payload);
 
 std::string to_hex(std::span<const u8> bytes);
-inline std::string to_hex(std::string_view text) { return to_hex({reinterpret_cast<const u8*>(text.data()), text.size()}); }
+inline std::string to_hex(std::string_view text) {
+  return to_hex({reinterpret_cast<const u8*>(text.data()), text.size()});
+}
 // Nothing unless all of it is pairs of digits.
 std::optional<std::vector<u8>> from_hex(std::string_view text);
 

@@ -49,7 +49,8 @@ std::string Stub::on_query(Scanner text) {
 }
 
 std::string Stub::on_supported(Scanner) {
-  std::string text = fmt::format("PacketSize={:x};QStartNoAckMode+;vContSupported+;qXfer:features:read+;qXfer:threads:read+", kMaxPacket);
+  std::string text = fmt::format(
+      "PacketSize={:x};QStartNoAckMode+;vContSupported+;qXfer:features:read+;qXfer:threads:read+", kMaxPacket);
   if (target_.can_reverse()) text += ";ReverseStep+;ReverseContinue+";
   return text;
 }
@@ -112,7 +113,8 @@ std::string Stub::on_monitor(Scanner arguments) {
 
 std::string Stub::on_step_mode(Scanner) {
   const DebugTarget::StepMode& mode = target_.step_mode();
-  return fmt::format("0x{:x}", kStepEnable | (mode.mask_interrupts ? kStepNoIrq : 0) | (mode.hold_timers ? kStepNoTimer : 0));
+  return fmt::format("0x{:x}",
+                     kStepEnable | (mode.mask_interrupts ? kStepNoIrq : 0) | (mode.hold_timers ? kStepNoTimer : 0));
 }
 
 std::string Stub::on_set_step_mode(Scanner arguments) {

@@ -20,6 +20,7 @@ constexpr std::string_view kBadArgument = "E22";
 
 std::span<const Stub::Row> Stub::packets() {
   // Longer names first where one begins another.
+  // clang-format off
   static constexpr Row kRows[] = {
       {"vCont?", &Stub::on_resume_forms}, {"vCont", &Stub::on_resume}, {"vKill", &Stub::on_kill_named},
       {"bs", &Stub::on_back_step},        {"bc", &Stub::on_back_continue},
@@ -32,6 +33,7 @@ std::span<const Stub::Row> Stub::packets() {
       {"T", &Stub::on_alive},             {"X", &Stub::on_write_binary}, {"z", &Stub::on_remove},
       {"Z", &Stub::on_insert},
   };
+  // clang-format on
   return kRows;
 }
 
@@ -113,7 +115,8 @@ void Stub::handle(const std::string& payload) {
     if (!payload.starts_with(row.name)) continue;
     // q and Q: the name is a part of what is looked up further on.
     const bool query = row.handler == &Stub::on_query;
-    const std::string answer = (this->*row.handler)(Scanner(std::string_view(payload).substr(query ? 0 : row.name.size())));
+    const std::string answer =
+        (this->*row.handler)(Scanner(std::string_view(payload).substr(query ? 0 : row.name.size())));
     if (!attached_ && row.name != "D") return;
     if (!running_ && row.name != "k") send(answer);
     acks_ = acks_after_;
@@ -128,7 +131,9 @@ std::string Stub::stop_reply() const {
   const unsigned signal = stop_.why == DebugStop::Why::interrupted ? kSigint : kSigtrap;
   std::string text = fmt::format("T{:02x}thread:{:x};", signal, stop_.cpu + 1);
   if (stop_.why == DebugStop::Why::watchpoint) {
-    const std::string_view kind = stop_.watch == WatchKind::write ? "watch" : stop_.watch == WatchKind::read ? "rwatch" : "awatch";
+    const std::string_view kind = stop_.watch == WatchKind::write  ? "watch"
+                                  : stop_.watch == WatchKind::read ? "rwatch"
+                                                                   : "awatch";
     text += fmt::format("{}:{:x};", kind, stop_.address);
   }
   if (stop_.why == DebugStop::Why::history_start) text += "replaylog:begin;";
@@ -286,7 +291,8 @@ std::string Stub::on_write_one(Scanner arguments) {
   return std::string(target_.cpu(general_).write_register(static_cast<unsigned>(*number), *bytes) ? kOk : kBadAddress);
 }
 
-// ---- memory -----------------------------------------------------------------------------------------------------------
+// ---- memory
+// -----------------------------------------------------------------------------------------------------------
 std::string Stub::on_read_memory(Scanner arguments) {
   const auto address = arguments.number();
   if (!address || !arguments.skip(',')) return std::string(kBadArgument);
@@ -308,7 +314,8 @@ std::string Stub::on_read_memory(Scanner arguments) {
 }
 
 std::string Stub::write_memory(u64 address, std::span<const u8> data) {
-  const bool done = data.empty() || (physical_ ? target_.write_physical(address, data) : target_.cpu(general_).write_virtual(address, data));
+  const bool done = data.empty() || (physical_ ? target_.write_physical(address, data)
+                                               : target_.cpu(general_).write_virtual(address, data));
   return std::string(done ? kOk : kBadAddress);
 }
 
@@ -353,7 +360,8 @@ std::string Stub::change_point(Scanner arguments, bool insert) {
   return std::string(kOk);
 }
 
-// ---- ends -------------------------------------------------------------------------------------------------------------
+// ---- ends
+// -------------------------------------------------------------------------------------------------------------
 std::string Stub::on_detach(Scanner) {
   detach();
   target_.resume({});

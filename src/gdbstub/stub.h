@@ -30,8 +30,8 @@ class Stub final : public chardev::Frontend, private DebugClient {
     std::string_view name;
     std::string (Stub::*handler)(Scanner arguments);
   };
-  static std::span<const Row> packets();   // by first characters
-  static std::span<const Row> queries();   // q, Q
+  static std::span<const Row> packets();  // by first characters
+  static std::span<const Row> queries();  // q, Q
 
   void stopped(const DebugStop& stop) override;
   void ended(int status) override;
@@ -98,15 +98,15 @@ class Stub final : public chardev::Frontend, private DebugClient {
   PacketReader reader_;
   bool attached_ = false;
   bool acks_ = true;
-  bool acks_after_ = true;       // QStartNoAckMode counts from its answer on
-  bool running_ = false;         // gdb waits for a stop reply
-  bool described_ = false;       // gdb has read the target description
+  bool acks_after_ = true;  // QStartNoAckMode counts from its answer on
+  bool running_ = false;    // gdb waits for a stop reply
+  bool described_ = false;  // gdb has read the target description
   bool physical_ = false;
-  bool in_command_ = false;      // a monitor command runs: a stop that it makes is not told
-  unsigned general_ = 0;         // the CPU of g, p, m ...
-  unsigned control_ = 0;         // of c and s
+  bool in_command_ = false;  // a monitor command runs: a stop that it makes is not told
+  unsigned general_ = 0;     // the CPU of g, p, m ...
+  unsigned control_ = 0;     // of c and s
   DebugStop stop_{.why = DebugStop::Why::interrupted};
-  std::string last_;             // for a nack
+  std::string last_;                 // for a nack
   std::deque<std::string> waiting_;  // packets that came while the machine ran
 };
 

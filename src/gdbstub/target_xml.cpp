@@ -31,12 +31,15 @@ std::string target_description(const Cpu& cpu) {
   return text + "</target>\n";
 }
 
-std::string thread_info(const Cpu& cpu) { return fmt::format("CPU#{} [{}]", cpu.index(), cpu.halted() ? "halted" : "running"); }
+std::string thread_info(const Cpu& cpu) {
+  return fmt::format("CPU#{} [{}]", cpu.index(), cpu.halted() ? "halted" : "running");
+}
 
 std::string thread_list(DebugTarget& target) {
   std::string text = "<?xml version=\"1.0\"?>\n<threads>\n";
   for (unsigned i = 0; i < target.cpus(); ++i) {
-    text += fmt::format("<thread id=\"{:x}\" core=\"{}\" name=\"CPU {}\">{}</thread>\n", i + 1, i, i, thread_info(target.cpu(i)));
+    text += fmt::format("<thread id=\"{:x}\" core=\"{}\" name=\"CPU {}\">{}</thread>\n", i + 1, i, i,
+                        thread_info(target.cpu(i)));
   }
   return text + "</threads>\n";
 }

@@ -63,7 +63,9 @@ Result<std::optional<Difference>> compare_content(block::Image& a, block::Image&
     RHEA_TRY(read_padded(&a, offset, {left.data(), size}));
     RHEA_TRY(read_padded(&b, offset, {right.data(), size}));
     if (std::memcmp(left.data(), right.data(), size) != 0) {
-      const auto at = static_cast<u64>(std::mismatch(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(size), right.begin()).first - left.begin());
+      const auto at = static_cast<u64>(
+          std::mismatch(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(size), right.begin()).first -
+          left.begin());
       return std::optional<Difference>({1, fmt::format("Content mismatch at offset {}!", (offset + at) / 512 * 512)});
     }
     offset += size;
@@ -114,8 +116,11 @@ int commit(const Arguments& arguments) {
   auto image = open_image(tool, *spec);
   if (!image) return tool.fail(image.error());
   const block::ImageInfo info = (*image)->info();
-  if (arguments.has("-b") && arguments.text("-b") != info.backing_filename && arguments.text("-b") != info.full_backing_filename) {
-    return tool.fail(Error("'{}' is not the image's own backing file ('{}'); a commit into one below it is made layer by layer", arguments.text("-b"), info.backing_filename));
+  if (arguments.has("-b") && arguments.text("-b") != info.backing_filename &&
+      arguments.text("-b") != info.full_backing_filename) {
+    return tool.fail(
+        Error("'{}' is not the image's own backing file ('{}'); a commit into one below it is made layer by layer",
+              arguments.text("-b"), info.backing_filename));
   }
   tool.begin_progress((*image)->size());
   auto committed = (*image)->commit(!arguments.has("-d"), [&](u64 done) { tool.progress(done); });
@@ -142,7 +147,8 @@ Result<void> keep_differences(block::Image& image, block::Image* new_backing, To
       RHEA_TRY(read_padded(new_backing, offset, {after.data(), size}));
       for (u64 at = 0; at < size;) {
         const u64 part = std::min(cluster - (offset + at) % cluster, size - at);
-        if (std::memcmp(before.data() + at, after.data() + at, part) != 0) RHEA_TRY(image.write(offset + at, {before.data() + at, part}));
+        if (std::memcmp(before.data() + at, after.data() + at, part) != 0)
+          RHEA_TRY(image.write(offset + at, {before.data() + at, part}));
         at += part;
       }
     }
@@ -166,7 +172,9 @@ int rebase(const Arguments& arguments) {
   spec->with_backing = !unsafe;
   auto image = open_image(tool, *spec);
   if (!image) return tool.fail(image.error());
-  const auto refuse = [&](const std::string& why) { return tool.fail(Error("Could not change the backing file to '{}': {}", base, why)); };
+  const auto refuse = [&](const std::string& why) {
+    return tool.fail(Error("Could not change the backing file to '{}': {}", base, why));
+  };
   if (!format.empty() && !block::is_known_format(format)) return tool.fail(Error("Invalid format name: '{}'", format));
   if (!base.empty() && format.empty()) return refuse("backing format must be specified");
   if (!unsafe) {

@@ -15,11 +15,11 @@ constexpr u64 kChunk = u64{2} << 20;
 
 struct Conversion {
   block::Image* target = nullptr;
-  bool zero_already = true;    // what is not written reads as zeros
-  bool has_backing = false;    // what the source's top layer does not have is not written
+  bool zero_already = true;  // what is not written reads as zeros
+  bool has_backing = false;  // what the source's top layer does not have is not written
   bool compress = false;
-  u64 sparse = 4096;           // bytes of zeros that are worth a hole; 0: everything is written
-  u64 cluster = 65536;         // of the target
+  u64 sparse = 4096;    // bytes of zeros that are worth a hole; 0: everything is written
+  u64 cluster = 65536;  // of the target
 };
 
 Result<void> write_zeros(const Conversion& conversion, u64 at, u64 size) {
@@ -38,11 +38,14 @@ Result<void> write_data(const Conversion& conversion, u64 at, std::span<const u8
   if (!conversion.sparse) return conversion.target->write(at, data);
   const u64 step = conversion.sparse;
   for (u64 done = 0; done < data.size();) {
-    const auto piece = [&](u64 from) { return data.subspan(from, std::min<u64>(step - (at + from) % step, data.size() - from)); };
+    const auto piece = [&](u64 from) {
+      return data.subspan(from, std::min<u64>(step - (at + from) % step, data.size() - from));
+    };
     const bool zero = is_zero(piece(done));
     u64 end = done + piece(done).size();
     while (end < data.size() && is_zero(piece(end)) == zero) end += piece(end).size();
-    RHEA_TRY(zero ? write_zeros(conversion, at + done, end - done) : conversion.target->write(at + done, data.subspan(done, end - done)));
+    RHEA_TRY(zero ? write_zeros(conversion, at + done, end - done)
+                  : conversion.target->write(at + done, data.subspan(done, end - done)));
     done = end;
   }
   return {};
@@ -75,10 +78,14 @@ Result<void> copy_image(const Conversion& conversion, block::Image& source, u64 
       // Up to a multiple of the chunk: compressed clusters are written whole.
       const u64 at = conversion.compress ? offset / conversion.cluster * conversion.cluster : offset;
       const u64 end = std::min(source.size(), (at / kChunk + 1) * kChunk);
-      const u64 wanted = std::min(conversion.compress ? (offset + size + conversion.cluster - 1) / conversion.cluster * conversion.cluster : offset + size, end);
+      const u64 wanted = std::min(
+          conversion.compress ? (offset + size + conversion.cluster - 1) / conversion.cluster * conversion.cluster
+                              : offset + size,
+          end);
       const std::span<u8> part(buffer.data(), wanted - at);
       RHEA_TRY(source.read(at, part));
-      RHEA_TRY(conversion.compress ? write_packed(conversion, base + at, part) : write_data(conversion, base + at, part));
+      RHEA_TRY(conversion.compress ? write_packed(conversion, base + at, part)
+                                   : write_data(conversion, base + at, part));
       size = wanted - offset;
     }
     offset += size;
@@ -87,7 +94,8 @@ Result<void> copy_image(const Conversion& conversion, block::Image& source, u64 
   return {};
 }
 
-Result<std::vector<std::unique_ptr<block::Image>>> open_sources(const Arguments& arguments, const Tool& tool, u64& total) {
+Result<std::vector<std::unique_ptr<block::Image>>> open_sources(const Arguments& arguments, const Tool& tool,
+                                                                u64& total) {
   std::vector<std::unique_ptr<block::Image>> sources;
   for (usize i = 0; i + 1 < arguments.names.size(); ++i) {
     auto spec = RHEA_TRY(image_spec(arguments, arguments.names[i]));
@@ -110,7 +118,8 @@ Result<std::vector<std::unique_ptr<block::Image>>> open_sources(const Arguments&
 Result<void> make_target(const Arguments& arguments, const Tool& tool, block::CreateSpec& create, u64 total) {
   create.size = (total + 511) / 512 * 512;
   if (!create.backing_file.empty()) {
-    if (create.backing_format.empty()) return Error("{}: Backing file specified without backing format", create.filename);
+    if (create.backing_format.empty())
+      return Error("{}: Backing file specified without backing format", create.filename);
     block::ImageSpec below;
     below.filename = block::resolve_backing(create.filename, create.backing_file);
     below.format = create.backing_format;
@@ -119,7 +128,8 @@ Result<void> make_target(const Arguments& arguments, const Tool& tool, block::Cr
     if (!image) return std::move(image.error());
   }
   for (usize i = 0; i + 1 < arguments.names.size(); ++i) {
-    if (sys::same_file(arguments.names[i], create.filename)) return Error("'{}' is both source and target", create.filename);
+    if (sys::same_file(arguments.names[i], create.filename))
+      return Error("'{}' is both source and target", create.filename);
   }
   auto made = block::create_image(create);
   if (!made) return std::move(made.error()).in(create.filename);
@@ -138,7 +148,10 @@ Result<Conversion> plan(const Arguments& arguments, block::Image& target, const 
   if (conversion.compress && info.format != "qcow2") return Error("Compression not supported for this file format");
   if (arguments.has("-S")) {
     conversion.sparse = RHEA_TRY(parse_image_size(arguments.text("-S")));
-    if (conversion.sparse % 512) return Error("Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to 2147483648. Select 0 to disable sparse detection (fully allocates output).");
+    if (conversion.sparse % 512)
+      return Error(
+          "Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to 2147483648. Select "
+          "0 to disable sparse detection (fully allocates output).");
   }
   return conversion;
 }
@@ -147,7 +160,8 @@ Result<Conversion> plan(const Arguments& arguments, block::Image& target, const 
 
 int convert(const Arguments& arguments) {
   Tool tool(arguments);
-  if (arguments.names.size() < 2) return tool.fail(Error("Must specify image file name").with_hint("Try 'rhea-img --help' for more information"));
+  if (arguments.names.size() < 2)
+    return tool.fail(Error("Must specify image file name").with_hint("Try 'rhea-img --help' for more information"));
   for (const char* option : {"-C", "--salvage"}) {
     if (arguments.has(option)) return tool.fail(Error("convert's option {} is not supported", option));
   }

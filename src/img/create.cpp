@@ -39,7 +39,8 @@ Result<void> read_values(const config::Values& values, block::CreateSpec& spec) 
   spec.backing_file = values.text("backing_file", spec.backing_file);
   spec.backing_format = values.text("backing_fmt", spec.backing_format);
   if (values.boolean("extended_l2", false)) return Error("extended_l2=on is not supported");
-  if (values.has("preallocation")) spec.preallocation = RHEA_TRY(block::parse_preallocation(values.text("preallocation")));
+  if (values.has("preallocation"))
+    spec.preallocation = RHEA_TRY(block::parse_preallocation(values.text("preallocation")));
   if (values.has("size")) spec.size = RHEA_TRY(parse_image_size(values.text("size")));
   return {};
 }
@@ -53,7 +54,8 @@ Result<u64> look_at_backing(const Tool& tool, const block::CreateSpec& spec) {
   auto image = open_image(tool, below);
   if (!image) return std::move(image.error());
   if (spec.backing_format.empty()) {
-    return Error("Backing file specified without backing format").with_hint(fmt::format("Detected format of {}.", (*image)->info().format));
+    return Error("Backing file specified without backing format")
+        .with_hint(fmt::format("Detected format of {}.", (*image)->info().format));
   }
   return (*image)->size();
 }
@@ -61,7 +63,8 @@ Result<u64> look_at_backing(const Tool& tool, const block::CreateSpec& spec) {
 }  // namespace
 
 Result<void> read_create_options(const Arguments& arguments, block::CreateSpec& spec, bool& helped) {
-  const std::span<const config::Parameter> table = spec.format == "raw" ? std::span<const config::Parameter>(kRawOptions) : kQcow2Options;
+  const std::span<const config::Parameter> table =
+      spec.format == "raw" ? std::span<const config::Parameter>(kRawOptions) : kQcow2Options;
   for (const std::string& text : arguments.all("-o")) {
     const auto parsed = RHEA_TRY(config::parse_options(text, "", config::Style::strict));
     if (parsed.help) {
@@ -98,12 +101,15 @@ int create(const Arguments& arguments) {
   block::CreateSpec spec;
   spec.format = arguments.text("-f", "raw");
   if (!block::is_known_format(spec.format)) {
-    return tool.fail(Error("{}: Unknown file format '{}'", arguments.names.empty() ? "" : arguments.names[0], spec.format));
+    return tool.fail(
+        Error("{}: Unknown file format '{}'", arguments.names.empty() ? "" : arguments.names[0], spec.format));
   }
   bool helped = false;
   if (auto read = read_create_options(arguments, spec, helped); !read) return tool.fail(read.error());
   if (helped) return 0;
-  if (arguments.names.empty() || arguments.names.size() > 2) return tool.fail(Error("Expecting image file name and a size").with_hint("Try 'rhea-img --help' for more information"));
+  if (arguments.names.empty() || arguments.names.size() > 2)
+    return tool.fail(
+        Error("Expecting image file name and a size").with_hint("Try 'rhea-img --help' for more information"));
   spec.filename = arguments.names[0];
   spec.backing_file = arguments.text("-b", spec.backing_file);
   spec.backing_format = arguments.text("-F", spec.backing_format);
@@ -135,7 +141,9 @@ int create(const Arguments& arguments) {
 
 int resize(const Arguments& arguments) {
   Tool tool(arguments);
-  if (arguments.names.size() != 2) return tool.fail(Error("Expecting image file name and size").with_hint("Try 'rhea-img --help' for more information"));
+  if (arguments.names.size() != 2)
+    return tool.fail(
+        Error("Expecting image file name and size").with_hint("Try 'rhea-img --help' for more information"));
   std::string text = arguments.names[1];
   const char sign = text.empty() ? 0 : text[0];
   if (sign == '+' || sign == '-') text.erase(0, 1);
@@ -157,12 +165,16 @@ int resize(const Arguments& arguments) {
   if (sign == '+') size = old + *amount;
   if (sign == '-') size = old > *amount ? old - *amount : 0;
   if (size == 0 || size < (sign == '+' ? old : 0)) return tool.fail(Error("New image size must be positive"));
-  if (size < old && preallocation != block::Preallocation::off) return tool.fail(Error("Preallocation can only be used for growing images"));
+  if (size < old && preallocation != block::Preallocation::off)
+    return tool.fail(Error("Preallocation can only be used for growing images"));
   if (size < old && !arguments.has("--shrink")) {
-    tool.warn("rhea-img: warning: what lies beyond the new end of a shrunken image is lost; make sure that nothing important is there.");
+    tool.warn(
+        "rhea-img: warning: what lies beyond the new end of a shrunken image is lost; make sure that nothing important "
+        "is there.");
     return tool.fail(Error("Use the --shrink option to perform a shrink operation."));
   }
-  if (auto resized = (*image)->resize((size + 511) / 512 * 512, preallocation); !resized) return tool.fail(resized.error());
+  if (auto resized = (*image)->resize((size + 511) / 512 * 512, preallocation); !resized)
+    return tool.fail(resized.error());
   tool.print("Image resized.");
   return 0;
 }

@@ -16,7 +16,8 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kHelp = "Try 'rhea-img --help' for more information";
 
 std::string snapshot_table(const std::vector<block::Snapshot>& snapshots) {
-  std::string text = "Snapshot list:\nID        TAG               VM SIZE                DATE     VM CLOCK     ICOUNT\n";
+  std::string text =
+      "Snapshot list:\nID        TAG               VM SIZE                DATE     VM CLOCK     ICOUNT\n";
   for (const block::Snapshot& snapshot : snapshots) {
     const std::time_t seconds = snapshot.date_seconds;
     std::tm local{};
@@ -24,9 +25,11 @@ std::string snapshot_table(const std::vector<block::Snapshot>& snapshots) {
     char date[64];
     std::strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S", &local);
     const u64 clock = snapshot.vm_clock_nanoseconds / 1'000'000;
-    const std::string time = fmt::format("{:02}:{:02}:{:02}.{:03}", clock / 3'600'000, clock / 60'000 % 60, clock / 1000 % 60, clock % 1000);
+    const std::string time =
+        fmt::format("{:02}:{:02}:{:02}.{:03}", clock / 3'600'000, clock / 60'000 % 60, clock / 1000 % 60, clock % 1000);
     const std::string icount = snapshot.icount == ~u64{0} ? "" : std::to_string(snapshot.icount);
-    text += fmt::format("{:<9} {:<16} {:>8} {:>19} {:>12} {:>10}\n", snapshot.id, snapshot.name, human_size(snapshot.vm_state_size), date, time, icount);
+    text += fmt::format("{:<9} {:<16} {:>8} {:>19} {:>12} {:>10}\n", snapshot.id, snapshot.name,
+                        human_size(snapshot.vm_state_size), date, time, icount);
   }
   return text;
 }
@@ -69,7 +72,8 @@ Json info_json(const block::ImageInfo& info, const std::vector<block::Snapshot>&
     out["format-specific"] = {{"type", "qcow2"}, {"data", data}};
   }
   if (!info.backing_filename.empty()) {
-    out["full-backing-filename"] = info.full_backing_filename.empty() ? info.backing_filename : info.full_backing_filename;
+    out["full-backing-filename"] =
+        info.full_backing_filename.empty() ? info.backing_filename : info.full_backing_filename;
     out["backing-filename"] = info.backing_filename;
   }
   out["dirty-flag"] = info.dirty;
@@ -77,8 +81,9 @@ Json info_json(const block::ImageInfo& info, const std::vector<block::Snapshot>&
 }
 
 std::string info_text(const block::ImageInfo& info, const std::vector<block::Snapshot>& snapshots) {
-  std::string text = fmt::format("image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n", info.filename, info.format,
-                                 human_size(info.virtual_size), info.virtual_size, human_size(info.actual_size));
+  std::string text =
+      fmt::format("image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n", info.filename,
+                  info.format, human_size(info.virtual_size), info.virtual_size, human_size(info.actual_size));
   if (info.cluster_size) text += fmt::format("cluster_size: {}\n", info.cluster_size);
   if (info.dirty) text += "cleanly shut down: no\n";
   if (!info.backing_filename.empty()) {
@@ -91,10 +96,11 @@ std::string info_text(const block::ImageInfo& info, const std::vector<block::Sna
   }
   if (!snapshots.empty()) text += snapshot_table(snapshots);
   if (info.format != "qcow2") return text;
-  text += fmt::format("Format specific information:\n    compat: {}\n    compression type: {}\n", info.compat, info.compression_type);
+  text += fmt::format("Format specific information:\n    compat: {}\n    compression type: {}\n", info.compat,
+                      info.compression_type);
   if (info.compat == "0.10") return text + fmt::format("    refcount bits: {}\n", info.refcount_bits);
-  return text + fmt::format("    lazy refcounts: {}\n    refcount bits: {}\n    corrupt: {}\n    extended l2: {}\n", info.lazy_refcounts,
-                            info.refcount_bits, info.corrupt, info.extended_l2);
+  return text + fmt::format("    lazy refcounts: {}\n    refcount bits: {}\n    corrupt: {}\n    extended l2: {}\n",
+                            info.lazy_refcounts, info.refcount_bits, info.corrupt, info.extended_l2);
 }
 
 Result<void> check_output(const Arguments& arguments) {
@@ -121,7 +127,8 @@ int info(const Arguments& arguments) {
     auto image = open_image(tool, *spec);
     if (!image) return tool.fail(image.error());
     block::ImageInfo info = (*image)->info();
-    if (!info.backing_filename.empty()) info.full_backing_filename = block::resolve_backing(filename, info.backing_filename);
+    if (!info.backing_filename.empty())
+      info.full_backing_filename = block::resolve_backing(filename, info.backing_filename);
     auto snapshots = (*image)->snapshots();
     if (!snapshots) return tool.fail(snapshots.error());
     list.push_back(info_json(info, *snapshots));
@@ -163,20 +170,24 @@ int map(const Arguments& arguments) {
     if (!last) return;
     const block::Mapping& m = *last;
     if (tool.json()) {
-      tool.show(fmt::format("{}{{ \"start\": {}, \"length\": {}, \"depth\": {}, \"present\": {}, \"zero\": {}, \"data\": {}{}}}", first ? "" : ",\n", m.offset,
-                            m.size, m.depth, m.allocated, m.zero, m.data, m.host_offset ? fmt::format(", \"offset\": {}", *m.host_offset) : ""));
+      tool.show(fmt::format(
+          "{}{{ \"start\": {}, \"length\": {}, \"depth\": {}, \"present\": {}, \"zero\": {}, \"data\": {}{}}}",
+          first ? "" : ",\n", m.offset, m.size, m.depth, m.allocated, m.zero, m.data,
+          m.host_offset ? fmt::format(", \"offset\": {}", *m.host_offset) : ""));
       first = false;
     } else if (m.data && !m.zero) {
       const auto hex = [](u64 value) { return value ? fmt::format("{:#x}", value) : std::string("0"); };
-      tool.show(fmt::format("{:<15} {:<15} {:<15} {}\n", hex(m.offset), hex(m.size), m.host_offset ? hex(*m.host_offset) : "", m.filename));
+      tool.show(fmt::format("{:<15} {:<15} {:<15} {}\n", hex(m.offset), hex(m.size),
+                            m.host_offset ? hex(*m.host_offset) : "", m.filename));
     }
   };
   while (offset < end) {
     auto mapping = (*image)->map(offset, end - offset);
     if (!mapping) return tool.fail(mapping.error());
     const block::Mapping& m = *mapping;
-    const bool joins = last && last->data == m.data && last->zero == m.zero && last->allocated == m.allocated && last->depth == m.depth &&
-                       last->host_offset.has_value() == m.host_offset.has_value() && (!m.host_offset || *last->host_offset + last->size == *m.host_offset);
+    const bool joins = last && last->data == m.data && last->zero == m.zero && last->allocated == m.allocated &&
+                       last->depth == m.depth && last->host_offset.has_value() == m.host_offset.has_value() &&
+                       (!m.host_offset || *last->host_offset + last->size == *m.host_offset);
     if (joins) {
       last->size += m.size;
     } else {
@@ -216,15 +227,23 @@ std::string check_text(const block::CheckResult& result) {
   std::string text;
   if (!result.corruptions && !result.leaks && !result.check_errors) text = "No errors were found on the image.\n";
   if (result.corruptions) {
-    text += fmt::format("\n{} errors were found on the image.\nData may be corrupted, or further writes to the image may corrupt it.\n", result.corruptions);
+    text += fmt::format(
+        "\n{} errors were found on the image.\nData may be corrupted, or further writes to the image may corrupt it.\n",
+        result.corruptions);
   }
-  if (result.leaks) text += fmt::format("\n{} leaked clusters were found on the image.\nThis means waste of disk space, but no harm to data.\n", result.leaks);
-  if (result.check_errors) text += fmt::format("\n{} internal errors have occurred during the check.\n", result.check_errors);
+  if (result.leaks)
+    text += fmt::format(
+        "\n{} leaked clusters were found on the image.\nThis means waste of disk space, but no harm to data.\n",
+        result.leaks);
+  if (result.check_errors)
+    text += fmt::format("\n{} internal errors have occurred during the check.\n", result.check_errors);
   if (result.total_clusters && result.allocated_clusters) {
-    text += fmt::format("{}/{} = {:.2f}% allocated, {:.2f}% fragmented, {:.2f}% compressed clusters\n", result.allocated_clusters, result.total_clusters,
-                        100.0 * static_cast<double>(result.allocated_clusters) / static_cast<double>(result.total_clusters),
-                        100.0 * static_cast<double>(result.fragmented_clusters) / static_cast<double>(result.allocated_clusters),
-                        100.0 * static_cast<double>(result.compressed_clusters) / static_cast<double>(result.allocated_clusters));
+    text += fmt::format(
+        "{}/{} = {:.2f}% allocated, {:.2f}% fragmented, {:.2f}% compressed clusters\n", result.allocated_clusters,
+        result.total_clusters,
+        100.0 * static_cast<double>(result.allocated_clusters) / static_cast<double>(result.total_clusters),
+        100.0 * static_cast<double>(result.fragmented_clusters) / static_cast<double>(result.allocated_clusters),
+        100.0 * static_cast<double>(result.compressed_clusters) / static_cast<double>(result.allocated_clusters));
   }
   if (result.image_end_offset) text += fmt::format("Image end offset: {}\n", result.image_end_offset);
   return text;
@@ -241,7 +260,8 @@ int check(const Arguments& arguments) {
   const std::string what = arguments.text("-r");
   if (what == "leaks") repair = block::Repair::leaks;
   else if (what == "all") repair = block::Repair::all;
-  else if (arguments.has("-r")) return tool.fail(Error("--repair expects 'leaks' or 'all' as argument, not '{}'", what));
+  else if (arguments.has("-r"))
+    return tool.fail(Error("--repair expects 'leaks' or 'all' as argument, not '{}'", what));
   auto spec = image_spec(arguments, arguments.names[0]);
   if (!spec) return tool.fail(spec.error());
   spec->read_only = repair == block::Repair::none;
@@ -258,9 +278,10 @@ int check(const Arguments& arguments) {
   if (!result) return tool.fail(std::move(result.error()).in("Check failed"));
   messages(*result);
   if (repair != block::Repair::none && (result->corruptions_fixed || result->leaks_fixed)) {
-    tool.print(fmt::format("The following inconsistencies were found and repaired:\n\n    {} leaked clusters\n    {} corruptions\n\n"
-                           "Double checking the fixed image now...",
-                           result->leaks_fixed, result->corruptions_fixed));
+    tool.print(fmt::format(
+        "The following inconsistencies were found and repaired:\n\n    {} leaked clusters\n    {} corruptions\n\n"
+        "Double checking the fixed image now...",
+        result->leaks_fixed, result->corruptions_fixed));
     const block::CheckResult first = *result;
     result = (*image)->node().check(block::Repair::none);
     if (!result) return tool.fail(std::move(result.error()).in("Check failed"));
@@ -304,7 +325,10 @@ int snapshot(const Arguments& arguments) {
   if (action == 'c') {
     std::timespec now{};
     std::timespec_get(&now, TIME_UTC);
-    auto made = (*image)->create_snapshot({.name = name, .date_seconds = static_cast<u32>(now.tv_sec), .date_nanoseconds = static_cast<u32>(now.tv_nsec), .icount = 0});
+    auto made = (*image)->create_snapshot({.name = name,
+                                           .date_seconds = static_cast<u32>(now.tv_sec),
+                                           .date_nanoseconds = static_cast<u32>(now.tv_nsec),
+                                           .icount = 0});
     if (!made) result = std::move(made.error());
   }
   if (result.ok()) result = (*image)->flush();

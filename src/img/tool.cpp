@@ -24,6 +24,7 @@ struct Command {
   const char* syntax;
 };
 
+// clang-format off
 constexpr Command kCommands[] = {
     {"check", check, "frT", "qU", "output", "force-share", "[-q] [-f fmt] [--output=human|json] [-r leaks|all] [-U] filename"},
     {"commit", commit, "ftbr", "qdp", "", "", "[-q] [-f fmt] [-t cache] [-b base] [-d] [-p] filename"},
@@ -39,6 +40,7 @@ constexpr Command kCommands[] = {
     {"resize", resize, "f", "q", "preallocation", "shrink", "[-f fmt] [--preallocation=prealloc] [-q] [--shrink] filename [+|-]size"},
     {"snapshot", snapshot, "acdf", "lqU", "", "force-share", "[-U] [-q] [-l | -a snapshot | -c snapshot | -d snapshot] filename"},
 };
+// clang-format on
 
 // Of qemu-img, and not here.
 constexpr const char* kForeign[] = {"amend", "bench", "bitmap", "dd", "measure"};
@@ -105,7 +107,8 @@ Result<Arguments> read_arguments(const Command& command, const std::vector<std::
   for (usize i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
     // "-1G" is a size to resize by, not an option.
-    const bool number = std::string(command.name) == "resize" && word.size() > 1 && std::isdigit(static_cast<unsigned char>(word[1]));
+    const bool number =
+        std::string(command.name) == "resize" && word.size() > 1 && std::isdigit(static_cast<unsigned char>(word[1]));
     if (only_names || word.size() < 2 || word[0] != '-' || number) arguments.names.push_back(word);
     else if (word == "--") only_names = true;
     else if (word[1] == '-') RHEA_TRY(read_long(command, words, i, arguments));
@@ -139,7 +142,8 @@ std::vector<std::string> Arguments::all(const std::string& option) const {
   return values;
 }
 
-Tool::Tool(const Arguments& arguments) : quiet_(arguments.has("-q")), progress_(arguments.has("-p") && !arguments.has("-q")) {
+Tool::Tool(const Arguments& arguments)
+    : quiet_(arguments.has("-q")), progress_(arguments.has("-p") && !arguments.has("-q")) {
   json_ = arguments.text("--output") == "json";
 }
 
@@ -161,7 +165,8 @@ void Tool::begin_progress(u64 total) {
 }
 void Tool::progress(u64 done) {
   if (!progress_) return;
-  const int hundredths = static_cast<int>(static_cast<double>(std::min(done, total_)) / static_cast<double>(total_) * 10000);
+  const int hundredths =
+      static_cast<int>(static_cast<double>(std::min(done, total_)) / static_cast<double>(total_) * 10000);
   if (last_ >= 0 && hundredths - last_ < 100 && hundredths < 10000) return;
   last_ = hundredths;
   std::printf("    (%d.%02d/100%%)\r", hundredths / 100, hundredths % 100);
@@ -172,15 +177,16 @@ void Tool::end_progress() {
   std::printf("    (100.00/100%%)\r\n");
 }
 
-Result<block::ImageSpec> image_spec(const Arguments& arguments, const std::string& filename, const std::string& format_option,
-                                    const std::string& cache_option) {
+Result<block::ImageSpec> image_spec(const Arguments& arguments, const std::string& filename,
+                                    const std::string& format_option, const std::string& cache_option) {
   block::ImageSpec spec;
   spec.filename = filename;
   spec.read_only = true;
   spec.format = arguments.text(format_option);
   spec.share = arguments.has("-U");
   spec.discard = block::DiscardMode::unmap;
-  if (!spec.format.empty() && !block::is_known_format(spec.format)) return Error("Unknown file format '{}'", spec.format);
+  if (!spec.format.empty() && !block::is_known_format(spec.format))
+    return Error("Unknown file format '{}'", spec.format);
   if (arguments.has(cache_option)) {
     auto mode = block::parse_cache_mode(arguments.text(cache_option));
     if (!mode) return Error("Invalid cache option: {}", arguments.text(cache_option));
@@ -249,7 +255,9 @@ int run(const std::vector<std::string>& words) {
     return arguments ? command.function(*arguments) : complain(arguments.error().message());
   }
   for (const char* foreign : kForeign) {
-    if (name == foreign) return complain(fmt::format("Command not found: {} (qemu-img has it; here there are {})", name, join(names, ", ")));
+    if (name == foreign)
+      return complain(
+          fmt::format("Command not found: {} (qemu-img has it; here there are {})", name, join(names, ", ")));
   }
   return complain(fmt::format("Command not found: {}{}", name, did_you_mean(name, names)));
 }

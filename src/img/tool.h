@@ -38,14 +38,14 @@ class Arguments {
 class Tool {
  public:
   explicit Tool(const Arguments& arguments);
-  void print(const std::string& line) const;         // not with -q
-  void show(const std::string& text) const;          // always
+  void print(const std::string& line) const;  // not with -q
+  void show(const std::string& text) const;   // always
   void warn(const std::string& text) const;
   int fail(const Error& error, int status = 1) const;  // "rhea-img: message"; returns the status
   bool json() const { return json_; }
 
   void begin_progress(u64 total);
-  void progress(u64 done);                            // of the total
+  void progress(u64 done);  // of the total
   void end_progress();
 
  private:
@@ -55,8 +55,8 @@ class Tool {
 };
 
 // -f, -U, -t/-T and -o as all commands read them.
-Result<block::ImageSpec> image_spec(const Arguments& arguments, const std::string& filename, const std::string& format_option = "-f",
-                                    const std::string& cache_option = "-T");
+Result<block::ImageSpec> image_spec(const Arguments& arguments, const std::string& filename,
+                                    const std::string& format_option = "-f", const std::string& cache_option = "-T");
 // Opens and prints the image's warnings. The message has "Could not open 'x': " before it.
 Result<std::unique_ptr<block::Image>> open_image(const Tool& tool, const block::ImageSpec& spec);
 // "10M", "1.5G".

@@ -13,8 +13,8 @@ class Builder {
   Block& block() { return block_; }
   usize size() const { return block_.insts.size(); }
 
-  Ref emit(Op op, Type type, Ref a = kNoRef, Ref b = kNoRef, Ref c = kNoRef, u64 imm = 0, u8 lane = 0,
-           u8 aux = 0, u8 aux2 = 0) {
+  Ref emit(Op op, Type type, Ref a = kNoRef, Ref b = kNoRef, Ref c = kNoRef, u64 imm = 0, u8 lane = 0, u8 aux = 0,
+           u8 aux2 = 0) {
     Inst inst{.op = op, .type = type, .lane = lane, .aux = aux, .aux2 = aux2, .args = {a, b, c}, .imm = imm};
     block_.insts.push_back(inst);
     return static_cast<Ref>(block_.insts.size() - 1);
@@ -25,7 +25,9 @@ class Builder {
   bool is_const(Ref value) const { return block_.insts[value].op == Op::Const; }
   u64 const_value(Ref value) const { return block_.insts[value].imm; }
 
-  Ref get(Type type, u32 offset) { return emit(Op::GetState, type == Type::V64 ? Type::V64 : type, kNoRef, kNoRef, kNoRef, offset); }
+  Ref get(Type type, u32 offset) {
+    return emit(Op::GetState, type == Type::V64 ? Type::V64 : type, kNoRef, kNoRef, kNoRef, offset);
+  }
   void set(Type type, u32 offset, Ref value) { emit(Op::SetState, type, value, kNoRef, kNoRef, offset); }
 
   // Binary and unary integer operations of 32 bits; the 64-bit forms take the type.
@@ -45,7 +47,9 @@ class Builder {
   Ref shl(Ref a, u32 n) { return n ? op2(Op::Shl, a, const32(n)) : a; }
   Ref shr(Ref a, u32 n) { return n ? op2(Op::Shr, a, const32(n)) : a; }
   Ref sar(Ref a, u32 n) { return n ? op2(Op::Sar, a, const32(n)) : a; }
-  Ref select(Ref condition, Ref yes, Ref no, Type type = Type::I32) { return emit(Op::Select, type, condition, yes, no); }
+  Ref select(Ref condition, Ref yes, Ref no, Type type = Type::I32) {
+    return emit(Op::Select, type, condition, yes, no);
+  }
 
   void set_flags(Ref of, u8 mask) { emit(Op::SetFlags, Type::Void, of, kNoRef, kNoRef, 0, 0, mask); }
   void set_carry(Ref value) { emit(Op::SetCarry, Type::Void, value, kNoRef, kNoRef, 0, 0, kFlagC); }
@@ -67,7 +71,9 @@ class Builder {
   u16 new_label() { return block_.labels++; }
   void label(u16 number) { emit(Op::Label, Type::Void, kNoRef, kNoRef, kNoRef, number); }
   void branch(u16 number) { emit(Op::Branch, Type::Void, kNoRef, kNoRef, kNoRef, number); }
-  void branch_if(Cond cond, u16 number) { emit(Op::BranchIf, Type::Void, kNoRef, kNoRef, kNoRef, number, 0, static_cast<u8>(cond)); }
+  void branch_if(Cond cond, u16 number) {
+    emit(Op::BranchIf, Type::Void, kNoRef, kNoRef, kNoRef, number, 0, static_cast<u8>(cond));
+  }
   void branch_zero(Ref value, u16 number) { emit(Op::BranchZero, Type::Void, value, kNoRef, kNoRef, number); }
   void branch_nonzero(Ref value, u16 number) { emit(Op::BranchNonZero, Type::Void, value, kNoRef, kNoRef, number); }
 
@@ -75,8 +81,12 @@ class Builder {
   void exit_if(Cond cond, const ExitInfo& exit) {
     emit(Op::ExitIf, Type::Void, kNoRef, kNoRef, kNoRef, add_exit(exit), 0, static_cast<u8>(cond));
   }
-  void exit_indirect(Ref pc, Ref mode, const ExitInfo& exit) { emit(Op::ExitIndirect, Type::Void, pc, mode, kNoRef, add_exit(exit)); }
-  void exit_dispatch(const ExitInfo& exit) { emit(Op::ExitDispatch, Type::Void, kNoRef, kNoRef, kNoRef, add_exit(exit)); }
+  void exit_indirect(Ref pc, Ref mode, const ExitInfo& exit) {
+    emit(Op::ExitIndirect, Type::Void, pc, mode, kNoRef, add_exit(exit));
+  }
+  void exit_dispatch(const ExitInfo& exit) {
+    emit(Op::ExitDispatch, Type::Void, kNoRef, kNoRef, kNoRef, add_exit(exit));
+  }
 
  private:
   u64 add_exit(const ExitInfo& exit) {

@@ -19,12 +19,12 @@ auto in_mode(const Inst& inst, EvalContext& context, Body body) {
 }
 bool is_double(const Inst& inst) { return inst.type == Type::F64 || inst.type == Type::I64; }
 
-#define RHEA_SCALAR2(name, function)                                                                     \
-  Value name(const Inst& inst, const Value* args, EvalContext& context) {                                \
-    return in_mode(inst, context, [&](FpContext& fp) -> Value {                                          \
-      if (is_double(inst)) return {function<u64>(args[0].lo, args[1].lo, fp)};                           \
-      return {function<u32>(static_cast<u32>(args[0].lo), static_cast<u32>(args[1].lo), fp)};            \
-    });                                                                                                  \
+#define RHEA_SCALAR2(name, function)                                                          \
+  Value name(const Inst& inst, const Value* args, EvalContext& context) {                     \
+    return in_mode(inst, context, [&](FpContext& fp) -> Value {                               \
+      if (is_double(inst)) return {function<u64>(args[0].lo, args[1].lo, fp)};                \
+      return {function<u32>(static_cast<u32>(args[0].lo), static_cast<u32>(args[1].lo), fp)}; \
+    });                                                                                       \
   }
 RHEA_SCALAR2(add, fp_add)
 RHEA_SCALAR2(sub, fp_sub)
@@ -40,11 +40,16 @@ Value sqrt(const Inst& inst, const Value* args, EvalContext& context) {
 Value mul_add(const Inst& inst, const Value* args, EvalContext& context) {
   return in_mode(inst, context, [&](FpContext& fp) -> Value {
     if (is_double(inst)) return {fp_mul_add<u64>(args[0].lo, args[1].lo, args[2].lo, fp)};
-    return {fp_mul_add<u32>(static_cast<u32>(args[0].lo), static_cast<u32>(args[1].lo), static_cast<u32>(args[2].lo), fp)};
+    return {
+        fp_mul_add<u32>(static_cast<u32>(args[0].lo), static_cast<u32>(args[1].lo), static_cast<u32>(args[2].lo), fp)};
   });
 }
-Value neg(const Inst& inst, const Value* args, EvalContext&) { return {args[0].lo ^ (is_double(inst) ? kSign64 : kSign32)}; }
-Value abs(const Inst& inst, const Value* args, EvalContext&) { return {args[0].lo & ~(is_double(inst) ? kSign64 : kSign32)}; }
+Value neg(const Inst& inst, const Value* args, EvalContext&) {
+  return {args[0].lo ^ (is_double(inst) ? kSign64 : kSign32)};
+}
+Value abs(const Inst& inst, const Value* args, EvalContext&) {
+  return {args[0].lo & ~(is_double(inst) ? kSign64 : kSign32)};
+}
 Value compare(const Inst& inst, const Value* args, EvalContext& context) {
   return in_mode(inst, context, [&](FpContext& fp) -> Value {
     if (is_double(inst)) return {fp_compare<u64>(args[0].lo, args[1].lo, inst.imm & 1, fp)};
@@ -69,14 +74,16 @@ template <bool is_signed>
 Value to_int(const Inst& inst, const Value* args, EvalContext& context) {
   return in_mode(inst, context, [&](FpContext& fp) -> Value {
     const bool toward_zero = inst.imm & 1;
-    const u64 value = is_double(inst) ? fp_to_fixed<u64>(args[0].lo, 32, 0, is_signed, toward_zero, fp)
-                                      : fp_to_fixed<u32>(static_cast<u32>(args[0].lo), 32, 0, is_signed, toward_zero, fp);
+    const u64 value = is_double(inst)
+                          ? fp_to_fixed<u64>(args[0].lo, 32, 0, is_signed, toward_zero, fp)
+                          : fp_to_fixed<u32>(static_cast<u32>(args[0].lo), 32, 0, is_signed, toward_zero, fp);
     return {static_cast<u32>(value)};
   });
 }
 Value move(const Inst&, const Value* args, EvalContext&) { return args[0]; }
 
-// ---- vectors ------------------------------------------------------------------------------------------------------------
+// ---- vectors
+// ------------------------------------------------------------------------------------------------------------
 // function(U a, U b, U c, FpContext&) -> U for each lane; lanes that do not count give 0 and no flags.
 template <typename Function>
 Value lanes_fp(const Inst& inst, const Value* args, EvalContext& context, unsigned count, Function function) {
@@ -92,13 +99,12 @@ Value lanes_fp(const Inst& inst, const Value* args, EvalContext& context, unsign
     return inst.lane == 64 ? body(u64{}) : body(u32{});
   });
 }
-#define RHEA_LANES(name, count, expression)                                                \
-  Value name(const Inst& inst, const Value* args, EvalContext& context) {                  \
-    return lanes_fp(inst, args, context, count,                                            \
-                    [&]<typename U>(U a, U b, U c, FpContext& fp) -> U {                   \
-      [[maybe_unused]] constexpr U sign = U{1} << (sizeof(U) * 8 - 1);                     \
-      return static_cast<U>(expression);                                                   \
-    });                                                                                    \
+#define RHEA_LANES(name, count, expression)                                                          \
+  Value name(const Inst& inst, const Value* args, EvalContext& context) {                            \
+    return lanes_fp(inst, args, context, count, [&]<typename U>(U a, U b, U c, FpContext& fp) -> U { \
+      [[maybe_unused]] constexpr U sign = U{1} << (sizeof(U) * 8 - 1);                               \
+      return static_cast<U>(expression);                                                             \
+    });                                                                                              \
   }
 #define RHEA_TRUTH(condition) ((condition) ? ~U{0} : U{0})
 
@@ -155,7 +161,8 @@ EvalFunction eval_fp(Op op) {
     case Op::FFromU: return from_int<false>;
     case Op::FToS: return to_int<true>;
     case Op::FToU: return to_int<false>;
-    case Op::BitsToF: case Op::FToBits: return move;
+    case Op::BitsToF:
+    case Op::FToBits: return move;
     default: return nullptr;
   }
 }

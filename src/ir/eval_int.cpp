@@ -12,15 +12,15 @@ namespace {
 bool wide(const Inst& inst) { return inst.type == Type::I64; }
 
 // Runs `function` on values of the instruction's width.
-#define RHEA_INTEGER(name, expression)                                        \
-  Value name(const Inst& inst, const Value* args, EvalContext& context) {     \
-    auto compute = [&]<typename U, typename S>(U, S) -> U {                   \
-      [[maybe_unused]] constexpr unsigned width = sizeof(U) * 8;              \
-      [[maybe_unused]] const U a = static_cast<U>(args[0].lo);                \
-      return static_cast<U>(expression);                                      \
-    };                                                                        \
-    if (wide(inst)) return {compute(u64{}, s64{})};                           \
-    return {compute(u32{}, s32{})};                                           \
+#define RHEA_INTEGER(name, expression)                                    \
+  Value name(const Inst& inst, const Value* args, EvalContext& context) { \
+    auto compute = [&]<typename U, typename S>(U, S) -> U {               \
+      [[maybe_unused]] constexpr unsigned width = sizeof(U) * 8;          \
+      [[maybe_unused]] const U a = static_cast<U>(args[0].lo);            \
+      return static_cast<U>(expression);                                  \
+    };                                                                    \
+    if (wide(inst)) return {compute(u64{}, s64{})};                       \
+    return {compute(u32{}, s32{})};                                       \
   }
 #define RHEA_B static_cast<U>(args[1].lo)
 #define RHEA_COUNT static_cast<u32>(args[1].lo)
@@ -29,12 +29,14 @@ RHEA_INTEGER(add, a + RHEA_B)
 RHEA_INTEGER(sub, a - RHEA_B)
 RHEA_INTEGER(adc, a + RHEA_B + static_cast<U>(args[2].lo & 1))
 RHEA_INTEGER(sbc, a - RHEA_B - 1 + static_cast<U>(args[2].lo & 1))
-RHEA_INTEGER(mul, a * RHEA_B)
+RHEA_INTEGER(mul, a* RHEA_B)
 RHEA_INTEGER(mul_hi_u, static_cast<u128>(a) * RHEA_B >> width)
 RHEA_INTEGER(mul_hi_s, static_cast<s128>(static_cast<S>(a)) * static_cast<S>(RHEA_B) >> width)
 RHEA_INTEGER(div_u, RHEA_B ? a / RHEA_B : 0)
-RHEA_INTEGER(div_s, RHEA_B == 0 ? 0 : RHEA_B == ~U{0} ? U{0} - a : static_cast<U>(static_cast<S>(a) / static_cast<S>(RHEA_B)))
-RHEA_INTEGER(and_, a & RHEA_B)
+RHEA_INTEGER(div_s, RHEA_B == 0       ? 0
+                    : RHEA_B == ~U{0} ? U{0} - a
+                                      : static_cast<U>(static_cast<S>(a) / static_cast<S>(RHEA_B)))
+RHEA_INTEGER(and_, a& RHEA_B)
 RHEA_INTEGER(or_, a | RHEA_B)
 RHEA_INTEGER(xor_, a ^ RHEA_B)
 RHEA_INTEGER(and_not, a & ~RHEA_B)
@@ -73,7 +75,9 @@ RHEA_INTEGER(rbit, reverse_bits(a))
 #undef RHEA_COUNT
 
 Value copy(const Inst&, const Value* args, EvalContext&) { return args[0]; }
-Value sext32(const Inst&, const Value* args, EvalContext&) { return {static_cast<u64>(static_cast<s64>(static_cast<s32>(args[0].lo)))}; }
+Value sext32(const Inst&, const Value* args, EvalContext&) {
+  return {static_cast<u64>(static_cast<s64>(static_cast<s32>(args[0].lo)))};
+}
 Value zext32(const Inst&, const Value* args, EvalContext&) { return {static_cast<u32>(args[0].lo)}; }
 Value high_half(const Inst&, const Value* args, EvalContext&) { return {args[0].lo >> 32}; }
 Value pair(const Inst&, const Value* args, EvalContext&) { return {static_cast<u32>(args[0].lo) | args[1].lo << 32}; }
@@ -89,8 +93,12 @@ s64 saturated_u(const Inst& inst, s64 value) {
   const unsigned width = inst.imm > 32 ? 32 : static_cast<unsigned>(inst.imm);
   return clamp(value, 0, (s64{1} << width) - 1);
 }
-Value sat_s(const Inst& inst, const Value* args, EvalContext&) { return {static_cast<u32>(saturated_s(inst, static_cast<s32>(args[0].lo)))}; }
-Value sat_u(const Inst& inst, const Value* args, EvalContext&) { return {static_cast<u32>(saturated_u(inst, static_cast<s32>(args[0].lo)))}; }
+Value sat_s(const Inst& inst, const Value* args, EvalContext&) {
+  return {static_cast<u32>(saturated_s(inst, static_cast<s32>(args[0].lo)))};
+}
+Value sat_u(const Inst& inst, const Value* args, EvalContext&) {
+  return {static_cast<u32>(saturated_u(inst, static_cast<s32>(args[0].lo)))};
+}
 Value did_sat_s(const Inst& inst, const Value* args, EvalContext&) {
   const s64 value = static_cast<s32>(args[0].lo);
   return {saturated_s(inst, value) != value};
@@ -146,11 +154,13 @@ Value parallel_ge(const Inst& inst, const Value* args, EvalContext&) {
 }
 Value select_bytes(const Inst&, const Value* args, EvalContext&) {
   u32 mask = 0;
-  for (unsigned i = 0; i < 4; i++) if (args[0].lo >> i & 1) mask |= 0xffu << (i * 8);
+  for (unsigned i = 0; i < 4; i++)
+    if (args[0].lo >> i & 1) mask |= 0xffu << (i * 8);
   return {(static_cast<u32>(args[1].lo) & mask) | (static_cast<u32>(args[2].lo) & ~mask)};
 }
 
-// ---- flags ------------------------------------------------------------------------------------------------------------
+// ---- flags
+// ------------------------------------------------------------------------------------------------------------
 void write_flags(const Inst& inst, u32 image, EvalContext& context) {
   const u32 mask = image_mask(inst.aux);
   context.flags = (context.flags & ~mask) | (image & mask);
@@ -188,7 +198,8 @@ u32 flags_of(const Inst& def, const Value* args, Value value) {
   const u64 bits_of = is_wide ? value.lo : static_cast<u32>(value.lo);
   u32 image = (bits_of >> (is_wide ? 63 : 31) ? kImageN : 0) | (bits_of == 0 ? kImageZ : 0);
   if (def.op == Op::Add || def.op == Op::Adc || def.op == Op::Sub || def.op == Op::Sbc) {
-    image |= is_wide ? arithmetic_flags<u64>(def, args, value.lo) : arithmetic_flags<u32>(def, args, static_cast<u32>(value.lo));
+    image |= is_wide ? arithmetic_flags<u64>(def, args, value.lo)
+                     : arithmetic_flags<u32>(def, args, static_cast<u32>(value.lo));
   }
   return image;
 }
@@ -227,7 +238,8 @@ EvalFunction eval_integer(Op op) {
     case Op::ZExt8: return zext8;
     case Op::ZExt16: return zext16;
     case Op::SExt32: return sext32;
-    case Op::ZExt32: case Op::Trunc: return zext32;
+    case Op::ZExt32:
+    case Op::Trunc: return zext32;
     case Op::HighHalf: return high_half;
     case Op::Pair: return pair;
     case Op::Select: return select;

@@ -23,22 +23,56 @@ Value from_lanes(const Lanes<U>& lanes) {
   return std::bit_cast<Value>(lanes);
 }
 
-template <typename U> struct Wider;
-template <> struct Wider<u8> { using Type = u16; };
-template <> struct Wider<u16> { using Type = u32; };
-template <> struct Wider<u32> { using Type = u64; };
-template <> struct Wider<u64> { using Type = u128; };
-template <> struct Wider<s8> { using Type = s16; };
-template <> struct Wider<s16> { using Type = s32; };
-template <> struct Wider<s32> { using Type = s64; };
-template <> struct Wider<s64> { using Type = s128; };
-template <typename U> using Wide = typename Wider<U>::Type;
+template <typename U>
+struct Wider;
+template <>
+struct Wider<u8> {
+  using Type = u16;
+};
+template <>
+struct Wider<u16> {
+  using Type = u32;
+};
+template <>
+struct Wider<u32> {
+  using Type = u64;
+};
+template <>
+struct Wider<u64> {
+  using Type = u128;
+};
+template <>
+struct Wider<s8> {
+  using Type = s16;
+};
+template <>
+struct Wider<s16> {
+  using Type = s32;
+};
+template <>
+struct Wider<s32> {
+  using Type = s64;
+};
+template <>
+struct Wider<s64> {
+  using Type = s128;
+};
+template <typename U>
+using Wide = typename Wider<U>::Type;
 
-template <typename U> struct SignedOf { using Type = std::make_signed_t<U>; };
-template <> struct SignedOf<u128> { using Type = s128; };
-template <typename U> using Signed = typename SignedOf<U>::Type;
+template <typename U>
+struct SignedOf {
+  using Type = std::make_signed_t<U>;
+};
+template <>
+struct SignedOf<u128> {
+  using Type = s128;
+};
+template <typename U>
+using Signed = typename SignedOf<U>::Type;
 
-template <typename U> constexpr unsigned kWidth = sizeof(U) * 8;
+template <typename U>
+constexpr unsigned kWidth = sizeof(U) * 8;
 
 // Calls body(U{}) with the unsigned type of `lane` bits.
 template <typename Body>

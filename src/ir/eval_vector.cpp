@@ -8,19 +8,19 @@ namespace rhea::ir::detail {
 
 namespace {
 
-#define RHEA_MAP1(name, expression)                                      \
-  Value name(const Inst& inst, const Value* args, EvalContext&) {        \
-    return map1(inst, args, [&]<typename U>(U a) -> U {                  \
-      using S [[maybe_unused]] = Signed<U>;                              \
-      return static_cast<U>(expression);                                 \
-    });                                                                  \
+#define RHEA_MAP1(name, expression)                               \
+  Value name(const Inst& inst, const Value* args, EvalContext&) { \
+    return map1(inst, args, [&]<typename U>(U a) -> U {           \
+      using S [[maybe_unused]] = Signed<U>;                       \
+      return static_cast<U>(expression);                          \
+    });                                                           \
   }
-#define RHEA_MAP2(name, expression)                                      \
-  Value name(const Inst& inst, const Value* args, EvalContext&) {        \
-    return map2(inst, args, [&]<typename U>(U a, U b) -> U {             \
-      using S [[maybe_unused]] = Signed<U>;                              \
-      return static_cast<U>(expression);                                 \
-    });                                                                  \
+#define RHEA_MAP2(name, expression)                               \
+  Value name(const Inst& inst, const Value* args, EvalContext&) { \
+    return map2(inst, args, [&]<typename U>(U a, U b) -> U {      \
+      using S [[maybe_unused]] = Signed<U>;                       \
+      return static_cast<U>(expression);                          \
+    });                                                           \
   }
 #define RHEA_SIGNED(x) static_cast<S>(x)
 
@@ -43,7 +43,8 @@ RHEA_MAP2(abs_diff_s, RHEA_SIGNED(a) > RHEA_SIGNED(b) ? a - b : b - a)
 RHEA_MAP2(abs_diff_u, a > b ? a - b : b - a)
 
 // In full precision, one bit more than the lane.
-template <typename S> using Exact = Wide<S>;
+template <typename S>
+using Exact = Wide<S>;
 RHEA_MAP2(half_add_u, (static_cast<Exact<U>>(a) + b) >> 1)
 RHEA_MAP2(half_add_s, (static_cast<Exact<S>>(RHEA_SIGNED(a)) + RHEA_SIGNED(b)) >> 1)
 RHEA_MAP2(half_sub_u, (static_cast<Exact<S>>(a) - static_cast<Exact<S>>(b)) >> 1)
@@ -110,7 +111,8 @@ Value widen(const Inst& inst, const Value* args, EvalContext&) {
     const Lanes<U> a = to_lanes<U>(args[0]);
     Lanes<W> result;
     for (usize i = 0; i < result.size(); i++) {
-      result[i] = is_signed ? static_cast<W>(static_cast<Signed<W>>(static_cast<Signed<U>>(a[i]))) : static_cast<W>(a[i]);
+      result[i] =
+          is_signed ? static_cast<W>(static_cast<Signed<W>>(static_cast<Signed<U>>(a[i]))) : static_cast<W>(a[i]);
     }
     return from_lanes<W>(result);
   });
@@ -122,15 +124,17 @@ Value mul_long(const Inst& inst, const Value* args, EvalContext&) {
     const Lanes<U> a = to_lanes<U>(args[0]), b = to_lanes<U>(args[1]);
     Lanes<W> result;
     for (usize i = 0; i < result.size(); i++) {
-      result[i] = is_signed ? static_cast<W>(static_cast<s64>(static_cast<Signed<U>>(a[i])) * static_cast<Signed<U>>(b[i]))
-                            : static_cast<W>(static_cast<u64>(a[i]) * b[i]);
+      result[i] = is_signed
+                      ? static_cast<W>(static_cast<s64>(static_cast<Signed<U>>(a[i])) * static_cast<Signed<U>>(b[i]))
+                      : static_cast<W>(static_cast<u64>(a[i]) * b[i]);
     }
     return from_lanes<W>(result);
   });
 }
 u16 polynomial_product(u8 a, u8 b) {
   unsigned product = 0;
-  for (unsigned i = 0; i < 8; i++) if (b >> i & 1) product ^= unsigned{a} << i;
+  for (unsigned i = 0; i < 8; i++)
+    if (b >> i & 1) product ^= unsigned{a} << i;
   return static_cast<u16>(product);
 }
 Value mul_poly(const Inst&, const Value* args, EvalContext&) {
@@ -155,7 +159,8 @@ Value narrow(const Inst& inst, const Value* args, EvalContext&) {
   });
 }
 
-// ---- pairs ------------------------------------------------------------------------------------------------------------
+// ---- pairs
+// ------------------------------------------------------------------------------------------------------------
 template <typename Function>
 Value pairwise(const Inst& inst, const Value* args, Function function) {
   return with_lane(inst.lane, [&]<typename U>(U) -> Value {
@@ -172,12 +177,12 @@ Value pairwise(const Inst& inst, const Value* args, Function function) {
     }
   });
 }
-#define RHEA_PAIR(name, expression)                                            \
-  Value name(const Inst& inst, const Value* args, EvalContext&) {              \
-    return pairwise(inst, args, []<typename U>(U a, U b) -> U {                \
-      using S [[maybe_unused]] = Signed<U>;                                    \
-      return static_cast<U>(expression);                                       \
-    });                                                                        \
+#define RHEA_PAIR(name, expression)                               \
+  Value name(const Inst& inst, const Value* args, EvalContext&) { \
+    return pairwise(inst, args, []<typename U>(U a, U b) -> U {   \
+      using S [[maybe_unused]] = Signed<U>;                       \
+      return static_cast<U>(expression);                          \
+    });                                                           \
   }
 RHEA_PAIR(pair_add, a + b)
 RHEA_PAIR(pair_min_s, RHEA_SIGNED(a) < RHEA_SIGNED(b) ? a : b)
@@ -192,7 +197,8 @@ Value pair_add_long(const Inst& inst, const Value* args, EvalContext&) {
     const Lanes<U> a = to_lanes<U>(args[0]);
     Lanes<W> result;
     for (usize i = 0; i < result.size(); i++) {
-      result[i] = is_signed ? static_cast<W>(static_cast<s64>(static_cast<Signed<U>>(a[2 * i])) + static_cast<Signed<U>>(a[2 * i + 1]))
+      result[i] = is_signed ? static_cast<W>(static_cast<s64>(static_cast<Signed<U>>(a[2 * i])) +
+                                             static_cast<Signed<U>>(a[2 * i + 1]))
                             : static_cast<W>(static_cast<u64>(a[2 * i]) + a[2 * i + 1]);
     }
     return from_lanes<W>(result);

@@ -13,14 +13,22 @@ namespace {
 template <typename T>
 T saturate(s128 exact, bool& saturated) {
   constexpr s128 least = std::numeric_limits<T>::min(), most = std::numeric_limits<T>::max();
-  if (exact < least) { saturated = true; return std::numeric_limits<T>::min(); }
-  if (exact > most) { saturated = true; return std::numeric_limits<T>::max(); }
+  if (exact < least) {
+    saturated = true;
+    return std::numeric_limits<T>::min();
+  }
+  if (exact > most) {
+    saturated = true;
+    return std::numeric_limits<T>::max();
+  }
   return static_cast<T>(exact);
 }
 
 // Lanes that count for the saturation flag.
 template <typename U>
-bool counts(const Inst& inst, usize index) { return !(inst.aux & 1) || index < 8 / sizeof(U); }
+bool counts(const Inst& inst, usize index) {
+  return !(inst.aux & 1) || index < 8 / sizeof(U);
+}
 
 // function(T a, T b, bool& saturated) -> U for each lane.
 template <bool is_signed, typename Function>
@@ -40,7 +48,8 @@ Value saturating2(const Inst& inst, const Value* args, EvalContext& context, Fun
 template <bool is_signed, typename Function>
 Value saturating1(const Inst& inst, const Value* args, EvalContext& context, Function function) {
   const Value both[2] = {args[0], args[0]};
-  return saturating2<is_signed>(inst, both, context, [&]<typename T>(T a, T, bool& saturated) { return function(a, saturated); });
+  return saturating2<is_signed>(inst, both, context,
+                                [&]<typename T>(T a, T, bool& saturated) { return function(a, saturated); });
 }
 
 template <bool is_signed>
@@ -63,7 +72,8 @@ Result shift_left(T value, unsigned count, bool& saturated) {
   if (value == 0) return 0;
   if (count >= 64 || (kWidth<T> == 64 && count > 62)) {
     // Would not fit 128 bits exactly: only its sign matters, and whether anything is left of it.
-    if (count >= kWidth<T>) return saturate<Result>(value > 0 ? static_cast<s128>(1) << 100 : -(static_cast<s128>(1) << 100), saturated);
+    if (count >= kWidth<T>)
+      return saturate<Result>(value > 0 ? static_cast<s128>(1) << 100 : -(static_cast<s128>(1) << 100), saturated);
   }
   return saturate<Result>(static_cast<s128>(value) * (static_cast<s128>(1) << count), saturated);
 }
@@ -114,7 +124,8 @@ Value double_mul_long(const Inst& inst, const Value* args, EvalContext& context)
     Lanes<W> result;
     for (usize i = 0; i < result.size(); i++) {
       bool saturated = false;
-      result[i] = static_cast<W>(saturate<Signed<W>>(2 * static_cast<s128>(static_cast<Signed<U>>(a[i])) * static_cast<Signed<U>>(b[i]), saturated));
+      result[i] = static_cast<W>(saturate<Signed<W>>(
+          2 * static_cast<s128>(static_cast<Signed<U>>(a[i])) * static_cast<Signed<U>>(b[i]), saturated));
       if (saturated) context.saturated = 1;
     }
     return from_lanes<W>(result);

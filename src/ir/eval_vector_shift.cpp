@@ -8,7 +8,8 @@ namespace rhea::ir::detail {
 namespace {
 
 Value shl_imm(const Inst& inst, const Value* args, EvalContext&) {
-  return map1(inst, args, [&]<typename U>(U a) -> U { return static_cast<U>(inst.imm < kWidth<U> ? a << inst.imm : 0); });
+  return map1(inst, args,
+              [&]<typename U>(U a) -> U { return static_cast<U>(inst.imm < kWidth<U> ? a << inst.imm : 0); });
 }
 template <bool is_signed, bool rounding>
 Value shr_imm(const Inst& inst, const Value* args, EvalContext&) {

@@ -21,13 +21,9 @@ Bits add(Bits a, Bits b, bool negate, FpContext& context) {
   const Parts pb = unpack<F>(b, context);
   if (pa.nan() || pb.nan()) return propagate<F>(a, pa, b, pb, context);
   const bool sign_b = pb.sign != negate;
-  if (pa.infinity()) {
-    return pb.infinity() && pa.sign != sign_b ? invalid<F>(context) : pack_infinity<F>(pa.sign);
-  }
+  if (pa.infinity()) { return pb.infinity() && pa.sign != sign_b ? invalid<F>(context) : pack_infinity<F>(pa.sign); }
   if (pb.infinity()) return pack_infinity<F>(sign_b);
-  if (pa.zero() && pb.zero()) {
-    return pack_zero<F>(pa.sign == sign_b ? pa.sign : rounding(context) == kTowardsMinus);
-  }
+  if (pa.zero() && pb.zero()) { return pack_zero<F>(pa.sign == sign_b ? pa.sign : rounding(context) == kTowardsMinus); }
   if (pa.zero()) return round<F>(sign_b, pb.exponent, pb.significand, context);
   if (pb.zero()) return round<F>(pa.sign, pa.exponent, pa.significand, context);
   return add_wide<F>(pa.sign, pa.exponent, static_cast<u128>(pa.significand) << 62, sign_b, pb.exponent,
@@ -57,7 +53,7 @@ Order order(Bits a, Bits b, bool quiet_invalid, FpContext& context) {
     return Order::unordered;
   }
   // As integers, with flushed operands as zeros, positive floats are in order.
-  const Bits mask = static_cast<Bits>((u64{1} << kSignShift<F>) - 1);
+  const Bits mask = static_cast<Bits>((u64{1} << kSignShift<F>)-1);
   const s64 ia = pa.zero() ? 0 : pa.sign ? -static_cast<s64>(a & mask) : static_cast<s64>(a & mask);
   const s64 ib = pb.zero() ? 0 : pb.sign ? -static_cast<s64>(b & mask) : static_cast<s64>(b & mask);
   return ia == ib ? Order::equal : ia < ib ? Order::less : Order::greater;
@@ -95,9 +91,7 @@ Bits fp_mul(Bits a, Bits b, FpContext& context) {
   const Parts pb = unpack<F>(b, context);
   if (pa.nan() || pb.nan()) return propagate<F>(a, pa, b, pb, context);
   const bool sign = pa.sign != pb.sign;
-  if (pa.infinity() || pb.infinity()) {
-    return pa.zero() || pb.zero() ? invalid<F>(context) : pack_infinity<F>(sign);
-  }
+  if (pa.infinity() || pb.infinity()) { return pa.zero() || pb.zero() ? invalid<F>(context) : pack_infinity<F>(sign); }
   if (pa.zero() || pb.zero()) return pack_zero<F>(sign);
   u128 product = static_cast<u128>(pa.significand) * pb.significand;
   int exponent = pa.exponent + pb.exponent + 1;
@@ -219,18 +213,18 @@ bool fp_greater(Bits a, Bits b, FpContext& context) {
   return order(a, b, true, context) == Order::greater;
 }
 
-#define RHEA_INSTANTIATE(Bits)                                   \
-  template Bits fp_add(Bits, Bits, FpContext&);                  \
-  template Bits fp_sub(Bits, Bits, FpContext&);                  \
-  template Bits fp_mul(Bits, Bits, FpContext&);                  \
-  template Bits fp_div(Bits, Bits, FpContext&);                  \
-  template Bits fp_sqrt(Bits, FpContext&);                       \
-  template Bits fp_mul_add(Bits, Bits, Bits, FpContext&);        \
-  template Bits fp_min(Bits, Bits, FpContext&);                  \
-  template Bits fp_max(Bits, Bits, FpContext&);                  \
-  template u32 fp_compare(Bits, Bits, bool, FpContext&);         \
-  template bool fp_equal(Bits, Bits, FpContext&);                \
-  template bool fp_greater_equal(Bits, Bits, FpContext&);        \
+#define RHEA_INSTANTIATE(Bits)                            \
+  template Bits fp_add(Bits, Bits, FpContext&);           \
+  template Bits fp_sub(Bits, Bits, FpContext&);           \
+  template Bits fp_mul(Bits, Bits, FpContext&);           \
+  template Bits fp_div(Bits, Bits, FpContext&);           \
+  template Bits fp_sqrt(Bits, FpContext&);                \
+  template Bits fp_mul_add(Bits, Bits, Bits, FpContext&); \
+  template Bits fp_min(Bits, Bits, FpContext&);           \
+  template Bits fp_max(Bits, Bits, FpContext&);           \
+  template u32 fp_compare(Bits, Bits, bool, FpContext&);  \
+  template bool fp_equal(Bits, Bits, FpContext&);         \
+  template bool fp_greater_equal(Bits, Bits, FpContext&); \
   template bool fp_greater(Bits, Bits, FpContext&);
 RHEA_INSTANTIATE(u32)
 RHEA_INSTANTIATE(u64)

@@ -30,13 +30,9 @@ typename To::Bits convert(typename From::Bits value, const Parts& parts, FpConte
 
 }  // namespace
 
-u64 fp_to_double(u32 a, FpContext& context) {
-  return convert<Double, Single>(a, unpack<Single>(a, context), context);
-}
+u64 fp_to_double(u32 a, FpContext& context) { return convert<Double, Single>(a, unpack<Single>(a, context), context); }
 
-u32 fp_to_single(u64 a, FpContext& context) {
-  return convert<Single, Double>(a, unpack<Double>(a, context), context);
-}
+u32 fp_to_single(u64 a, FpContext& context) { return convert<Single, Double>(a, unpack<Double>(a, context), context); }
 
 u32 fp_half_to_single(u16 a, bool alternative, FpContext& context) {
   Parts parts = unpack_exact<Half>(a);
@@ -84,8 +80,9 @@ u64 fp_to_fixed(Bits a, unsigned int_bits, unsigned fraction, bool is_signed, bo
     const Rounding mode = toward_zero ? kTowardsZero : rounding(context);
     if (round_up(mode, parts.sign, magnitude & 1, compared, inexact)) magnitude++;
   }
-  const u128 limit = is_signed ? (u128{1} << (int_bits - 1)) - !parts.sign
-                               : parts.sign ? u128{0} : (u128{1} << int_bits) - 1;
+  const u128 limit = is_signed    ? (u128{1} << (int_bits - 1)) - !parts.sign
+                     : parts.sign ? u128{0}
+                                  : (u128{1} << int_bits) - 1;
   if (magnitude > limit) {
     context.flags |= kFpInvalid;
     magnitude = limit;

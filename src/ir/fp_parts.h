@@ -22,16 +22,29 @@ struct Double {
   using Bits = u64;
   static constexpr int kFraction = 52, kExponent = 11;
 };
-template <typename Bits> struct FormatOf;
-template <> struct FormatOf<u32> { using Type = Single; };
-template <> struct FormatOf<u64> { using Type = Double; };
-template <typename Bits> using Format = typename FormatOf<Bits>::Type;
+template <typename Bits>
+struct FormatOf;
+template <>
+struct FormatOf<u32> {
+  using Type = Single;
+};
+template <>
+struct FormatOf<u64> {
+  using Type = Double;
+};
+template <typename Bits>
+using Format = typename FormatOf<Bits>::Type;
 
-template <typename F> constexpr u64 kFractionMask = (u64{1} << F::kFraction) - 1;
-template <typename F> constexpr u64 kQuietBit = u64{1} << (F::kFraction - 1);
-template <typename F> constexpr int kExponentMax = (1 << F::kExponent) - 1;  // of infinities and NaNs
-template <typename F> constexpr int kBias = kExponentMax<F> / 2;
-template <typename F> constexpr int kSignShift = F::kFraction + F::kExponent;
+template <typename F>
+constexpr u64 kFractionMask = (u64{1} << F::kFraction) - 1;
+template <typename F>
+constexpr u64 kQuietBit = u64{1} << (F::kFraction - 1);
+template <typename F>
+constexpr int kExponentMax = (1 << F::kExponent) - 1;  // of infinities and NaNs
+template <typename F>
+constexpr int kBias = kExponentMax<F> / 2;
+template <typename F>
+constexpr int kSignShift = F::kFraction + F::kExponent;
 
 enum class Kind : u8 { zero, finite, infinity, quiet, signalling };
 
@@ -54,7 +67,7 @@ inline Rounding rounding(const FpContext& context) { return static_cast<Rounding
 template <typename F>
 Parts unpack_exact(typename F::Bits value) {
   Parts parts;
-  parts.sign = (value >> kSignShift<F>) & 1;
+  parts.sign = (value >> kSignShift<F>)&1;
   const int exponent = static_cast<int>(value >> F::kFraction) & kExponentMax<F>;
   const u64 fraction = value & kFractionMask<F>;
   if (exponent == kExponentMax<F>) {
@@ -147,7 +160,7 @@ typename F::Bits round(bool sign, int exponent, u64 significand, FpContext& cont
   if (alternative) {
     if (biased > kExponentMax<F>) {
       context.flags |= kFpInvalid;
-      return static_cast<typename F::Bits>(sign_bit | ((u64{1} << kSignShift<F>) - 1));
+      return static_cast<typename F::Bits>(sign_bit | ((u64{1} << kSignShift<F>)-1));
     }
   } else if (biased >= kExponentMax<F>) {
     context.flags |= kFpOverflow | kFpInexact;

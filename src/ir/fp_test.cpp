@@ -15,10 +15,14 @@ namespace {
 
 constexpr int kHostRounding[4] = {FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
 
-template <typename Bits> using Float = std::conditional_t<sizeof(Bits) == 4, float, double>;
-template <typename Bits> constexpr int kFraction = sizeof(Bits) == 4 ? 23 : 52;
-template <typename Bits> constexpr Bits kExponent = sizeof(Bits) == 4 ? 0xff : 0x7ff;
-template <typename Bits> constexpr Bits kLeastNormal = Bits{1} << kFraction<Bits>;
+template <typename Bits>
+using Float = std::conditional_t<sizeof(Bits) == 4, float, double>;
+template <typename Bits>
+constexpr int kFraction = sizeof(Bits) == 4 ? 23 : 52;
+template <typename Bits>
+constexpr Bits kExponent = sizeof(Bits) == 4 ? 0xff : 0x7ff;
+template <typename Bits>
+constexpr Bits kLeastNormal = Bits{1} << kFraction<Bits>;
 
 u32 host_flags() {
   const int raised = fetestexcept(FE_ALL_EXCEPT);
@@ -48,7 +52,8 @@ struct Patterns {
       case 3: return sign | (Bits(bias - 4 + random() % 70) << f) | fraction;
       case 4: return sign | (Bits(bias - 2 + random() % 5) << f) | (fraction & -(Bits{1} << random() % f));
       case 5: return sign | (Bits(bias / 2 + random() % 60) << f) | fraction;
-      case 6: return sign | (Bits(random() % (kExponent<Bits> + 1)) << f) | ((random() & 1) ? fraction >> (random() % f) : 0);
+      case 6:
+        return sign | (Bits(random() % (kExponent<Bits> + 1)) << f) | ((random() & 1) ? fraction >> (random() % f) : 0);
       default: return sign | (Bits(bias + random() % 3) << f) | (Bits(random() % 3) - Bits{1}) % kLeastNormal<Bits>;
     }
   }
@@ -57,8 +62,8 @@ struct Patterns {
 template <typename Bits>
 void check(const char* name, Bits a, Bits b, unsigned mode, Bits got, u32 flags, Bits want, u32 want_flags) {
   // The host finds tininess after rounding: another answer is right only at the least normal number.
-  if ((flags ^ want_flags) == kFpUnderflow && static_cast<Bits>(got << 1) == static_cast<Bits>(kLeastNormal<Bits> << 1) &&
-      (flags & kFpInexact)) {
+  if ((flags ^ want_flags) == kFpUnderflow &&
+      static_cast<Bits>(got << 1) == static_cast<Bits>(kLeastNormal<Bits> << 1) && (flags & kFpInexact)) {
     want_flags = flags;
   }
   const bool same = is_nan(want) ? is_nan(got) : got == want;
@@ -86,14 +91,20 @@ void against_host(int count) {
       const Bits got = soft(context);
       check<Bits>(name, a, b, mode, got, context.flags, std::bit_cast<Bits>(static_cast<T>(result)), want_flags);
     };
-    run("add", [&] { return x + y; }, [&](FpContext& f) { return fp_add(a, b, f); });
-    run("sub", [&] { return x - y; }, [&](FpContext& f) { return fp_sub(a, b, f); });
-    run("mul", [&] { return x * y; }, [&](FpContext& f) { return fp_mul(a, b, f); });
-    run("div", [&] { return x / y; }, [&](FpContext& f) { return fp_div(a, b, f); });
-    run("sqrt", [&] { return std::sqrt(x); }, [&](FpContext& f) { return fp_sqrt(a, f); });
+    run(
+        "add", [&] { return x + y; }, [&](FpContext& f) { return fp_add(a, b, f); });
+    run(
+        "sub", [&] { return x - y; }, [&](FpContext& f) { return fp_sub(a, b, f); });
+    run(
+        "mul", [&] { return x * y; }, [&](FpContext& f) { return fp_mul(a, b, f); });
+    run(
+        "div", [&] { return x / y; }, [&](FpContext& f) { return fp_div(a, b, f); });
+    run(
+        "sqrt", [&] { return std::sqrt(x); }, [&](FpContext& f) { return fp_sqrt(a, f); });
     // Infinity by zero with a quiet NaN addend: invalid on ARM, not on this host's library in all cases.
     if (!is_nan(c)) {
-      run("fma", [&] { return std::fma(x, y, z); }, [&](FpContext& f) { return fp_mul_add(a, b, c, f); });
+      run(
+          "fma", [&] { return std::fma(x, y, z); }, [&](FpContext& f) { return fp_mul_add(a, b, c, f); });
     }
     fesetround(FE_TONEAREST);
   }

@@ -21,45 +21,45 @@ enum PollBit : u32 {
 
 // The start of every guest's CPU state. Generated code addresses it and what follows by displacement.
 struct StateHeader {
-  std::atomic<u32> poll{0};      // PollBits
-  u32 flags = 0;                 // condition flags, image format (ir.h); only kImageMask bits count
-  s32 budget = 0;                // icount: guest instructions left before leaving
-  u32 exception = 0;             // set by a helper or a memory operation that faulted: leave, the state is set up
-  u64 pc = 0;                    // key of the next block, valid outside of generated code
+  std::atomic<u32> poll{0};  // PollBits
+  u32 flags = 0;             // condition flags, image format (ir.h); only kImageMask bits count
+  s32 budget = 0;            // icount: guest instructions left before leaving
+  u32 exception = 0;         // set by a helper or a memory operation that faulted: leave, the state is set up
+  u64 pc = 0;                // key of the next block, valid outside of generated code
   u64 mode = 0;
-  u64 location = 0;              // location word of the instruction being executed, when a helper is called
-  u64* read_table = nullptr;     // soft tables of the current address space and privilege (accel/soft_mmu.h)
+  u64 location = 0;                // location word of the instruction being executed, when a helper is called
+  u64* read_table = nullptr;       // soft tables of the current address space and privilege (accel/soft_mmu.h)
   u64* user_read_table = nullptr;  // the same for unprivileged access (MemFlag::kUserAccess)
-  u64 exec_table = 0;            // engine's own
-  u32 mxcsr_ieee = 0x1f80;       // engine's own: host FP control by class, with the cumulative flags that
-  u32 mxcsr_neon = 0x9fc0;       //   have not been moved to fp_flags yet
+  u64 exec_table = 0;              // engine's own
+  u32 mxcsr_ieee = 0x1f80;         // engine's own: host FP control by class, with the cumulative flags that
+  u32 mxcsr_neon = 0x9fc0;         //   have not been moved to fp_flags yet
   u32 mxcsr_other = 0x1f80;
   u32 mxcsr_host = 0x1f80;
-  u32 fp_flags = 0;              // cumulative FP exceptions (fp.h: FpFlag)
-  u32 saturated = 0;             // not zero: a vector operation saturated
+  u32 fp_flags = 0;                 // cumulative FP exceptions (fp.h: FpFlag)
+  u32 saturated = 0;                // not zero: a vector operation saturated
   u64 exclusive_address = ~u64{0};  // exclusive monitor: guest-virtual address, or ~0
   u64 exclusive_value = 0;
   u32 exclusive_size = 0;
-  u32 insns_left = 0;            // engine's own
-  u32 unaligned = 0;             // not zero: data accesses without kAligned need no alignment in normal memory
-  void* engine = nullptr;        // engine's own: the virtual CPU that runs this state
+  u32 insns_left = 0;                // engine's own
+  u32 unaligned = 0;                 // not zero: data accesses without kAligned need no alignment in normal memory
+  void* engine = nullptr;            // engine's own: the virtual CPU that runs this state
   const void* jump_table = nullptr;  // engine's own: translations by pc, for indirect jumps
-  u32 ahead = 0;                 // icount: instructions of the running block from the one at `location` on, when a helper
-                                 // or a slow path is called: `budget` counts them as done
+  u32 ahead = 0;  // icount: instructions of the running block from the one at `location` on, when a helper
+                  // or a slow path is called: `budget` counts them as done
 };
 
 enum class Access : u8 { read, write, execute };
 
 // An address translation that succeeded: one page (of the tables' granule, 4 KiB, or less).
 struct Mapping {
-  u64 physical = 0;      // of the page that holds the address
-  bool writable = false; // at this privilege
+  u64 physical = 0;       // of the page that holds the address
+  bool writable = false;  // at this privilege
   bool executable = false;
-  bool global = false;   // valid in every address space
-  bool device = false;   // device or strongly ordered memory: misaligned accesses fault
-  bool secure = true;    // attribute of the accesses
-  u8 size_bits = 12;     // log2 of what one translation entry maps (20: a section): maintenance of any address in it
-                         // drops all of it
+  bool global = false;  // valid in every address space
+  bool device = false;  // device or strongly ordered memory: misaligned accesses fault
+  bool secure = true;   // attribute of the accesses
+  u8 size_bits = 12;    // log2 of what one translation entry maps (20: a section): maintenance of any address in it
+                        // drops all of it
 };
 
 struct Fault {
@@ -67,7 +67,7 @@ struct Fault {
   Access access = Access::read;
   bool external = false;  // nothing answered at the physical address
   bool alignment = false;
-  u64 code = 0;           // guest's own: as its walker gave it
+  u64 code = 0;  // guest's own: as its walker gave it
 };
 
 // A helper of the guest, called from IR. Arguments are zero-extended; the result is truncated to its type.

@@ -114,28 +114,46 @@ bool holds(Cond cond, u32 image) {
 
 u8 flags_read(Cond cond) {
   switch (cond) {
-    case Cond::EQ: case Cond::NE: return kFlagZ;
-    case Cond::CS: case Cond::CC: return kFlagC;
-    case Cond::MI: case Cond::PL: return kFlagN;
-    case Cond::VS: case Cond::VC: return kFlagV;
-    case Cond::HI: case Cond::LS: return kFlagC | kFlagZ;
-    case Cond::GE: case Cond::LT: return kFlagN | kFlagV;
-    case Cond::GT: case Cond::LE: return kFlagN | kFlagZ | kFlagV;
+    case Cond::EQ:
+    case Cond::NE: return kFlagZ;
+    case Cond::CS:
+    case Cond::CC: return kFlagC;
+    case Cond::MI:
+    case Cond::PL: return kFlagN;
+    case Cond::VS:
+    case Cond::VC: return kFlagV;
+    case Cond::HI:
+    case Cond::LS: return kFlagC | kFlagZ;
+    case Cond::GE:
+    case Cond::LT: return kFlagN | kFlagV;
+    case Cond::GT:
+    case Cond::LE: return kFlagN | kFlagZ | kFlagV;
     case Cond::AL: return 0;
   }
   return kFlagNZCV;
 }
 
 u32 image_mask(u8 flag_bits) {
-  return (flag_bits & kFlagN ? kImageN : 0) | (flag_bits & kFlagZ ? kImageZ : 0) |
-         (flag_bits & kFlagC ? kImageC : 0) | (flag_bits & kFlagV ? kImageV : 0);
+  return (flag_bits & kFlagN ? kImageN : 0) | (flag_bits & kFlagZ ? kImageZ : 0) | (flag_bits & kFlagC ? kImageC : 0) |
+         (flag_bits & kFlagV ? kImageV : 0);
 }
 
 bool may_fault(const Inst& inst) {
   switch (inst.op) {
-    case Op::Load: case Op::Store: case Op::LoadF: case Op::StoreF: case Op::LoadV: case Op::StoreV:
-    case Op::GroupRead: case Op::GroupWrite: case Op::LoadExclusive: case Op::StoreExclusive:
-    case Op::Call0: case Op::Call1: case Op::Call2: case Op::Call3:  // depends on the helper
+    case Op::Load:
+    case Op::Store:
+    case Op::LoadF:
+    case Op::StoreF:
+    case Op::LoadV:
+    case Op::StoreV:
+    case Op::GroupRead:
+    case Op::GroupWrite:
+    case Op::LoadExclusive:
+    case Op::StoreExclusive:
+    case Op::Call0:
+    case Op::Call1:
+    case Op::Call2:
+    case Op::Call3:  // depends on the helper
       return true;
     default: return false;
   }
@@ -144,15 +162,38 @@ bool may_fault(const Inst& inst) {
 bool has_effect(const Inst& inst) {
   if (may_fault(inst)) return true;
   switch (inst.op) {
-    case Op::SetState: case Op::SetState8: case Op::SetFlags: case Op::SetFlagsImage: case Op::SetCarry:
-    case Op::GroupCommit: case Op::PtrStore: case Op::ClearExclusive: case Op::Fence:
-    case Op::Loc: case Op::Label: case Op::Branch: case Op::BranchIf: case Op::BranchZero: case Op::BranchNonZero:
-    case Op::Exit: case Op::ExitIf: case Op::ExitIndirect: case Op::ExitDispatch:
-      return true;
+    case Op::SetState:
+    case Op::SetState8:
+    case Op::SetFlags:
+    case Op::SetFlagsImage:
+    case Op::SetCarry:
+    case Op::GroupCommit:
+    case Op::PtrStore:
+    case Op::ClearExclusive:
+    case Op::Fence:
+    case Op::Loc:
+    case Op::Label:
+    case Op::Branch:
+    case Op::BranchIf:
+    case Op::BranchZero:
+    case Op::BranchNonZero:
+    case Op::Exit:
+    case Op::ExitIf:
+    case Op::ExitIndirect:
+    case Op::ExitDispatch: return true;
     // Cumulative flags.
-    case Op::FAdd: case Op::FSub: case Op::FMul: case Op::FDiv: case Op::FSqrt: case Op::FMulAdd: case Op::FCmp:
-    case Op::FToF: case Op::FFromS: case Op::FFromU: case Op::FToS: case Op::FToU:
-      return true;
+    case Op::FAdd:
+    case Op::FSub:
+    case Op::FMul:
+    case Op::FDiv:
+    case Op::FSqrt:
+    case Op::FMulAdd:
+    case Op::FCmp:
+    case Op::FToF:
+    case Op::FFromS:
+    case Op::FFromU:
+    case Op::FToS:
+    case Op::FToU: return true;
     default:
       if (inst.op >= Op::VSatAddU && inst.op <= Op::VSatDoubleMulLong) return true;
       if (inst.op >= Op::VSatNarrowU && inst.op <= Op::VSatNarrowSU) return true;

@@ -67,8 +67,8 @@ u8 flags_read(Cond cond);  // FlagBits
 // Bits of `aux` of memory operations.
 enum MemFlag : u8 {
   kSigned = 1,
-  kUserAccess = 2,     // as unprivileged code, whatever the current privilege (LDRT)
-  kAligned = 4,        // a misaligned address faults whatever the guest's alignment mode
+  kUserAccess = 2,  // as unprivileged code, whatever the current privilege (LDRT)
+  kAligned = 4,     // a misaligned address faults whatever the guest's alignment mode
   kBigEndian = 8,
 };
 
@@ -84,7 +84,10 @@ enum FpModeBit : u8 {
 enum class ParallelKind : u8 {
   // prefix in bits 3..4: 0 modulo with GE (S*, U*), 1 saturating (Q*, UQ*), 2 halving (SH*, UH*); bit 5: unsigned
   // operation in bits 0..2
-  add = 0, sub = 1, add_sub_exchange = 2, sub_add_exchange = 3
+  add = 0,
+  sub = 1,
+  add_sub_exchange = 2,
+  sub_add_exchange = 3
 };
 constexpr u8 parallel(ParallelKind kind, unsigned prefix, bool is_unsigned) {
   return static_cast<u8>(static_cast<u8>(kind) | prefix << 3 | is_unsigned << 5);
@@ -101,12 +104,12 @@ struct Key {
 enum class ExitKind : u8 { jump, call, ret };
 
 struct ExitInfo {
-  Key target;            // for Exit, ExitIf
+  Key target;  // for Exit, ExitIf
   ExitKind kind = ExitKind::jump;
-  bool poll = false;     // look at the poll word before going on (backward jumps, calls, indirect jumps, returns)
+  bool poll = false;          // look at the poll word before going on (backward jumps, calls, indirect jumps, returns)
   u8 live_flags = kFlagNZCV;  // which flags the code there may read
-  u16 insns = 0;         // guest instructions done when leaving here
-  Key return_to;         // for calls: where the matching return comes back to
+  u16 insns = 0;              // guest instructions done when leaving here
+  Key return_to;              // for calls: where the matching return comes back to
 };
 
 struct Block {
@@ -115,7 +118,7 @@ struct Block {
   std::vector<ExitInfo> exits;
   u16 labels = 0;
   u16 guest_insns = 0;
-  u32 guest_bytes = 0;   // of code, from key.pc; at most two pages
+  u32 guest_bytes = 0;  // of code, from key.pc; at most two pages
   void clear() {
     insts.clear();
     exits.clear();

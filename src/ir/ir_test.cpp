@@ -13,7 +13,8 @@
 namespace rhea::ir {
 namespace {
 
-Value run(Op op, Type type, std::initializer_list<Value> args, u64 imm = 0, u8 lane = 0, u8 aux = 0, EvalContext* context = nullptr) {
+Value run(Op op, Type type, std::initializer_list<Value> args, u64 imm = 0, u8 lane = 0, u8 aux = 0,
+          EvalContext* context = nullptr) {
   Inst inst{.op = op, .type = type, .lane = lane, .aux = aux, .imm = imm};
   Value values[3];
   std::copy(args.begin(), args.end(), values);
@@ -41,8 +42,23 @@ TEST(Eval, EveryPureOpcodeHasAMeaning) {
 
 // Every opcode with every lane on edge values: nothing traps, narrow results stay narrow.
 TEST(Eval, EdgesOfEveryOpcode) {
-  constexpr u64 kEdges[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
-                            0x7fffffffffffffff, 0x8000000000000000, ~u64{0}, 0x7f800000, 0x7fc00000, 0x7ff0000000000000};
+  constexpr u64 kEdges[] = {0,
+                            1,
+                            0x7f,
+                            0x80,
+                            0xff,
+                            0x7fff,
+                            0x8000,
+                            0xffff,
+                            0x7fffffff,
+                            0x80000000,
+                            0xffffffff,
+                            0x7fffffffffffffff,
+                            0x8000000000000000,
+                            ~u64{0},
+                            0x7f800000,
+                            0x7fc00000,
+                            0x7ff0000000000000};
   for (unsigned i = 0; i < static_cast<unsigned>(Op::kCount); i++) {
     const Op op = static_cast<Op>(i);
     if (is_impure(op)) continue;
@@ -103,38 +119,43 @@ TEST(Eval, Parallel) {
   EXPECT_EQ(run32(Op::Parallel, 0x7fff8000, 0x00018000, 0, 0, 16, parallel(ParallelKind::add, 2, false)), 0x40008000u);
   EXPECT_EQ(run32(Op::ParallelGe, 0x00010002, 0x00020001, 0, 0, 16, parallel(ParallelKind::sub, 0, false)), 3u);
   // SASX: low = low - high', high = high + low'
-  EXPECT_EQ(run32(Op::Parallel, 0x00100020, 0x00030004, 0, 0, 16, parallel(ParallelKind::add_sub_exchange, 0, false)), 0x0014001du);
+  EXPECT_EQ(run32(Op::Parallel, 0x00100020, 0x00030004, 0, 0, 16, parallel(ParallelKind::add_sub_exchange, 0, false)),
+            0x0014001du);
   EXPECT_EQ(run32(Op::SelectBytes, 5, 0x11223344, 0xaabbccdd), 0xaa22cc44u);
 }
 
 TEST(Eval, FlagsOfArithmetic) {
   constexpr u32 kEdges[] = {0, 1, 2, 0x7ffffffe, 0x7fffffff, 0x80000000, 0x80000001, 0xfffffffe, 0xffffffff};
-  for (u32 a : kEdges) for (u32 b : kEdges) for (u32 c : {0u, 1u}) {
-    for (Op op : {Op::Add, Op::Sub, Op::Adc, Op::Sbc}) {
-      const Inst def{.op = op, .type = Type::I32};
-      const Value args[3] = {{a}, {b}, {c}};
-      EvalContext context;
-      const Value value = eval(def, args, context);
-      const bool sub = op == Op::Sub || op == Op::Sbc;
-      const s64 carry = op == Op::Adc ? c : op == Op::Sbc ? -s64{!c} : 0;
-      const s64 exact = sub ? s64{a} - b + carry : s64{a} + b + carry;
-      const s64 exact_signed = sub ? s64{static_cast<s32>(a)} - static_cast<s32>(b) + carry : s64{static_cast<s32>(a)} + static_cast<s32>(b) + carry;
-      const bool carry_out = sub ? exact >= 0 : exact > 0xffffffff;
-      const bool overflow = exact_signed != static_cast<s32>(exact_signed);
-      const u32 image = flags_of(def, args, value);
-      EXPECT_EQ(!!(image & kImageN), static_cast<u32>(exact) >> 31);
-      EXPECT_EQ(!!(image & kImageZ), static_cast<u32>(exact) == 0);
-      EXPECT_EQ(!!(image & kImageC), carry_out) << info(op).name << a << " " << b;
-      EXPECT_EQ(!!(image & kImageV), overflow) << info(op).name << a << " " << b;
-    }
-  }
+  for (u32 a : kEdges)
+    for (u32 b : kEdges)
+      for (u32 c : {0u, 1u}) {
+        for (Op op : {Op::Add, Op::Sub, Op::Adc, Op::Sbc}) {
+          const Inst def{.op = op, .type = Type::I32};
+          const Value args[3] = {{a}, {b}, {c}};
+          EvalContext context;
+          const Value value = eval(def, args, context);
+          const bool sub = op == Op::Sub || op == Op::Sbc;
+          const s64 carry = op == Op::Adc ? c : op == Op::Sbc ? -s64{!c} : 0;
+          const s64 exact = sub ? s64{a} - b + carry : s64{a} + b + carry;
+          const s64 exact_signed = sub ? s64{static_cast<s32>(a)} - static_cast<s32>(b) + carry
+                                       : s64{static_cast<s32>(a)} + static_cast<s32>(b) + carry;
+          const bool carry_out = sub ? exact >= 0 : exact > 0xffffffff;
+          const bool overflow = exact_signed != static_cast<s32>(exact_signed);
+          const u32 image = flags_of(def, args, value);
+          EXPECT_EQ(!!(image & kImageN), static_cast<u32>(exact) >> 31);
+          EXPECT_EQ(!!(image & kImageZ), static_cast<u32>(exact) == 0);
+          EXPECT_EQ(!!(image & kImageC), carry_out) << info(op).name << a << " " << b;
+          EXPECT_EQ(!!(image & kImageV), overflow) << info(op).name << a << " " << b;
+        }
+      }
 }
 
 TEST(Eval, Conditions) {
   for (u32 bits = 0; bits < 16; bits++) {
     const bool n = bits & 1, z = bits & 2, c = bits & 4, v = bits & 8;
     const u32 image = image_mask(static_cast<u8>(bits));
-    const bool expected[] = {z, !z, c, !c, n, !n, v, !v, c && !z, !(c && !z), n == v, n != v, !z && n == v, z || n != v, true};
+    const bool expected[] = {z,          !z,     c,      !c,           n,           !n,  v, !v, c && !z,
+                             !(c && !z), n == v, n != v, !z && n == v, z || n != v, true};
     for (unsigned cond = 0; cond < 15; cond++) {
       EXPECT_EQ(holds(static_cast<Cond>(cond), image), expected[cond]) << cond;
       // Only the flags it says it reads matter.
@@ -144,7 +165,8 @@ TEST(Eval, Conditions) {
   }
 }
 
-// ---- vectors, each lane against a computation in 128 bits --------------------------------------------------------------
+// ---- vectors, each lane against a computation in 128 bits
+// --------------------------------------------------------------
 struct LaneCase {
   Op op;
   bool is_signed;
@@ -161,7 +183,8 @@ s128 lane_of(const Value& value, unsigned lane, unsigned index, bool is_signed) 
 constexpr LaneCase kLaneCases[] = {
     {Op::VAdd, false, [](s128 a, s128 b, unsigned) { return a + b; }, false},
     {Op::VSub, false, [](s128 a, s128 b, unsigned) { return a - b; }, false},
-    {Op::VMul, false, [](s128 a, s128 b, unsigned) { return static_cast<s128>(static_cast<u128>(a) * static_cast<u128>(b)); }, false},
+    {Op::VMul, false,
+     [](s128 a, s128 b, unsigned) { return static_cast<s128>(static_cast<u128>(a) * static_cast<u128>(b)); }, false},
     {Op::VMinS, true, [](s128 a, s128 b, unsigned) { return a < b ? a : b; }, false},
     {Op::VMinU, false, [](s128 a, s128 b, unsigned) { return a < b ? a : b; }, false},
     {Op::VMaxS, true, [](s128 a, s128 b, unsigned) { return a > b ? a : b; }, false},
@@ -185,64 +208,88 @@ constexpr LaneCase kLaneCases[] = {
 };
 
 TEST(Eval, VectorLanes) {
-  constexpr u64 kEdges[] = {0, 1, 0x7f80ff0180017fff, 0x8000000000000000, 0x7fffffffffffffff, ~u64{0}, 0x0102030405060708, 0xfffefffdfffcfffb};
-  for (const LaneCase& row : kLaneCases) for (u8 lane : {8, 16, 32, 64}) for (u64 x : kEdges) for (u64 y : kEdges) {
-    const Value a{x, y}, b{y, x};
-    EvalContext context;
-    const Value result = run(row.op, Type::V128, {a, b}, 0, lane, 0, &context);
-    bool saturated = false;
-    for (unsigned i = 0; i < 128u / lane; i++) {
-      s128 exact = row.exact(lane_of(a, lane, i, row.is_signed), lane_of(b, lane, i, row.is_signed), lane);
-      if (row.saturates) {
-        const s128 most = row.is_signed ? (s128{1} << (lane - 1)) - 1 : (s128{1} << lane) - 1;
-        const s128 least = row.is_signed ? -(s128{1} << (lane - 1)) : s128{0};
-        if (exact > most) { exact = most; saturated = true; }
-        if (exact < least) { exact = least; saturated = true; }
-      }
-      const u64 expected = bits(static_cast<u64>(exact), 0, lane);
-      ASSERT_EQ(static_cast<u64>(lane_of(result, lane, i, false)), expected) << info(row.op).name << " lane " << +lane << " " << i;
-    }
-    ASSERT_EQ(context.saturated != 0, saturated) << info(row.op).name;
-  }
+  constexpr u64 kEdges[] = {0,
+                            1,
+                            0x7f80ff0180017fff,
+                            0x8000000000000000,
+                            0x7fffffffffffffff,
+                            ~u64{0},
+                            0x0102030405060708,
+                            0xfffefffdfffcfffb};
+  for (const LaneCase& row : kLaneCases)
+    for (u8 lane : {8, 16, 32, 64})
+      for (u64 x : kEdges)
+        for (u64 y : kEdges) {
+          const Value a{x, y}, b{y, x};
+          EvalContext context;
+          const Value result = run(row.op, Type::V128, {a, b}, 0, lane, 0, &context);
+          bool saturated = false;
+          for (unsigned i = 0; i < 128u / lane; i++) {
+            s128 exact = row.exact(lane_of(a, lane, i, row.is_signed), lane_of(b, lane, i, row.is_signed), lane);
+            if (row.saturates) {
+              const s128 most = row.is_signed ? (s128{1} << (lane - 1)) - 1 : (s128{1} << lane) - 1;
+              const s128 least = row.is_signed ? -(s128{1} << (lane - 1)) : s128{0};
+              if (exact > most) {
+                exact = most;
+                saturated = true;
+              }
+              if (exact < least) {
+                exact = least;
+                saturated = true;
+              }
+            }
+            const u64 expected = bits(static_cast<u64>(exact), 0, lane);
+            ASSERT_EQ(static_cast<u64>(lane_of(result, lane, i, false)), expected)
+                << info(row.op).name << " lane " << +lane << " " << i;
+          }
+          ASSERT_EQ(context.saturated != 0, saturated) << info(row.op).name;
+        }
 }
 
 TEST(Eval, VectorShifts) {
-  for (int count = -130; count <= 130; count++) for (u8 lane : {8, 16, 32, 64}) {
-    const s8 byte = static_cast<s8>(count);
-    const Value a{0x8000000080008081, 0x7fffffff7fff7f7f};
-    const u64 counts = static_cast<u8>(byte) * (lane == 8 ? 0x0101010101010101u : lane == 16 ? 0x0001000100010001u : lane == 32 ? 0x100000001u : 1u);
-    const Value by{counts, counts};
-    for (Op op : {Op::VShlU, Op::VShlS, Op::VShlRndU, Op::VShlRndS, Op::VSatShlU, Op::VSatShlS, Op::VSatShlRndU, Op::VSatShlRndS}) {
-      const bool is_signed = op == Op::VShlS || op == Op::VShlRndS || op == Op::VSatShlS || op == Op::VSatShlRndS;
-      const bool rounds = op == Op::VShlRndU || op == Op::VShlRndS || op == Op::VSatShlRndU || op == Op::VSatShlRndS;
-      const bool saturates = op >= Op::VSatShlU;
-      const Value result = run(op, Type::V128, {a, by}, 0, lane);
-      for (unsigned i = 0; i < 128u / lane; i++) {
-        s128 exact = lane_of(a, lane, i, is_signed);
-        bool huge = false;
-        if (byte >= 0) {
-          if (byte > 62 && exact) huge = true;
-          else exact *= s128{1} << (byte > 62 ? 62 : byte);
-        } else {
-          for (int n = -byte; n > 0; n--) exact = n == 1 && rounds ? (exact + 1) >> 1 : exact >> 1;
+  for (int count = -130; count <= 130; count++)
+    for (u8 lane : {8, 16, 32, 64}) {
+      const s8 byte = static_cast<s8>(count);
+      const Value a{0x8000000080008081, 0x7fffffff7fff7f7f};
+      const u64 counts = static_cast<u8>(byte) * (lane == 8    ? 0x0101010101010101u
+                                                  : lane == 16 ? 0x0001000100010001u
+                                                  : lane == 32 ? 0x100000001u
+                                                               : 1u);
+      const Value by{counts, counts};
+      for (Op op : {Op::VShlU, Op::VShlS, Op::VShlRndU, Op::VShlRndS, Op::VSatShlU, Op::VSatShlS, Op::VSatShlRndU,
+                    Op::VSatShlRndS}) {
+        const bool is_signed = op == Op::VShlS || op == Op::VShlRndS || op == Op::VSatShlS || op == Op::VSatShlRndS;
+        const bool rounds = op == Op::VShlRndU || op == Op::VShlRndS || op == Op::VSatShlRndU || op == Op::VSatShlRndS;
+        const bool saturates = op >= Op::VSatShlU;
+        const Value result = run(op, Type::V128, {a, by}, 0, lane);
+        for (unsigned i = 0; i < 128u / lane; i++) {
+          s128 exact = lane_of(a, lane, i, is_signed);
+          bool huge = false;
+          if (byte >= 0) {
+            if (byte > 62 && exact) huge = true;
+            else exact *= s128{1} << (byte > 62 ? 62 : byte);
+          } else {
+            for (int n = -byte; n > 0; n--) exact = n == 1 && rounds ? (exact + 1) >> 1 : exact >> 1;
+          }
+          const s128 most = is_signed ? (s128{1} << (lane - 1)) - 1 : (s128{1} << lane) - 1;
+          const s128 least = is_signed ? -(s128{1} << (lane - 1)) : s128{0};
+          u64 expected;
+          if (huge) {
+            const bool negative = exact < 0;
+            expected = saturates   ? static_cast<u64>(negative ? least : most)
+                       : byte < 64 ? static_cast<u64>(exact) << byte
+                                   : 0;
+            if (!saturates && lane < 64) expected = 0;
+          } else {
+            if (saturates && exact > most) exact = most;
+            if (saturates && exact < least) exact = least;
+            expected = static_cast<u64>(exact);
+          }
+          ASSERT_EQ(static_cast<u64>(lane_of(result, lane, i, false)), bits(expected, 0, lane))
+              << info(op).name << " lane " << +lane << " by " << +byte << " index " << i;
         }
-        const s128 most = is_signed ? (s128{1} << (lane - 1)) - 1 : (s128{1} << lane) - 1;
-        const s128 least = is_signed ? -(s128{1} << (lane - 1)) : s128{0};
-        u64 expected;
-        if (huge) {
-          const bool negative = exact < 0;
-          expected = saturates ? static_cast<u64>(negative ? least : most) : byte < 64 ? static_cast<u64>(exact) << byte : 0;
-          if (!saturates && lane < 64) expected = 0;
-        } else {
-          if (saturates && exact > most) exact = most;
-          if (saturates && exact < least) exact = least;
-          expected = static_cast<u64>(exact);
-        }
-        ASSERT_EQ(static_cast<u64>(lane_of(result, lane, i, false)), bits(expected, 0, lane))
-            << info(op).name << " lane " << +lane << " by " << +byte << " index " << i;
       }
     }
-  }
 }
 
 TEST(Eval, VectorPermutations) {
@@ -262,7 +309,8 @@ TEST(Eval, VectorPermutations) {
   EXPECT_EQ(run(Op::VCls, Type::V128, {{0xff00f07f80c00102}}, 0, 8).lo, 0x0707030000010605u);
   EXPECT_EQ(run(Op::VDupLane, Type::V128, {a}, 3, 16), (Value{0x0706070607060706, 0x0706070607060706}));
   EXPECT_EQ(run(Op::VGetLane, Type::I32, {{0x80}}, 0, 8, 1).lo, 0xffffff80u);
-  EXPECT_EQ(run(Op::VPairAdd, Type::V128, {{0x0004000300020001}, {0x0008000700060005}}, 0, 16), (Value{0x000f000b00070003, 0}));
+  EXPECT_EQ(run(Op::VPairAdd, Type::V128, {{0x0004000300020001}, {0x0008000700060005}}, 0, 16),
+            (Value{0x000f000b00070003, 0}));
   EXPECT_EQ(run(Op::VPairAddLongS, Type::V128, {{0xffff}}, 0, 8).lo, 0xfffeu);
   EXPECT_EQ(run(Op::VSatNarrowSU, Type::V128, {{0x0100ffff00ff0001}}, 0, 16).lo, 0xff00ff01u);
   EXPECT_EQ(run(Op::VMulPoly, Type::V128, {{0xff}, {0x03}}, 0, 8).lo, 0x01u);
@@ -270,7 +318,8 @@ TEST(Eval, VectorPermutations) {
   EXPECT_EQ(run(Op::VSatDoubleMulHi, Type::V128, {{0x8000}, {0x8000}}, 0, 16).lo, 0x7fffu);
 }
 
-// ---- verifier ------------------------------------------------------------------------------------------------------------
+// ---- verifier
+// ------------------------------------------------------------------------------------------------------------
 Block simple() {
   Block block;
   Builder b(block);

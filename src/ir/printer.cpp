@@ -29,7 +29,8 @@ std::string exit_text(const Block& block, const Inst& inst) {
   const ExitInfo& exit = block.exits[inst.imm];
   constexpr std::string_view kKinds[] = {"jump", "call", "ret"};
   std::string text = fmt::format(" {}", kKinds[static_cast<u8>(exit.kind)]);
-  if (inst.op == Op::Exit || inst.op == Op::ExitIf) text += fmt::format(" {:#x}/{:x}", exit.target.pc, exit.target.mode);
+  if (inst.op == Op::Exit || inst.op == Op::ExitIf)
+    text += fmt::format(" {:#x}/{:x}", exit.target.pc, exit.target.mode);
   if (exit.kind == ExitKind::call) text += fmt::format(" return {:#x}/{:x}", exit.return_to.pc, exit.return_to.mode);
   text += fmt::format(" live {} insns {}{}", flags_text(exit.live_flags), exit.insns, exit.poll ? " poll" : "");
   return text;
@@ -37,12 +38,21 @@ std::string exit_text(const Block& block, const Inst& inst) {
 
 std::string details(const Block& block, const Inst& inst) {
   switch (inst.op) {
-    case Op::Const: case Op::VConst: return fmt::format(" {:#x}", inst.imm);
-    case Op::GetState: case Op::SetState: case Op::GetState8: case Op::SetState8: return fmt::format(" @{}", inst.imm);
+    case Op::Const:
+    case Op::VConst: return fmt::format(" {:#x}", inst.imm);
+    case Op::GetState:
+    case Op::SetState:
+    case Op::GetState8:
+    case Op::SetState8: return fmt::format(" @{}", inst.imm);
     case Op::Loc: return fmt::format(" {:#x}", inst.imm);
-    case Op::Label: case Op::Branch: case Op::BranchZero: case Op::BranchNonZero: return fmt::format(" L{}", inst.imm);
+    case Op::Label:
+    case Op::Branch:
+    case Op::BranchZero:
+    case Op::BranchNonZero: return fmt::format(" L{}", inst.imm);
     case Op::BranchIf: return fmt::format(" {} L{}", kConds[inst.aux & 15], inst.imm);
-    case Op::Exit: case Op::ExitIndirect: case Op::ExitDispatch: return exit_text(block, inst);
+    case Op::Exit:
+    case Op::ExitIndirect:
+    case Op::ExitDispatch: return exit_text(block, inst);
     case Op::ExitIf: return fmt::format(" {}", kConds[inst.aux & 15]) + exit_text(block, inst);
     default: break;
   }

@@ -63,7 +63,8 @@ struct TestMachine {
     switch (inst.op) {
       case Op::GetState: std::memcpy(&result, &state[inst.imm], slot_size(inst)); break;
       case Op::GetState8: result.lo = state[inst.imm]; break;
-      case Op::SetState: case Op::SetState8: std::memcpy(&state[inst.imm], &args[0], slot_size(inst)); break;
+      case Op::SetState:
+      case Op::SetState8: std::memcpy(&state[inst.imm], &args[0], slot_size(inst)); break;
       case Op::SetFlags: {
         const Inst& def = block.insts[inst.args[0]];
         Value def_args[3];
@@ -72,27 +73,41 @@ struct TestMachine {
         flags = (flags & ~mask) | (flags_of(def, def_args, args[0]) & mask);
         break;
       }
-      case Op::Load: case Op::LoadV:
+      case Op::Load:
+      case Op::LoadV:
         read(args[0].lo, &result, inst.lane / 8);
         result = in_order(inst, result);
         break;
-      case Op::Store: case Op::StoreV: {
+      case Op::Store:
+      case Op::StoreV: {
         const Value value = in_order(inst, args[1]);
         write(args[0].lo, &value, inst.lane / 8);
         break;
       }
-      case Op::GroupRead: case Op::GroupWrite: result.lo = args[0].lo; break;
+      case Op::GroupRead:
+      case Op::GroupWrite: result.lo = args[0].lo; break;
       case Op::PtrLoad: read(args[0].lo + inst.imm, &result, inst.lane / 8); break;
       case Op::PtrStore: write(args[0].lo + inst.imm, &args[1], inst.lane / 8); break;
-      case Op::GroupCommit: case Op::Loc: case Op::Label: break;
+      case Op::GroupCommit:
+      case Op::Loc:
+      case Op::Label: break;
       case Op::Branch: return find_label(block, inst.imm);
       case Op::BranchIf:
         if (holds(static_cast<Cond>(inst.aux), flags)) return find_label(block, inst.imm);
         break;
-      case Op::BranchZero: if (!static_cast<u32>(args[0].lo)) return find_label(block, inst.imm); break;
-      case Op::BranchNonZero: if (static_cast<u32>(args[0].lo)) return find_label(block, inst.imm); break;
-      case Op::ExitIf: if (!holds(static_cast<Cond>(inst.aux), flags)) break; [[fallthrough]];
-      case Op::Exit: exit = inst.imm; exit_pc = block.exits[inst.imm].target.pc; return kEnd;
+      case Op::BranchZero:
+        if (!static_cast<u32>(args[0].lo)) return find_label(block, inst.imm);
+        break;
+      case Op::BranchNonZero:
+        if (static_cast<u32>(args[0].lo)) return find_label(block, inst.imm);
+        break;
+      case Op::ExitIf:
+        if (!holds(static_cast<Cond>(inst.aux), flags)) break;
+        [[fallthrough]];
+      case Op::Exit:
+        exit = inst.imm;
+        exit_pc = block.exits[inst.imm].target.pc;
+        return kEnd;
       default: {
         EvalContext context{.flags = flags};
         result = eval(inst, args, context);
@@ -129,7 +144,8 @@ class RandomBlock {
  private:
   u32 pick(u32 count) { return std::uniform_int_distribution<u32>(0, count - 1)(random_); }
   u32 number() {
-    constexpr u32 kEdges[] = {0, 1, 2, 31, 32, 33, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x7fffffff, 0x80000000, 0xffffffff};
+    constexpr u32 kEdges[] = {0,    1,    2,      31,     32,         33,         0x7f,
+                              0x80, 0xff, 0x7fff, 0x8000, 0x7fffffff, 0x80000000, 0xffffffff};
     return pick(3) ? kEdges[pick(std::size(kEdges))] : random_();
   }
   u32 slot() { return TestMachine::kSlots + 4 * pick(16); }
@@ -159,9 +175,10 @@ class RandomBlock {
   }
 
   void arithmetic() {
-    constexpr Op kTwo[] = {Op::Add, Op::Sub, Op::Mul, Op::And, Op::Or, Op::Xor, Op::AndNot, Op::Shl, Op::Shr, Op::Sar,
-                           Op::Ror, Op::CmpEq, Op::CmpNe, Op::CmpLtU, Op::CmpLeS, Op::DivU, Op::DivS};
-    constexpr Op kOne[] = {Op::Not, Op::Neg, Op::Clz, Op::Rbit, Op::Bswap, Op::SExt8, Op::SExt16, Op::ZExt8, Op::ZExt16};
+    constexpr Op kTwo[] = {Op::Add, Op::Sub, Op::Mul,   Op::And,   Op::Or,     Op::Xor,    Op::AndNot, Op::Shl, Op::Shr,
+                           Op::Sar, Op::Ror, Op::CmpEq, Op::CmpNe, Op::CmpLtU, Op::CmpLeS, Op::DivU,   Op::DivS};
+    constexpr Op kOne[] = {Op::Not,   Op::Neg,    Op::Clz,   Op::Rbit,  Op::Bswap,
+                           Op::SExt8, Op::SExt16, Op::ZExt8, Op::ZExt16};
     switch (pick(4)) {
       case 0: return add(b_.op1(kOne[pick(std::size(kOne))], integer()));
       case 1: return add(b_.select(integer(), integer(), integer()));
@@ -176,13 +193,17 @@ class RandomBlock {
     switch (pick(5)) {
       case 0: return b_.set_carry(b_.and_(value, 1u));
       case 1: return add(b_.test(static_cast<Cond>(pick(14))));
-      case 2: b_.emit(Op::SetFlagsImage, Type::Void, b_.and_(value, kImageMask), kNoRef, kNoRef, 0, 0, static_cast<u8>(1 + pick(15))); return;
+      case 2:
+        b_.emit(Op::SetFlagsImage, Type::Void, b_.and_(value, kImageMask), kNoRef, kNoRef, 0, 0,
+                static_cast<u8>(1 + pick(15)));
+        return;
       case 3: return add(b_.and_(b_.emit(Op::GetFlags, Type::I32, kNoRef, kNoRef, kNoRef, 0, 0, kFlagN), kImageN));
       default: return b_.set_flags(value, static_cast<u8>(all ? 1 + pick(15) : 1 + pick(3)));
     }
   }
   void vectors() {
-    constexpr Op kTwo[] = {Op::VAdd, Op::VSub, Op::VAnd, Op::VOr, Op::VXor, Op::VCmpGtS, Op::VMinU, Op::VSatAddS, Op::VZipLo, Op::VShlS};
+    constexpr Op kTwo[] = {Op::VAdd,    Op::VSub,  Op::VAnd,     Op::VOr,    Op::VXor,
+                           Op::VCmpGtS, Op::VMinU, Op::VSatAddS, Op::VZipLo, Op::VShlS};
     constexpr u8 kLanes[] = {8, 16, 32, 64};
     switch (pick(5)) {
       case 0: vectors_.push_back(b_.get(Type::V128, vector_slot())); return;
@@ -190,7 +211,8 @@ class RandomBlock {
       case 2: return b_.set(Type::V128, vector_slot(), vector());
       case 3: return b_.set(Type::V64, vector_slot() + 8 * pick(2), vector());
       default:
-        vectors_.push_back(b_.emit(kTwo[pick(std::size(kTwo))], Type::V128, vector(), vector(), kNoRef, 0, kLanes[pick(4)]));
+        vectors_.push_back(
+            b_.emit(kTwo[pick(std::size(kTwo))], Type::V128, vector(), vector(), kNoRef, 0, kLanes[pick(4)]));
         return;
     }
   }
@@ -220,8 +242,11 @@ class RandomBlock {
 
   void one() {
     switch (pick(12)) {
-      case 0: case 1: case 2: return arithmetic();
-      case 3: case 4: return flags();
+      case 0:
+      case 1:
+      case 2: return arithmetic();
+      case 3:
+      case 4: return flags();
       case 5: return add(b_.get(Type::I32, slot()));
       case 6: return b_.set(Type::I32, slot(), integer());
       case 7: return vectors();

@@ -14,7 +14,8 @@ class Verifier {
 
   std::string run() {
     if (block_.insts.empty()) return "the block is empty";
-    if (block_.insts.size() > kMaxInstructions) return fmt::format("{} instructions, at most {}", block_.insts.size(), kMaxInstructions);
+    if (block_.insts.size() > kMaxInstructions)
+      return fmt::format("{} instructions, at most {}", block_.insts.size(), kMaxInstructions);
     std::string wrong = find_labels();
     for (at_ = 0; at_ < block_.insts.size() && wrong.empty(); at_++) wrong = check(block_.insts[at_]);
     if (!wrong.empty()) return wrong;
@@ -30,7 +31,8 @@ class Verifier {
 
   template <typename... Args>
   std::string wrong(fmt::format_string<Args...> format, Args&&... args) {
-    return fmt::format("%{} {}: ", at_, info(block_.insts[at_].op).name) + fmt::format(format, std::forward<Args>(args)...);
+    return fmt::format("%{} {}: ", at_, info(block_.insts[at_].op).name) +
+           fmt::format(format, std::forward<Args>(args)...);
   }
 
   std::string find_labels() {
@@ -47,9 +49,11 @@ class Verifier {
 
   std::string check(const Inst& inst) {
     const OpKinds& row = kinds(inst.op);
-    if (row.result == Kind::I && inst.type != Type::I32 && inst.type != Type::I64) return wrong("the type is no integer");
+    if (row.result == Kind::I && inst.type != Type::I32 && inst.type != Type::I64)
+      return wrong("the type is no integer");
     if (row.result == Kind::F && inst.type != Type::F32 && inst.type != Type::F64) return wrong("the type is no float");
-    if (row.result == Kind::V && inst.type != Type::V128 && inst.type != Type::V64) return wrong("the type is no vector");
+    if (row.result == Kind::V && inst.type != Type::V128 && inst.type != Type::V64)
+      return wrong("the type is no vector");
     if (row.result == Kind::Any && inst.type == Type::Void && !is_call(inst.op)) return wrong("no type");
     for (unsigned a = 0; a < row.count; a++) {
       std::string text = check_argument(inst, row, a);
@@ -86,12 +90,18 @@ class Verifier {
 
   std::string check_control(const Inst& inst) {
     switch (inst.op) {
-      case Op::Branch: case Op::BranchIf: case Op::BranchZero: case Op::BranchNonZero:
+      case Op::Branch:
+      case Op::BranchIf:
+      case Op::BranchZero:
+      case Op::BranchNonZero:
         if (inst.imm >= block_.labels || label_at_[inst.imm] == kNone) return wrong("there is no label {}", inst.imm);
         if (label_at_[inst.imm] <= at_) return wrong("label {} lies behind", inst.imm);
         if (!branched_[inst.imm]) branched_[inst.imm] = at_ + 1;
         return {};
-      case Op::Exit: case Op::ExitIf: case Op::ExitIndirect: case Op::ExitDispatch:
+      case Op::Exit:
+      case Op::ExitIf:
+      case Op::ExitIndirect:
+      case Op::ExitDispatch:
         if (inst.imm >= block_.exits.size()) return wrong("exit {} of {}", inst.imm, block_.exits.size());
         return {};
       default: return {};

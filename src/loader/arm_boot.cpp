@@ -28,7 +28,9 @@ std::vector<u8> boot_stub(u32 machine_id, u32 parameters, u32 entry) {
       0xe59f1004,  // ldr r1, [pc, #4]   machine id
       0xe59f2004,  // ldr r2, [pc, #4]   parameters
       0xe59ff004,  // ldr pc, [pc, #4]   entry
-      machine_id, parameters, entry,
+      machine_id,
+      parameters,
+      entry,
   });
 }
 
@@ -46,7 +48,8 @@ std::vector<u8> secondary_stub(u32 gic_cpu_interface, u32 flags_register) {
       0xe1110001,  //       tst r1, r1
       0x0afffffb,  //       beq wait
       0xe12fff11,  //       bx r1
-      flags_register, gic_cpu_interface,
+      flags_register,
+      gic_cpu_interface,
   });
 }
 
@@ -56,14 +59,15 @@ std::vector<u8> atags(const AtagParameters& parameters) {
     for (const u32 word : content) append(list, word);
   };
   tag({4, 0x54410002, static_cast<u32>(parameters.ram_size), static_cast<u32>(parameters.ram_base)});  // ATAG_MEM
-  if (parameters.initrd_size)  // ATAG_INITRD2
+  if (parameters.initrd_size)                                                                          // ATAG_INITRD2
     tag({4, 0x54420005, static_cast<u32>(parameters.initrd_base), static_cast<u32>(parameters.initrd_size)});
   if (!parameters.command_line.empty()) {  // ATAG_CMDLINE
     const u32 text_words = static_cast<u32>(parameters.command_line.size() / 4 + 1);
     tag({2 + text_words, 0x54410009});
     const usize at = list.size();
     list.resize(at + text_words * 4);
-    std::copy(parameters.command_line.begin(), parameters.command_line.end(), list.begin() + static_cast<std::ptrdiff_t>(at));
+    std::copy(parameters.command_line.begin(), parameters.command_line.end(),
+              list.begin() + static_cast<std::ptrdiff_t>(at));
   }
   tag({0, 0});  // ATAG_NONE
   return list;

@@ -14,8 +14,8 @@ void BlobList::add_bytes(std::string name, u64 address, std::vector<u8> bytes) {
   blobs_.push_back(std::move(blob));
 }
 
-void BlobList::add_file(std::string name, u64 address, std::shared_ptr<sys::InputFile> file, u64 offset,
-                        u64 file_size, u64 size) {
+void BlobList::add_file(std::string name, u64 address, std::shared_ptr<sys::InputFile> file, u64 offset, u64 file_size,
+                        u64 size) {
   Blob blob;
   blob.name = std::move(name);
   blob.address = address;
@@ -48,8 +48,8 @@ Result<void> BlobList::check(const memory::AddressSpace& memory) const {
     for (const Blob& other : blobs_) {
       if (&other == &blob) break;
       if (blob.address < other.end() && other.address < blob.end())
-        return Error("{} (0x{:x}-0x{:x}) and {} (0x{:x}-0x{:x}) overlap: give the machine more RAM (-m)",
-                     other.name, other.address, other.end() - 1, blob.name, blob.address, blob.end() - 1);
+        return Error("{} (0x{:x}-0x{:x}) and {} (0x{:x}-0x{:x}) overlap: give the machine more RAM (-m)", other.name,
+                     other.address, other.end() - 1, blob.name, blob.address, blob.end() - 1);
     }
   }
   return {};

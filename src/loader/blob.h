@@ -16,11 +16,11 @@ namespace rhea::loader {
 struct Blob {
   std::string name;
   u64 address = 0;
-  u64 size = 0;                        // in the guest; zeros follow what the source gives
+  u64 size = 0;                          // in the guest; zeros follow what the source gives
   std::shared_ptr<sys::InputFile> file;  // either a slice of a file ...
   u64 file_offset = 0;
   u64 file_size = 0;
-  std::vector<u8> bytes;               // ... or these bytes
+  std::vector<u8> bytes;  // ... or these bytes
 
   u64 end() const { return address + size; }
 };

@@ -36,7 +36,9 @@ std::string known_stranger(const std::vector<u8>& head) {
   using namespace std::string_view_literals;
   if (starts("\xd0\x0d\xfe\xed"sv)) return "a device tree (give it with -dtb)";
   if (starts("\x1f\x8b"sv)) return "gzip data (an initrd belongs to -initrd; a compressed kernel must be unpacked)";
-  if (starts("\xfd" "7zXZ"sv)) return "xz data";
+  if (starts("\xfd"
+             "7zXZ"sv))
+    return "xz data";
   if (starts("\x28\xb5\x2f\xfd"sv)) return "zstd data";
   if (starts("070701"sv) || starts("070702"sv)) return "a cpio archive (give it with -initrd)";
   if (starts("QFI\xfb"sv)) return "a qcow2 disk image";
@@ -77,9 +79,11 @@ Result<Kernel> load_elf(const File& file, const std::vector<u8>& head, BlobList&
   if (head[5] != 1) return Error("it is a big-endian ELF file; this machine starts little-endian");
   const ElfHeader elf{load_le<u16>(&head[16]), load_le<u16>(&head[18]), load_le<u16>(&head[42]),
                       load_le<u16>(&head[44]), load_le<u32>(&head[24]), load_le<u32>(&head[28])};
-  if (elf.machine != 40) return Error("it is an ELF file for {}; this machine has ARM CPUs", elf_machine_name(elf.machine));
+  if (elf.machine != 40)
+    return Error("it is an ELF file for {}; this machine has ARM CPUs", elf_machine_name(elf.machine));
   if (head[4] != 1) return Error("it is a 64-bit ELF file; this machine has 32-bit CPUs");
-  if (elf.type != 2 && elf.type != 3) return Error("it is an ELF file, but no program (type {}): link it first", elf.type);
+  if (elf.type != 2 && elf.type != 3)
+    return Error("it is an ELF file, but no program (type {}): link it first", elf.type);
   if (elf.phentsize < 32 || !elf.phnum) return Error("the ELF file has no program headers");
   Kernel kernel{.kind = KernelKind::elf, .entry = elf.entry};
   for (unsigned i = 0; i < elf.phnum; ++i) {
@@ -124,7 +128,8 @@ Result<Kernel> load_uimage(const File& file, const std::vector<u8>& head, u64 ra
   const u32 size = load_be<u32>(&head[12]), load = load_be<u32>(&head[16]), entry = load_be<u32>(&head[20]);
   const u8 os = head[28], arch = head[29], type = head[30], compression = head[31];
   if (u64{size} + 64 > file->size())
-    return Error("the uImage says it has {} bytes of data, but the file has {}: it is cut off", size, file->size() - 64);
+    return Error("the uImage says it has {} bytes of data, but the file has {}: it is cut off", size,
+                 file->size() - 64);
   if (arch != 2) return Error("it is a uImage for another architecture (number {}); this machine has ARM CPUs", arch);
   if (type != 2 && type != 1 && type != 14)
     return Error("it is a uImage, but of type {}: a kernel (2) or a standalone program (1) can be started", type);
@@ -134,7 +139,8 @@ Result<Kernel> load_uimage(const File& file, const std::vector<u8>& head, u64 ra
   if (crc32(0, data.data(), static_cast<uInt>(data.size())) != load_be<u32>(&head[24]))
     return Error("the checksum of the uImage's data is wrong: the file is damaged");
   if (compression == 1) data = RHEA_TRY(gunzip(data, u64{1} << 30));
-  else if (compression != 0) return Error("the uImage is compressed by method {}: none (0) and gzip (1) are known", compression);
+  else if (compression != 0)
+    return Error("the uImage is compressed by method {}: none (0) and gzip (1) are known", compression);
   const bool no_load = load == 0xffffffff || type == 14;
   const u64 address = no_load ? ram_base + kKernelOffset : load;
   Kernel kernel{.kind = KernelKind::uimage, .linux_boot = os == 5, .takes_device_tree = os == 5};
@@ -163,7 +169,8 @@ bool knows_device_tree(const File& file, const std::vector<u8>& head, u64 size) 
 Result<Kernel> load_zimage(const File& file, const std::vector<u8>& head, u64 ram_base, BlobList& blobs) {
   const u32 start = load_le<u32>(&head[0x28]), end = load_le<u32>(&head[0x2c]);
   const u64 size = end > start ? end - start : 0;
-  if (size < 0x40) return Error("the zImage header says it ends (0x{:x}) before it starts (0x{:x}): it is damaged", end, start);
+  if (size < 0x40)
+    return Error("the zImage header says it ends (0x{:x}) before it starts (0x{:x}): it is damaged", end, start);
   if (size > file->size())
     return Error("the zImage header says it has {} bytes, but the file has {}: it is cut off", size, file->size());
   Kernel kernel{.kind = KernelKind::zimage, .linux_boot = true};
@@ -190,8 +197,10 @@ Result<Kernel> load_raw(const File& file, const std::vector<u8>& head, u64 ram_b
   Kernel kernel{.kind = KernelKind::raw, .linux_boot = true, .takes_device_tree = true};
   kernel.entry = ram_base + kKernelOffset;
   kernel.end = kernel.entry + file->size();
-  kernel.warnings.push_back(fmt::format("warning: '{}' is neither ELF, uImage nor zImage: it is taken as raw code "
-                                        "for 0x{:x}", file->path(), kernel.entry));
+  kernel.warnings.push_back(
+      fmt::format("warning: '{}' is neither ELF, uImage nor zImage: it is taken as raw code "
+                  "for 0x{:x}",
+                  file->path(), kernel.entry));
   blobs.add_file(fmt::format("kernel '{}'", file->path()), kernel.entry, file, 0, file->size(), file->size());
   return kernel;
 }
@@ -205,9 +214,14 @@ Result<Kernel> load_kernel(const std::string& path, u64 ram_base, BlobList& blob
   if (!file->size()) return Error("could not load kernel '{}': the file is empty", path);
   const std::vector<u8> head = RHEA_TRY(slice(file, 0, std::min<u64>(file->size(), 1024)));
   const auto load = [&]() -> Result<Kernel> {
-    if (head.size() >= 16 && !std::memcmp(head.data(), "\x7f" "ELF", 4)) return load_elf(file, head, blobs);
+    if (head.size() >= 16 && !std::memcmp(head.data(),
+                                          "\x7f"
+                                          "ELF",
+                                          4))
+      return load_elf(file, head, blobs);
     if (head.size() >= 64 && load_be<u32>(&head[0]) == 0x27051956) return load_uimage(file, head, ram_base, blobs);
-    if (head.size() >= 0x40 && load_le<u32>(&head[0x24]) == kZImageMagic) return load_zimage(file, head, ram_base, blobs);
+    if (head.size() >= 0x40 && load_le<u32>(&head[0x24]) == kZImageMagic)
+      return load_zimage(file, head, ram_base, blobs);
     return load_raw(file, head, ram_base, blobs);
   };
   auto kernel = load();

@@ -20,8 +20,8 @@ struct Kernel {
   bool linux_boot = false;         // is started as Linux: registers, ATAGs or a device tree
   bool takes_device_tree = false;  // a Linux that knows device trees
   u64 entry = 0;
-  u64 end = 0;                     // first free address behind it
-  std::vector<u8> appended_dtb;    // device tree found behind a zImage
+  u64 end = 0;                   // first free address behind it
+  std::vector<u8> appended_dtb;  // device tree found behind a zImage
   std::vector<std::string> warnings;
 };
 

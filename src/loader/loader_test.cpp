@@ -39,7 +39,10 @@ std::vector<u8> zimage(u32 size, u32 claimed) {
 
 std::vector<u8> elf(u16 machine) {
   std::vector<u8> data(52 + 32 + 16, 0xee);
-  std::memcpy(data.data(), "\x7f" "ELF\1\1\1", 7);
+  std::memcpy(data.data(),
+              "\x7f"
+              "ELF\1\1\1",
+              7);
   store_le<u16>(&data[16], 2);
   store_le<u16>(&data[18], machine);
   store_le<u32>(&data[24], 0x60001000);

@@ -45,7 +45,8 @@ u32 cells(const Node& node, std::string_view name, u32 otherwise) {
 
 void set_memory(DeviceTree& tree, const Board& board, u64 size) {
   Node& root = tree.root();
-  std::erase_if(root.children, [](const auto& node) { return node->name == "memory" || node->name.starts_with("memory@"); });
+  std::erase_if(root.children,
+                [](const auto& node) { return node->name == "memory" || node->name.starts_with("memory@"); });
   Node& memory = tree.make(fmt::format("/memory@{:x}", board.ram_base));
   memory.set_text("device_type", "memory");
   std::vector<u32> reg(cells(root, "#address-cells", 2) - 1, 0);
@@ -126,11 +127,13 @@ DeviceTree make_board_tree(const Board& board, const TreeInputs& inputs) {
 
 Result<void> complete_tree(DeviceTree& tree, const Board& board, const TreeInputs& inputs) {
   if (!tree.root().has_string("compatible", board.fdt_board_match))
-    return Error("the device tree is for another board: its root is compatible with \"{}\", this machine ({}) with \"{}\"",
-                 compatible_text(tree.root()), board.name, board.fdt_board_match);
+    return Error(
+        "the device tree is for another board: its root is compatible with \"{}\", this machine ({}) with \"{}\"",
+        compatible_text(tree.root()), board.name, board.fdt_board_match);
   const u32 address_cells = cells(tree.root(), "#address-cells", 2), size_cells = cells(tree.root(), "#size-cells", 1);
   if (address_cells < 1 || address_cells > 2 || size_cells < 1 || size_cells > 2)
-    return Error("the device tree's root has #address-cells {} and #size-cells {}; 1 and 2 can be", address_cells, size_cells);
+    return Error("the device tree's root has #address-cells {} and #size-cells {}; 1 and 2 can be", address_cells,
+                 size_cells);
   set_memory(tree, board, inputs.ram_size);
   set_chosen(tree, inputs);
   add_virtio(tree, board);

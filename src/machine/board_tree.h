@@ -14,7 +14,7 @@ namespace rhea::machine {
 struct TreeInputs {
   unsigned cpus = 1;
   u64 ram_size = 0;
-  bool has_nic = false;         // the on-board NIC is there
+  bool has_nic = false;  // the on-board NIC is there
   std::string command_line;
   bool has_command_line = false;
   u64 initrd_base = 0, initrd_size = 0;

@@ -7,9 +7,9 @@
 
 #include "core/offset_clock.h"
 #include "machine/line_tap.h"
-#include "sys/civil_time.h"
 #include "machine/replay.h"
 #include "machine/replay_sources.h"
+#include "sys/civil_time.h"
 
 #include "util/text.h"
 
@@ -63,13 +63,16 @@ Result<void> Builder::check_board_limits() {
   if (std::find(board_.cpus.begin(), board_.cpus.end(), cpu) == board_.cpus.end())
     return Error("{}", board_.wrong_cpu_message);
   if (config_.cpus > board_.max_cpus)
-    return Error("Invalid SMP CPUs {}. The max CPUs supported by machine '{}' is {}", config_.cpus, board_.name, board_.max_cpus);
+    return Error("Invalid SMP CPUs {}. The max CPUs supported by machine '{}' is {}", config_.cpus, board_.name,
+                 board_.max_cpus);
   if (config_.cpus < board_.min_cpus)
-    return Error("Invalid SMP CPUs {}. The min CPUs supported by machine '{}' is {}", config_.cpus, board_.name, board_.min_cpus);
+    return Error("Invalid SMP CPUs {}. The min CPUs supported by machine '{}' is {}", config_.cpus, board_.name,
+                 board_.min_cpus);
   if (ram_size_ > board_.max_ram) return Error("{}", board_.too_much_ram_message);
   constexpr u64 kLeastRam = u64{1} << 20;
   if (ram_size_ < kLeastRam || ram_size_ % memory::kPageSize)
-    return Error("RAM of {} bytes: {} takes a multiple of 4 KiB from 1 MiB to {} MiB", ram_size_, board_.name, board_.max_ram >> 20);
+    return Error("RAM of {} bytes: {} takes a multiple of 4 KiB from 1 MiB to {} MiB", ram_size_, board_.name,
+                 board_.max_ram >> 20);
   return {};
 }
 
@@ -86,8 +89,8 @@ void Builder::plan_nics() {
       continue;
     }
     if (on_board)
-      warn(fmt::format("note: {} has {} on-board NIC ({}): this further one is a virtio-net-device", board_.name, places,
-                       board_.nic_models.front()));
+      warn(fmt::format("note: {} has {} on-board NIC ({}): this further one is a virtio-net-device", board_.name,
+                       places, board_.nic_models.front()));
     DeviceConfig device{.type = on_board ? "virtio-net-device" : nic.model, .id = nic.id, .netdev = nic.netdev};
     if (nic.mac) device.properties.emplace_back("mac", format_mac(nic.mac));
     plugged_.push_back(std::move(device));
@@ -145,14 +148,16 @@ Result<void> Builder::make_replay() {
 chardev::Backend* Builder::recorded(chardev::Backend* backend) {
   if (!machine_.replay_ || !backend) return backend;
   auto& list = machine_.recorded_chardevs_;
-  list.push_back(std::make_unique<RecordedChardev>(backend, *machine_.replay_, machine_.engine_->virtual_clock(), static_cast<u32>(list.size())));
+  list.push_back(std::make_unique<RecordedChardev>(backend, *machine_.replay_, machine_.engine_->virtual_clock(),
+                                                   static_cast<u32>(list.size())));
   return list.back().get();
 }
 
 net::Port* Builder::recorded(net::Port* backend) {
   if (!machine_.replay_ || !backend) return backend;
   auto& list = machine_.recorded_links_;
-  list.push_back(std::make_unique<RecordedLink>(backend, *machine_.replay_, machine_.net_loop(), static_cast<u32>(list.size())));
+  list.push_back(
+      std::make_unique<RecordedLink>(backend, *machine_.replay_, machine_.net_loop(), static_cast<u32>(list.size())));
   return &list.back()->nic_side();
 }
 
@@ -214,7 +219,8 @@ Result<void> Builder::fill_slot(const BoardDevice& row, NewDevice& wanted) {
     wanted.netdev = nic.netdev;
     wanted.mac = nic.mac ? nic.mac : next_mac();
   }
-  if (row.slot == Slot::serial && row.slot_index < config_.serials.size()) wanted.chardev = config_.serials[row.slot_index];
+  if (row.slot == Slot::serial && row.slot_index < config_.serials.size())
+    wanted.chardev = config_.serials[row.slot_index];
   if (row.slot == Slot::sd) wanted.drive = machine_.drives_.find(block::DriveBus::sd, 0, row.slot_index);
   if (row.slot == Slot::pflash) wanted.drive = machine_.drives_.find(block::DriveBus::pflash, 0, row.slot_index);
   return {};
@@ -230,8 +236,9 @@ Result<void> Builder::wire(const BoardDevice& row, NewDevice& wanted) {
     } else {
       wanted.lines.push_back(RHEA_TRY(line(irq)));
       wanted.line_targets.resize(wanted.lines.size());
-      wanted.line_targets.back() = {.target = irq.kind == BoardIrq::device ? find_node(irq.name) : interrupt_controller_node_,
-                                    .input = irq.input};
+      wanted.line_targets.back() = {
+          .target = irq.kind == BoardIrq::device ? find_node(irq.name) : interrupt_controller_node_,
+          .input = irq.input};
     }
   }
   return {};
@@ -241,9 +248,9 @@ void Builder::map_windows(const BoardDevice& row, devices::SysbusDevice& device,
   const auto map = [&](u64 base, const devices::MmioWindow& window) {
     std::recursive_mutex* lock = window.own_lock ? nullptr : &machine_.loop().lock();
     if (window.rom)
-      machine_.memory_->add_rom_device(base, *window.rom, window.size, *window.handler, lock, *window.direct, std::string(row.name));
-    else
-      machine_.memory_->add_device(base, window.size, *window.handler, lock, window.name);
+      machine_.memory_->add_rom_device(base, *window.rom, window.size, *window.handler, lock, *window.direct,
+                                       std::string(row.name));
+    else machine_.memory_->add_device(base, window.size, *window.handler, lock, window.name);
   };
   const auto windows = device.windows();
   for (usize i = 0; i < windows.size() && i < row.bases.size(); ++i) {
@@ -279,7 +286,8 @@ Result<void> Builder::apply_properties(DeviceNode& node, const NewDevice& wanted
   for (const auto& [name, value] : wanted.properties)
     RHEA_TRY(set_property(table, wanted.type->name, node.config.get(), name, value));
   if (find_property(table, "mac")) {
-    const bool given = std::any_of(wanted.properties.begin(), wanted.properties.end(), [](const auto& p) { return p.first == "mac"; });
+    const bool given =
+        std::any_of(wanted.properties.begin(), wanted.properties.end(), [](const auto& p) { return p.first == "mac"; });
     if (!given) {
       const u64 mac = wanted.mac ? wanted.mac : next_mac();
       RHEA_TRY(set_property(table, wanted.type->name, node.config.get(), "mac", format_mac(mac)));
@@ -330,7 +338,8 @@ Result<DeviceNode*> Builder::create(NewDevice& wanted) {
                                  .inputs = machine_.inputs_.get(),
                                  .audio = config_.audio,
                                  .fsdevs = config_.fsdevs};
-  if (machine_.replay_) context.fill_random = [replay = machine_.replay_.get()](std::span<u8> data) { replay->fill_random(data); };
+  if (machine_.replay_)
+    context.fill_random = [replay = machine_.replay_.get()](std::span<u8> data) { replay->fill_random(data); };
   node->device = RHEA_TRY(wanted.type->create(context, node->config.get()));
   machine_.nodes_.push_back(std::move(node));
   return machine_.nodes_.back().get();
@@ -356,8 +365,11 @@ Result<void> Builder::add_to_bus(NewDevice& wanted) {
 
 Result<void> Builder::add_plugged() {
   for (const DeviceConfig& config : plugged_) {
-    NewDevice wanted{.type = devices::find_device_type(config.type), .id = config.id.empty() ? config.type : config.id,
-                     .properties = config.properties, .chardev = config.chardev, .netdev = config.netdev};
+    NewDevice wanted{.type = devices::find_device_type(config.type),
+                     .id = config.id.empty() ? config.type : config.id,
+                     .properties = config.properties,
+                     .chardev = config.chardev,
+                     .netdev = config.netdev};
     if (!wanted.type) return Error("'{}' is not a valid device model name", config.type);
     if (wanted.type->bus == Bus::sysbus) return Error("Parameter 'driver' expects a pluggable device type");
     if (wanted.type->bus != Bus::virtio) {
@@ -368,7 +380,9 @@ Result<void> Builder::add_plugged() {
                                    [&](devices::SysbusDevice* slot) { return slot->can_plug(wanted.type->bus); });
     if (free == virtio_slots_.rend())
       return Error("No '{}' bus found for device '{}'{}", bus_name(wanted.type->bus), config.type,
-                   wanted.type->bus == Bus::virtio ? fmt::format(": all {} virtio slots of {} are taken", virtio_slots_.size(), board_.name) : "");
+                   wanted.type->bus == Bus::virtio
+                       ? fmt::format(": all {} virtio slots of {} are taken", virtio_slots_.size(), board_.name)
+                       : "");
     RHEA_TRY(find_drive(config, wanted));
     DeviceNode* node = RHEA_TRY(create(wanted));
     node->bus = fmt::format("virtio-mmio-bus.{}", virtio_slots_.rend() - free - 1);
@@ -401,8 +415,8 @@ Result<void> Builder::check_drives() {
              (row.slot == Slot::pflash && config.bus == block::DriveBus::pflash);
     });
     if (!has_bus || drive->has_medium())
-      return Error("machine type does not support if={},bus={},unit={}", block::drive_bus_name(config.bus), config.bus_index,
-                   config.unit);
+      return Error("machine type does not support if={},bus={},unit={}", block::drive_bus_name(config.bus),
+                   config.bus_index, config.unit);
   }
   return {};
 }

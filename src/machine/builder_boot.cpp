@@ -29,8 +29,10 @@ Result<void> Builder::load_initrd(TreeInputs& inputs) {
   if (!size) return Error("could not load initrd '{}': the file is empty", config_.initrd);
   const u64 base = loader::initrd_address(board_.ram_base, ram_size_);
   if (base + size > board_.ram_base + ram_size_)
-    return Error("could not load initrd '{}': its {} bytes do not fit between 0x{:x} and the end of the {} MiB of RAM: give the machine more (-m)",
-                 config_.initrd, size, base, ram_size_ >> 20);
+    return Error(
+        "could not load initrd '{}': its {} bytes do not fit between 0x{:x} and the end of the {} MiB of RAM: give the "
+        "machine more (-m)",
+        config_.initrd, size, base, ram_size_ >> 20);
   inputs.initrd_base = base;
   inputs.initrd_size = size;
   blobs_->add_file(fmt::format("initrd '{}'", config_.initrd), base, file.take(), 0, size, size);
@@ -77,7 +79,8 @@ Result<void> Builder::prepare_boot(const loader::Kernel& kernel, TreeInputs& inp
   machine_.engine_->cpu(0).set_reset_pc(board_.ram_base);
   if (config_.cpus > 1)
     blobs_->add_bytes("smpboot", board_.secondary_boot,
-                      loader::secondary_stub(static_cast<u32>(board_.private_base + 0x100), static_cast<u32>(board_.secondary_flags)));
+                      loader::secondary_stub(static_cast<u32>(board_.private_base + 0x100),
+                                             static_cast<u32>(board_.secondary_flags)));
   for (unsigned cpu = 1; cpu < config_.cpus; ++cpu) machine_.engine_->cpu(cpu).set_reset_pc(board_.secondary_boot);
   return {};
 }
@@ -107,7 +110,10 @@ Result<void> Builder::load_files() {
     if (!config_.initrd.empty()) return Error("-initrd only allowed with -kernel option");
     if (!config_.dtb.empty() && config_.dumpdtb.empty()) return Error("-dtb only allowed with -kernel option");
     if (config_.dumpdtb.empty() && config_.cpus && config_.firmware.empty() && !boot_flash_given_)
-      warn(fmt::format("warning: no -kernel was given: the CPU starts at address 0, where {} has nothing: give it a kernel, or firmware (-bios, -pflash)", board_.name));
+      warn(
+          fmt::format("warning: no -kernel was given: the CPU starts at address 0, where {} has nothing: give it a "
+                      "kernel, or firmware (-bios, -pflash)",
+                      board_.name));
   }
   std::optional<loader::Kernel> kernel;
   if (!config_.kernel.empty()) {
@@ -119,7 +125,8 @@ Result<void> Builder::load_files() {
     const std::vector<u8> tree = RHEA_TRY(device_tree(kernel ? &*kernel : nullptr, inputs));
     const std::vector<u8> made = tree.empty() ? make_board_tree(board_, inputs).flatten() : tree;
     const Result<void> written = sys::write_file(config_.dumpdtb, made);
-    if (!written.ok()) return Error("cannot write the device tree to '{}': {}", config_.dumpdtb, written.error().message());
+    if (!written.ok())
+      return Error("cannot write the device tree to '{}': {}", config_.dumpdtb, written.error().message());
     machine_.dumped_dtb_ = true;
     return {};
   }

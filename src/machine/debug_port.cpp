@@ -79,7 +79,8 @@ Result<void> DebugPort::reverse(bool step, unsigned cpu) {
 DebugTarget::StepMode& DebugPort::step_mode() { return machine_.engine_->debugger().step_mode; }
 
 Result<void> DebugPort::set_watchpoint(WatchKind kind, u64 address, u64 size) {
-  if (size == 0 || size > kMostWatched) return Error("a watchpoint of {} bytes: 1 to {} are possible", size, kMostWatched);
+  if (size == 0 || size > kMostWatched)
+    return Error("a watchpoint of {} bytes: 1 to {} are possible", size, kMostWatched);
   machine_.engine_->set_watchpoint(kind, address, size);
   return {};
 }

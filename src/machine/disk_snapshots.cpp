@@ -77,8 +77,10 @@ class DiskStore final : public SnapshotStore {
     if (!list.ok()) return rows;
     for (const block::Snapshot& snapshot : *list) {
       if (!snapshot.vm_state_size || !has(snapshot.name)) continue;
-      rows.push_back({snapshot.name, snapshot.vm_state_size,
-                      {.date = snapshot.date_seconds, .clock = static_cast<s64>(snapshot.vm_clock_nanoseconds),
+      rows.push_back({snapshot.name,
+                      snapshot.vm_state_size,
+                      {.date = snapshot.date_seconds,
+                       .clock = static_cast<s64>(snapshot.vm_clock_nanoseconds),
                        .icount = static_cast<s64>(snapshot.icount)}});
     }
     return rows;
@@ -86,11 +88,13 @@ class DiskStore final : public SnapshotStore {
 
   bool has(const std::string& tag) override {
     const auto disks = images();
-    return !disks.empty() && std::all_of(disks.begin(), disks.end(), [&](block::Image* image) { return find_snapshot(*image, tag).has_value(); });
+    return !disks.empty() && std::all_of(disks.begin(), disks.end(),
+                                         [&](block::Image* image) { return find_snapshot(*image, tag).has_value(); });
   }
 
   // The old one of that name goes when the new one is complete.
-  Result<void> save(const std::string& tag, const StateInfo& info, const std::function<Result<void>(StateSink&)>& write) override {
+  Result<void> save(const std::string& tag, const StateInfo& info,
+                    const std::function<Result<void>(StateSink&)>& write) override {
     drives_.drain_all();
     RHEA_TRY(drives_.flush_all());
     VmStateSink sink(*vm_image());
@@ -153,6 +157,8 @@ class DiskStore final : public SnapshotStore {
 
 }  // namespace
 
-std::unique_ptr<SnapshotStore> make_disk_store(block::DriveTable& drives) { return std::make_unique<DiskStore>(drives); }
+std::unique_ptr<SnapshotStore> make_disk_store(block::DriveTable& drives) {
+  return std::make_unique<DiskStore>(drives);
+}
 
 }  // namespace rhea::machine

@@ -63,7 +63,8 @@ Result<DeviceTree> DeviceTree::parse(const std::vector<u8>& blob) {
   if (blob.size() < sizeof(fdt_header) || load_be<u32>(blob.data()) != FDT_MAGIC)
     return Error("it does not begin as a device tree blob does (d0 0d fe ed); a source file must be compiled with dtc");
   const u32 size = load_be<u32>(&blob[4]);
-  if (size > blob.size()) return Error("the device tree says it has {} bytes, but there are {}: it is cut off", size, blob.size());
+  if (size > blob.size())
+    return Error("the device tree says it has {} bytes, but there are {}: it is cut off", size, blob.size());
   if (const int status = fdt_check_full(blob.data(), blob.size()); status != 0)
     return Error("the device tree is damaged: {}", fdt_strerror(status));
   DeviceTree tree;
@@ -166,14 +167,16 @@ void DeviceTree::add_properties(Node& node, std::string_view text) {
       std::vector<u32> cells;
       for (const std::string& cell : split(rest.substr(1, rest.size() - 2), ' ')) {
         if (cell.empty()) continue;
-        cells.push_back(cell[0] == '&' ? phandle(make(cell.substr(1))) : static_cast<u32>(parse_number(cell).value_or(0)));
+        cells.push_back(cell[0] == '&' ? phandle(make(cell.substr(1)))
+                                       : static_cast<u32>(parse_number(cell).value_or(0)));
       }
       node.set_cells(name, cells);
       continue;
     }
     for (usize at = 0; (at = rest.find('"', at)) != rest.npos;) {
       const usize end = rest.find('"', at + 1);
-      value.insert(value.end(), rest.begin() + static_cast<std::ptrdiff_t>(at) + 1, rest.begin() + static_cast<std::ptrdiff_t>(end));
+      value.insert(value.end(), rest.begin() + static_cast<std::ptrdiff_t>(at) + 1,
+                   rest.begin() + static_cast<std::ptrdiff_t>(end));
       value.push_back(0);
       at = end + 1;
     }

@@ -43,8 +43,13 @@ TEST(DeviceTree, WhatIsNoTreeIsSaid) {
 
 TEST(BoardTree, IsMadeFromTheTable) {
   const Board& board = *find_board("vexpress-a9");
-  TreeInputs inputs{.cpus = 2, .ram_size = 256u << 20, .has_nic = true, .command_line = "quiet", .has_command_line = true,
-                    .initrd_base = 0x68000000, .initrd_size = 0x100};
+  TreeInputs inputs{.cpus = 2,
+                    .ram_size = 256u << 20,
+                    .has_nic = true,
+                    .command_line = "quiet",
+                    .has_command_line = true,
+                    .initrd_base = 0x68000000,
+                    .initrd_size = 0x100};
   DeviceTree tree = make_board_tree(board, inputs);
   EXPECT_TRUE(tree.root().has_string("compatible", "arm,vexpress"));
   EXPECT_EQ(tree.compatible("arm,cortex-a9").size(), 2u);

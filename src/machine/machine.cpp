@@ -7,10 +7,10 @@
 #include "core/offset_clock.h"
 #include "machine/builder.h"
 #include "machine/debug_port.h"
+#include "machine/disk_snapshots.h"
 #include "machine/line_tap.h"
 #include "machine/replay.h"
 #include "machine/replay_sources.h"
-#include "machine/disk_snapshots.h"
 #include "machine/snapshots.h"
 
 namespace rhea::machine {
@@ -26,17 +26,12 @@ class Machine::Requests final : public devices::MachineRequests {
 };
 
 Machine::Machine(Log& log)
-    : log_(log),
-      loop_(std::make_unique<core::Loop>("rhea")),
-      chardevs_(std::make_unique<chardev::Registry>(*loop_)),
-      net_loop_thread_(std::make_unique<core::LoopThread>("rhea-net")),
-      net_loop_(&net_loop_thread_->loop()),
-      requests_(std::make_unique<Requests>(*this)),
-      wall_clock_(core::make_host_clock(*loop_)),
+    : log_(log), loop_(std::make_unique<core::Loop>("rhea")), chardevs_(std::make_unique<chardev::Registry>(*loop_)),
+      net_loop_thread_(std::make_unique<core::LoopThread>("rhea-net")), net_loop_(&net_loop_thread_->loop()),
+      requests_(std::make_unique<Requests>(*this)), wall_clock_(core::make_host_clock(*loop_)),
       host_clock_(core::make_offset_clock(*wall_clock_, 0)),
       inputs_(std::make_unique<display::Inputs>(loop_->real_clock())),
-      memory_(std::make_unique<memory::AddressSpace>("memory", log)),
-      snapshots_(std::make_unique<Snapshots>(*this)) {}
+      memory_(std::make_unique<memory::AddressSpace>("memory", log)), snapshots_(std::make_unique<Snapshots>(*this)) {}
 
 Machine::~Machine() { close(); }
 
@@ -70,7 +65,8 @@ devices::MachineRequests& Machine::requests() { return *requests_; }
 
 std::string MachineConfig::uuid_text() const {
   std::string text;
-  for (usize i = 0; i < uuid.size(); ++i) text += fmt::format("{}{:02x}", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
+  for (usize i = 0; i < uuid.size(); ++i)
+    text += fmt::format("{}{:02x}", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
   return text;
 }
 
@@ -228,10 +224,11 @@ void Machine::request_reset(bool by_guest, std::string_view reason) {
 // Between two instructions: soon, where a guest asks; where the event is, when it came from outside.
 void Machine::request_counted_reset(bool by_guest) {
   if (!by_guest) return replay_->submit(Replay::Kind::reset, 0, {});
-  if (!reset_.exchange(true)) counted_loop_->post([this] {
-    reset_.store(false);
-    reset_all(ResetKind::warm);
-  });
+  if (!reset_.exchange(true))
+    counted_loop_->post([this] {
+      reset_.store(false);
+      reset_all(ResetKind::warm);
+    });
 }
 
 void Machine::handle_requests() {

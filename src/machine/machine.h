@@ -46,8 +46,8 @@ using PropertyText = std::pair<std::string, std::string>;
 // A NIC of the board's table ("-nic", "-net nic"): `model` empty means the board's own.
 struct NicConfig {
   std::string model;
-  u64 mac = 0;                   // 0: assigned by the machine, 52:54:00:12:34:56 and up
-  net::Port* netdev = nullptr;   // its peer, on the network loop; nullptr: not connected
+  u64 mac = 0;                  // 0: assigned by the machine, 52:54:00:12:34:56 and up
+  net::Port* netdev = nullptr;  // its peer, on the network loop; nullptr: not connected
   std::string id;
 };
 
@@ -69,33 +69,33 @@ struct RtcConfig {
 
 struct MachineConfig {
   const Board* board = nullptr;
-  std::string cpu;                // empty: the board's
+  std::string cpu;  // empty: the board's
   unsigned cpus = 1;
-  u64 ram_size = 0;               // 0: the board's default
+  u64 ram_size = 0;                                  // 0: the board's default
   std::string kernel, initrd, append, dtb, dumpdtb;  // file names, and the kernel's command line
-  std::string firmware;           // -bios: the boot flash's contents
+  std::string firmware;                              // -bios: the boot flash's contents
   bool has_append = false;
   std::string name;
-  std::array<u8, 16> uuid{};      // -uuid
+  std::array<u8, 16> uuid{};  // -uuid
   bool has_uuid = false;
   std::string uuid_text() const;
   RtcConfig rtc;
-  bool watch_lines = false;       // Machine::on_line is told of interrupt lines
-  bool no_reboot = false;         // a reset by the guest ends the machine
-  bool no_shutdown = false;       // a shutdown by the guest stops it
-  bool start_paused = false;      // -S
-  std::string snapshot_folder;    // where savevm keeps states when no disk can; empty: nowhere
-  std::string incoming;           // -incoming: waits for a state from there ("defer": until it is told from where)
-  ReplayMode replay{};  // -icount rr=
-  std::string replay_file;        // rrfile=
-  std::string replay_snapshot;    // rrsnapshot=: saved at the start of the recording, loaded at that of the replay
-  std::string loadvm;             // -loadvm: the snapshot to start from
+  bool watch_lines = false;     // Machine::on_line is told of interrupt lines
+  bool no_reboot = false;       // a reset by the guest ends the machine
+  bool no_shutdown = false;     // a shutdown by the guest stops it
+  bool start_paused = false;    // -S
+  std::string snapshot_folder;  // where savevm keeps states when no disk can; empty: nowhere
+  std::string incoming;         // -incoming: waits for a state from there ("defer": until it is told from where)
+  ReplayMode replay{};          // -icount rr=
+  std::string replay_file;      // rrfile=
+  std::string replay_snapshot;  // rrsnapshot=: saved at the start of the recording, loaded at that of the replay
+  std::string loadvm;           // -loadvm: the snapshot to start from
   accel::Options accel;
   std::vector<chardev::Backend*> serials;  // in order; nullptr: that port is not connected
   std::vector<NicConfig> nics;
   std::vector<DeviceConfig> devices;
-  const audio::Backends* audio = nullptr;  // -audiodev
-  const fsdev::Shares* fsdevs = nullptr;   // -fsdev
+  const audio::Backends* audio = nullptr;                     // -audiodev
+  const fsdev::Shares* fsdevs = nullptr;                      // -fsdev
   std::vector<std::pair<std::string, PropertyText>> globals;  // -global TYPE.property=value
 };
 
@@ -116,11 +116,11 @@ class RecordedLink;
 
 // For `info qtree`, `info mtree` and `info network`.
 struct DeviceNode {
-  std::string id;                        // user-given or made from the type
+  std::string id;  // user-given or made from the type
   const devices::DeviceType* type = nullptr;
   std::shared_ptr<void> config;
   std::unique_ptr<Device> device;
-  std::string bus;                       // the bus it sits on
+  std::string bus;                           // the bus it sits on
   std::vector<std::pair<u64, u64>> windows;  // base, size
 };
 
@@ -166,7 +166,7 @@ class Machine {
   // Any thread.
   // `quit`, a signal, a closed terminal. `reason` is that of the SHUTDOWN event.
   void request_quit(int status = 0, std::string_view reason = "host-ui");
-  void request_shutdown();             // by the guest: ends with status 0
+  void request_shutdown();  // by the guest: ends with status 0
   // By the guest it honours -no-reboot. `reason` is that of the RESET event; by default who asked.
   void request_reset(bool by_guest, std::string_view reason = {});
   // Under the loop's lock, on its thread.

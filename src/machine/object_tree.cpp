@@ -24,10 +24,12 @@ Json typed_value(const Property& row, const void* config) {
 
 bool named_by_user(const Machine& machine, const DeviceNode& node) {
   const MachineConfig& config = machine.config();
-  return std::any_of(config.devices.begin(), config.devices.end(), [&](const auto& d) { return !d.id.empty() && d.id == node.id; });
+  return std::any_of(config.devices.begin(), config.devices.end(),
+                     [&](const auto& d) { return !d.id.empty() && d.id == node.id; });
 }
 
-void collect(const ObjectNode& node, const std::string& path, std::string_view end, std::vector<const ObjectNode*>& found) {
+void collect(const ObjectNode& node, const std::string& path, std::string_view end,
+             std::vector<const ObjectNode*>& found) {
   for (const auto& child : node.children) {
     const std::string below = path + "/" + child->name;
     if (below.ends_with("/" + std::string(end))) found.push_back(child.get());
@@ -63,8 +65,10 @@ std::vector<ObjectProperty> type_properties(const devices::DeviceType& type) {
   std::vector<ObjectProperty> list;
   const std::shared_ptr<void> defaults = type.make_config ? type.make_config() : nullptr;
   for (const Property& row : type.properties) {
-    ObjectProperty property{.name = std::string(row.name), .type = std::string(row.type_name), .description = std::string(row.summary)};
-    const bool has_default = row.kind == PropertyKind::boolean || row.kind == PropertyKind::number || row.kind == PropertyKind::size;
+    ObjectProperty property{
+        .name = std::string(row.name), .type = std::string(row.type_name), .description = std::string(row.summary)};
+    const bool has_default =
+        row.kind == PropertyKind::boolean || row.kind == PropertyKind::number || row.kind == PropertyKind::size;
     if (defaults && has_default) property.default_value = typed_value(row, defaults.get());
     list.push_back(std::move(property));
   }
@@ -81,23 +85,31 @@ ObjectTree::ObjectTree(Machine& machine, const UserObjects& objects) {
   for (const std::string& id : machine.chardevs().ids()) {
     ObjectNode& node = chardevs.add(id, machine.chardevs().type_of(id));
     if (node.type != "chardev-socket") continue;
-    node.properties.push_back({"connected", "bool", "", !machine.chardevs().filename(id).starts_with("disconnected:"), nullptr});
+    node.properties.push_back(
+        {"connected", "bool", "", !machine.chardevs().filename(id).starts_with("disconnected:"), nullptr});
   }
 }
 
 void ObjectTree::add_machine(Machine& machine) {
   const MachineConfig& config = machine.config();
   ObjectNode& node = root_.add("machine", fmt::format("{}-machine", config.board->name));
-  const auto text = [&](const char* name, const std::string& value) { node.properties.push_back({name, "string", "", value, nullptr}); };
+  const auto text = [&](const char* name, const std::string& value) {
+    node.properties.push_back({name, "string", "", value, nullptr});
+  };
   text("kernel", config.kernel);
   text("initrd", config.initrd);
   text("append", config.append);
   text("dtb", config.dtb);
   text("dumpdtb", config.dumpdtb);
   const u64 ram = config.ram_size ? config.ram_size : config.board->default_ram;
-  node.properties.push_back({"memory", "MemorySizeConfiguration", "", {{"size", ram}, {"slots", 0}, {"max-size", ram}}, nullptr});
   node.properties.push_back(
-      {"smp", "SMPConfiguration", "", {{"cpus", config.cpus}, {"maxcpus", config.cpus}, {"cores", config.cpus}, {"sockets", 1}, {"threads", 1}}, nullptr});
+      {"memory", "MemorySizeConfiguration", "", {{"size", ram}, {"slots", 0}, {"max-size", ram}}, nullptr});
+  node.properties.push_back(
+      {"smp",
+       "SMPConfiguration",
+       "",
+       {{"cpus", config.cpus}, {"maxcpus", config.cpus}, {"cores", config.cpus}, {"sockets", 1}, {"threads", 1}},
+       nullptr});
   node.add("peripheral-anon", "container");
   node.add("peripheral", "container");
   node.add("unattached", "container");
@@ -106,7 +118,8 @@ void ObjectTree::add_machine(Machine& machine) {
 
 void ObjectTree::add_devices(Machine& machine, ObjectNode& node) {
   ObjectNode &anonymous = *node.children[0], &named = *node.children[1], &unattached = *node.children[2];
-  const std::string cpu = machine.config().cpu.empty() ? std::string(machine.config().board->default_cpu) : machine.config().cpu;
+  const std::string cpu =
+      machine.config().cpu.empty() ? std::string(machine.config().board->default_cpu) : machine.config().cpu;
   for (unsigned i = 0; i < machine.cpu_count(); ++i) {
     ObjectNode& object = unattached.add(fmt::format("device[{}]", i), cpu + "-arm-cpu");
     object.properties.push_back({"realized", "bool", "", true, nullptr});
@@ -117,8 +130,10 @@ void ObjectTree::add_devices(Machine& machine, ObjectNode& node) {
     const bool plugged = device->bus != "main-system-bus";
     ObjectNode* object;
     if (plugged && named_by_user(machine, *device)) object = &named.add(device->id, std::string(device->type->name));
-    else if (plugged) object = &anonymous.add(fmt::format("device[{}]", anonymous_number++), std::string(device->type->name));
-    else if (device->type->name == "unimplemented-device") object = &unattached.add(fmt::format("absent[{}]", absent++), std::string(device->type->name));
+    else if (plugged)
+      object = &anonymous.add(fmt::format("device[{}]", anonymous_number++), std::string(device->type->name));
+    else if (device->type->name == "unimplemented-device")
+      object = &unattached.add(fmt::format("absent[{}]", absent++), std::string(device->type->name));
     else object = &unattached.add(fmt::format("device[{}]", number++), std::string(device->type->name));
     object->device = device.get();
     object->properties.push_back({"parent_bus", "link<bus>", "", device->bus, nullptr});

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Taking in, stamping, replaying. The past (checkpoints, seek, scans) is in replay_past.cpp, the file in replay_file.cpp.
+// Taking in, stamping, replaying. The past (checkpoints, seek, scans) is in replay_past.cpp, the file in
+// replay_file.cpp.
 #include "machine/replay.h"
 
 #include <algorithm>
@@ -112,8 +113,11 @@ void Replay::replay_due(s64 count, s64 time, u64 fired) {
   bool any = false;
   while (next_ < events_.size() && !ended_) {
     const Event event = events_[next_];
-    if (event.count > count || (event.count == count && (event.time > time || (event.time == time && event.fired > fired)))) break;
-    if (event.count != count || event.time != time || event.fired != fired) return leave_recording(event, "its place was missed");
+    if (event.count > count ||
+        (event.count == count && (event.time > time || (event.time == time && event.fired > fired))))
+      break;
+    if (event.count != count || event.time != time || event.fired != fired)
+      return leave_recording(event, "its place was missed");
     if (event.kind != Kind::end && event.check != check_word()) return leave_recording(event, "registers differ");
     next_++;
     any = true;
@@ -146,7 +150,8 @@ void Replay::finish(const std::string& why) {
   }
   failure_ = why;
   next_count_ = next_time_ = kNever;
-  machine_.log().write_text(fmt::format("{}: {} (instruction {})", mode_ == ReplayMode::replay ? "replay" : "record", why, now_count()));
+  machine_.log().write_text(
+      fmt::format("{}: {} (instruction {})", mode_ == ReplayMode::replay ? "replay" : "record", why, now_count()));
   machine_.engine().debugger().request_stop({.why = DebugStop::Why::history_end});
 }
 
@@ -155,8 +160,10 @@ s64 Replay::now_count() const { return machine_.engine().instructions(); }
 std::string Replay::info() const {
   switch (mode_) {
     case ReplayMode::off: return {};
-    case ReplayMode::record: return fmt::format("Recording execution '{}': instruction count = {}\n", path_, now_count());
-    case ReplayMode::replay: return fmt::format("Replaying execution '{}': instruction count = {}\n", path_, now_count());
+    case ReplayMode::record:
+      return fmt::format("Recording execution '{}': instruction count = {}\n", path_, now_count());
+    case ReplayMode::replay:
+      return fmt::format("Replaying execution '{}': instruction count = {}\n", path_, now_count());
   }
   return {};
 }

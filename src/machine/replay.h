@@ -12,8 +12,8 @@
 // has been sent before, and is dropped (`silent()`).
 #pragma once
 
-#include <deque>
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -71,7 +71,8 @@ class Replay final : public accel::InputPoint {
   // ---- the past; on the loop, with the machine stopped
   bool can_reverse() const { return !checkpoints_.empty(); }
   void set_checkpoints(bool on);
-  // Brings the machine to a count; `done` is called on the loop when it stands there. Errors: it is not in what is known.
+  // Brings the machine to a count; `done` is called on the loop when it stands there. Errors: it is not in what is
+  // known.
   Result<void> seek(s64 count, std::function<void(const DebugStop&)> done);
   // Goes back to the last place before here that would have stopped a debugger.
   Result<void> reverse_continue(std::function<void(const DebugStop&)> done);
@@ -117,24 +118,24 @@ class Replay final : public accel::InputPoint {
   std::string path_;
   std::unique_ptr<sys::Output> file_;
   std::vector<u8> file_shape_;
-  std::vector<Event> events_;       // all of the recording so far
-  usize next_ = 0;                  // the next one to be delivered
+  std::vector<Event> events_;  // all of the recording so far
+  usize next_ = 0;             // the next one to be delivered
   bool ended_ = false;
-  std::atomic<bool> live_{true};    // recording: at the front of what was recorded
-  s64 front_ = 0;                   // the count where the recording was left for the past
+  std::atomic<bool> live_{true};  // recording: at the front of what was recorded
+  s64 front_ = 0;                 // the count where the recording was left for the past
   s64 next_count_ = kNever, next_time_ = kNever;
   std::atomic<bool> waiting_{false};
   std::mutex mutex_;
-  std::deque<Event> queue_;         // from outside, not stamped yet
+  std::deque<Event> queue_;  // from outside, not stamped yet
   std::map<std::pair<Kind, u32>, std::function<void(std::span<const u8>)>> handlers_;
   u64 random_ = 0x9e3779b97f4a7c15;
   bool keep_checkpoints_ = false;
   std::vector<Checkpoint> checkpoints_;
-  s64 interval_ = 5'000'000;        // instructions between checkpoints
+  s64 interval_ = 5'000'000;  // instructions between checkpoints
   s64 break_ = kNever;
-  std::function<void()> at_stop_;   // what follows when stop_at's count is reached
+  std::function<void()> at_stop_;  // what follows when stop_at's count is reached
   unsigned stuck_ = 0;
-  std::string failure_;             // why a replay ended early
+  std::string failure_;  // why a replay ended early
 
  public:
   // What an event source holds back (bytes that a UART had no room for): a part of checkpoints.

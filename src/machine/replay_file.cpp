@@ -76,7 +76,8 @@ Result<void> Replay::read_file(const std::string& path) {
   const std::vector<u8> bytes = RHEA_TRY(sys::read_file(path));
   constexpr usize kHead = 8 + 4 + 4;
   if (bytes.size() < kHead || load_le<u64>(bytes.data()) != kMagic) return Error("it is no recording");
-  if (load_le<u32>(&bytes[8]) != kVersion) return Error("its format is version {}, this Rhea reads {}", load_le<u32>(&bytes[8]), kVersion);
+  if (load_le<u32>(&bytes[8]) != kVersion)
+    return Error("its format is version {}, this Rhea reads {}", load_le<u32>(&bytes[8]), kVersion);
   const u32 shape = load_le<u32>(&bytes[12]);
   if (shape > bytes.size() - kHead) return Error("it ends in its head");
   file_shape_.assign(bytes.begin() + kHead, bytes.begin() + kHead + shape);
@@ -91,7 +92,8 @@ Result<void> Replay::read_file(const std::string& path) {
     at += size;
   }
   if (events_.empty() || events_.back().kind != Kind::end) {
-    machine_.log().write_text(fmt::format("replay: '{}' has no end: it is replayed as far as it goes, {} events", path, events_.size()));
+    machine_.log().write_text(
+        fmt::format("replay: '{}' has no end: it is replayed as far as it goes, {} events", path, events_.size()));
   }
   return {};
 }

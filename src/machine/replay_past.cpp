@@ -38,7 +38,8 @@ void Replay::take_checkpoint(s64 count) {
     if (!holder.quiet()) return;
   MemorySink sink;
   if (!save_machine(machine_, sink, {}).ok()) return;
-  Checkpoint checkpoint{.count = count, .state = std::move(sink.bytes), .sources = {}, .next_event = next_, .random = random_};
+  Checkpoint checkpoint{
+      .count = count, .state = std::move(sink.bytes), .sources = {}, .next_event = next_, .random = random_};
   for (const Holder& holder : holders) checkpoint.sources.push_back(holder.save());
   const auto place = std::upper_bound(checkpoints_.begin(), checkpoints_.end(), count,
                                       [](s64 value, const Checkpoint& other) { return value < other.count; });
@@ -47,7 +48,8 @@ void Replay::take_checkpoint(s64 count) {
   for (const Checkpoint& kept : checkpoints_) bytes += kept.state.size();
   if (bytes <= kMostBytes || checkpoints_.size() < 3) return;
   interval_ *= 2;
-  for (usize i = 1; i < checkpoints_.size(); i++) checkpoints_.erase(checkpoints_.begin() + static_cast<std::ptrdiff_t>(i));
+  for (usize i = 1; i < checkpoints_.size(); i++)
+    checkpoints_.erase(checkpoints_.begin() + static_cast<std::ptrdiff_t>(i));
 }
 
 const Replay::Checkpoint* Replay::before(s64 count) const {
@@ -107,7 +109,8 @@ Result<void> Replay::seek(s64 count, std::function<void(const DebugStop&)> done)
   const s64 now = now_count();
   const Checkpoint* checkpoint = before(count);
   if (count < now) {
-    if (!checkpoint) return Error("instruction {} is before what is known: checkpoints begin when a debugger is attached", count);
+    if (!checkpoint)
+      return Error("instruction {} is before what is known: checkpoints begin when a debugger is attached", count);
     RHEA_TRY(restore(*checkpoint));
   } else if (mode_ == ReplayMode::replay && !events_.empty() && count > events_.back().count) {
     return Error("instruction {} is behind the end of the recording ({})", count, events_.back().count);

@@ -6,7 +6,8 @@
 
 namespace rhea::machine {
 
-// ---- character devices ------------------------------------------------------------------------------------------------
+// ---- character devices
+// ------------------------------------------------------------------------------------------------
 RecordedChardev::RecordedChardev(chardev::Backend* outside, Replay& replay, Clock& clock, u32 source)
     : outside_(outside), replay_(replay), source_(source) {
   timer_ = clock.timer([this] { pass_on(); });
@@ -20,10 +21,11 @@ RecordedChardev::RecordedChardev(chardev::Backend* outside, Replay& replay, Cloc
     }
   });
   replay_.holders.push_back({.save = [this] { return held_; },
-                             .load = [this](std::span<const u8> data) {
-                               held_.assign(data.begin(), data.end());
-                               timer_->cancel();
-                             },
+                             .load =
+                                 [this](std::span<const u8> data) {
+                                   held_.assign(data.begin(), data.end());
+                                   timer_->cancel();
+                                 },
                              .quiet = [this] { return timer_->deadline() == kNever; }});
   if (outside_) outside_->set_frontend(this);
 }
@@ -57,7 +59,8 @@ void RecordedChardev::pass_on() {
   }
 }
 
-// ---- the network --------------------------------------------------------------------------------------------------------
+// ---- the network
+// --------------------------------------------------------------------------------------------------------
 class RecordedLink::BackendSide final : public net::Port {
  public:
   BackendSide(Replay& replay, u32 source) : Port(fmt::format("replay{}", source)), replay_(replay), source_(source) {}
@@ -108,8 +111,7 @@ class RecordedLink::NicSide final : public net::Port {
 
 RecordedLink::RecordedLink(net::Port* backend, Replay& replay, EventLoop& net_loop, u32 source)
     : backend_side_(std::make_unique<BackendSide>(replay, source)),
-      other_(std::make_shared<BackendSide*>(backend_side_.get())),
-      net_loop_(net_loop) {
+      other_(std::make_shared<BackendSide*>(backend_side_.get())), net_loop_(net_loop) {
   nic_side_ = std::make_unique<NicSide>(replay, net_loop, source, other_);
   std::lock_guard lock(net_loop.lock());
   if (backend) net::Port::connect(*backend_side_, *backend);
@@ -129,8 +131,10 @@ RecordedLink::~RecordedLink() {
   net::Port::disconnect(*nic_side_);
 }
 
-// ---- posted work --------------------------------------------------------------------------------------------------------
-CountedLoop::CountedLoop(EventLoop& loop, accel::Engine& engine, Replay& replay) : loop_(loop), engine_(engine), replay_(replay) {
+// ---- posted work
+// --------------------------------------------------------------------------------------------------------
+CountedLoop::CountedLoop(EventLoop& loop, accel::Engine& engine, Replay& replay)
+    : loop_(loop), engine_(engine), replay_(replay) {
   timer_ = engine.virtual_clock().timer([this] { run(); });
   replay.on_event(Replay::Kind::post, 0, [this](std::span<const u8>) {
     std::function<void()> work;
@@ -145,10 +149,11 @@ CountedLoop::CountedLoop(EventLoop& loop, accel::Engine& engine, Replay& replay)
     work();
   });
   replay.holders.push_back({.save = [] { return std::vector<u8>(); },
-                            .load = [this](std::span<const u8>) {
-                              own_.clear();
-                              timer_->cancel();
-                            },
+                            .load =
+                                [this](std::span<const u8>) {
+                                  own_.clear();
+                                  timer_->cancel();
+                                },
                             .quiet = [this] { return own_.empty(); }});
 }
 

@@ -76,7 +76,7 @@ class CountedLoop final : public EventLoop {
   accel::Engine& engine_;
   Replay& replay_;
   std::unique_ptr<Timer> timer_;
-  std::deque<std::function<void()>> own_;      // under the loop's lock
+  std::deque<std::function<void()>> own_;  // under the loop's lock
   std::mutex mutex_;
   std::condition_variable came_;
   std::deque<std::function<void()>> foreign_;  // waits for its event

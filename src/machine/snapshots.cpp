@@ -33,7 +33,8 @@ class FolderStore final : public SnapshotStore {
     return rows;
   }
 
-  Result<void> save(const std::string& tag, const StateInfo&, const std::function<Result<void>(StateSink&)>& write) override {
+  Result<void> save(const std::string& tag, const StateInfo&,
+                    const std::function<Result<void>(StateSink&)>& write) override {
     const std::string path = RHEA_TRY(path_of(tag)), unfinished = path + ".new";
     Result<void> done = [&]() -> Result<void> {
       auto sink = RHEA_TRY(open_migration_sink("file:" + unfinished));
@@ -73,7 +74,9 @@ class FolderStore final : public SnapshotStore {
 
   Result<std::string> path_of(const std::string& tag) const {
     if (tag.empty() || tag[0] == '.' || tag.find('/') != tag.npos || tag.size() > 200)
-      return Error("'{}' cannot be the name of a snapshot in a folder: it must not be empty, begin with a dot or hold a slash", tag);
+      return Error(
+          "'{}' cannot be the name of a snapshot in a folder: it must not be empty, begin with a dot or hold a slash",
+          tag);
     return (fs::path(folder_) / (tag + kSuffix)).string();
   }
   std::string folder_;
@@ -82,8 +85,12 @@ class FolderStore final : public SnapshotStore {
 // Stops the machine; it goes on at the end of the scope unless told otherwise.
 class Standstill {
  public:
-  explicit Standstill(Machine& machine) : machine_(machine), ran_(machine.state() == RunState::running) { machine_.stop(); }
-  ~Standstill() { if (ran_) machine_.cont(); }
+  explicit Standstill(Machine& machine) : machine_(machine), ran_(machine.state() == RunState::running) {
+    machine_.stop();
+  }
+  ~Standstill() {
+    if (ran_) machine_.cont();
+  }
 
  private:
   Machine& machine_;
@@ -92,7 +99,9 @@ class Standstill {
 
 }  // namespace
 
-std::unique_ptr<SnapshotStore> make_folder_store(const std::string& folder) { return std::make_unique<FolderStore>(folder); }
+std::unique_ptr<SnapshotStore> make_folder_store(const std::string& folder) {
+  return std::make_unique<FolderStore>(folder);
+}
 
 Result<SnapshotStore*> Snapshots::store() {
   if (!store_) return Error("no block device can store vmstate for snapshot");
@@ -141,7 +150,8 @@ Result<std::vector<SnapshotRow>> Snapshots::list() {
   return store->list();
 }
 
-// ---- migration --------------------------------------------------------------------------------------------------------
+// ---- migration
+// --------------------------------------------------------------------------------------------------------
 Snapshots::Migration Snapshots::migration() const {
   std::lock_guard lock(mutex_);
   return migration_;

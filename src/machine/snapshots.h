@@ -30,7 +30,8 @@ class SnapshotStore {
   virtual Result<void> usable() { return {}; }
   virtual std::vector<SnapshotRow> list() = 0;
   // Replaces one of that name, once all is written and safe.
-  virtual Result<void> save(const std::string& tag, const StateInfo& info, const std::function<Result<void>(StateSink&)>& write) = 0;
+  virtual Result<void> save(const std::string& tag, const StateInfo& info,
+                            const std::function<Result<void>(StateSink&)>& write) = 0;
   virtual Result<std::unique_ptr<StateSource>> open(const std::string& tag) = 0;
   // Disks are made what they were; after the state was found good, before it is loaded.
   virtual Result<void> apply(const std::string& tag) { return {}; }
@@ -75,7 +76,9 @@ class Snapshots {
  private:
   Result<SnapshotStore*> store();
   void write_migration(std::unique_ptr<OutputSink> sink, const SavedParts& parts);
-  void finish_thread() { if (thread_.joinable()) thread_.join(); }
+  void finish_thread() {
+    if (thread_.joinable()) thread_.join();
+  }
 
   Machine& machine_;
   std::unique_ptr<SnapshotStore> store_;

@@ -45,7 +45,7 @@ class StateSource {
 struct StateProgress {
   u64 ram_total = 0, ram_done = 0;  // bytes of guest memory
   u64 zero_pages = 0, normal_pages = 0;
-  u64 bytes = 0;                    // of the stream
+  u64 bytes = 0;  // of the stream
 };
 
 struct SaveOptions {
@@ -63,9 +63,9 @@ struct SavedParts {
 
 // What a stream says of itself in its first section.
 struct StateInfo {
-  s64 date = 0;        // seconds since 1970
-  s64 clock = 0;       // virtual time, ns
-  s64 icount = -1;     // instructions, with -icount
+  s64 date = 0;     // seconds since 1970
+  s64 clock = 0;    // virtual time, ns
+  s64 icount = -1;  // instructions, with -icount
   void fields(Visitor& visitor);
 };
 

@@ -19,7 +19,8 @@ class FileSink final : public OutputSink {
 
 class CommandSink final : public OutputSink {
  public:
-  explicit CommandSink(sys::PipedCommand command) : OutputSink(sys::Fd()), command_(std::move(command)), pipe_(command_.fd()) {}
+  explicit CommandSink(sys::PipedCommand command)
+      : OutputSink(sys::Fd()), command_(std::move(command)), pipe_(command_.fd()) {}
   Result<void> write(std::span<const u8> data) override {
     if (const int error = pipe_.write(data)) return Error("the command takes no more: {}", sys::errno_text(error));
     return {};
@@ -60,7 +61,8 @@ Result<std::unique_ptr<FileSource>> FileSource::open(const std::string& path) {
 }
 
 Result<void> FileSource::read(std::span<u8> data) {
-  if (data.size() > file_->size() - std::min(at_, file_->size())) return Error("it ends after {} bytes, in the middle of something", file_->size());
+  if (data.size() > file_->size() - std::min(at_, file_->size()))
+    return Error("it ends after {} bytes, in the middle of something", file_->size());
   RHEA_TRY(file_->read_at(at_, data));
   at_ += data.size();
   return {};

@@ -47,7 +47,8 @@ class Loader {
       if (size > kMaxSection) return Error("a section of {} bytes cannot be: the stream is damaged", size);
       RHEA_TRY(read_content(size));
       const u32 sum = static_cast<u32>(crc32(0, content_.data(), size));
-      if (sum != load_le<u32>(head.data() + 8)) return Error("section {} (of type {}) is damaged: its checksum is wrong", sections, type);
+      if (sum != load_le<u32>(head.data() + 8))
+        return Error("section {} (of type {}) is damaged: its checksum is wrong", sections, type);
       if (static_cast<Section>(type) == Section::end) return finish(sections);
       RHEA_TRY(take(static_cast<Section>(type), apply));
     }
@@ -84,7 +85,8 @@ class Loader {
   }
 
   Result<void> take(Section type, bool apply) {
-    if (type != Section::machine && type != Section::info && !machine_seen_) return Error("it does not say what machine it is of");
+    if (type != Section::machine && type != Section::info && !machine_seen_)
+      return Error("it does not say what machine it is of");
     switch (type) {
       case Section::info: return {};
       case Section::machine: return take_machine();
@@ -120,7 +122,8 @@ class Loader {
     RamHead head;
     if (content_.size() < sizeof head) return Error("a ram section is cut short");
     std::memcpy(&head, content_.data(), sizeof head);
-    if (head.block >= blocks_.size()) return Error("it has a block of memory {}, there are {}", head.block, blocks_.size());
+    if (head.block >= blocks_.size())
+      return Error("it has a block of memory {}, there are {}", head.block, blocks_.size());
     memory::RamBlock& block = *blocks_[head.block];
     const bool zero = static_cast<PageKind>(head.kind) == PageKind::zero;
     const bool sound = head.offset == covered_[head.block] && head.bytes && head.bytes % memory::kPageSize == 0 &&
@@ -130,7 +133,8 @@ class Loader {
     const std::span<const u8> data = std::span<const u8>(content_).subspan(sizeof head);
     u8* to = block.data() + head.offset;
     if (zero) {
-      if (!data.empty()) return Error("zeros at {:#x} of memory '{}' come with {} bytes", head.offset, block.name(), data.size());
+      if (!data.empty())
+        return Error("zeros at {:#x} of memory '{}' come with {} bytes", head.offset, block.name(), data.size());
       if (apply) clear(to, head.bytes);
       return {};
     }
@@ -138,12 +142,16 @@ class Loader {
     if (static_cast<PageKind>(head.kind) == PageKind::deflated) {
       unpacked_.resize(head.bytes);
       uLongf size = head.bytes;
-      if (uncompress(unpacked_.data(), &size, data.data(), data.size()) != Z_OK) return Error("pages at {:#x} of memory '{}' cannot be unpacked", head.offset, block.name());
+      if (uncompress(unpacked_.data(), &size, data.data(), data.size()) != Z_OK)
+        return Error("pages at {:#x} of memory '{}' cannot be unpacked", head.offset, block.name());
       pages = {unpacked_.data(), size};
     } else if (static_cast<PageKind>(head.kind) != PageKind::raw) {
-      return Error("pages at {:#x} of memory '{}' are packed in an unknown way ({})", head.offset, block.name(), head.kind);
+      return Error("pages at {:#x} of memory '{}' are packed in an unknown way ({})", head.offset, block.name(),
+                   head.kind);
     }
-    if (pages.size() != head.bytes) return Error("pages at {:#x} of memory '{}' have {} bytes instead of {}", head.offset, block.name(), pages.size(), head.bytes);
+    if (pages.size() != head.bytes)
+      return Error("pages at {:#x} of memory '{}' have {} bytes instead of {}", head.offset, block.name(), pages.size(),
+                   head.bytes);
     if (apply) std::memcpy(to, pages.data(), pages.size());
     return {};
   }
@@ -160,7 +168,8 @@ class Loader {
     if (content_.size() != 4 || load_le<u32>(content_.data()) != sections) return Error("sections are missing");
     if (!machine_seen_) return Error("it does not say what machine it is of");
     for (usize i = 0; i < blocks_.size(); i++)
-      if (covered_[i] != blocks_[i]->size()) return Error("pages of memory '{}' are missing from {:#x} on", blocks_[i]->name(), covered_[i]);
+      if (covered_[i] != blocks_[i]->size())
+        return Error("pages of memory '{}' are missing from {:#x} on", blocks_[i]->name(), covered_[i]);
     for (usize i = 0; i < collected_.devices.size(); i++)
       if (!collected_.devices[i]) return Error("device {} ({}) is missing", i, machine_.devices()[i]->type->name);
     for (usize i = 0; i < collected_.cpus.size(); i++)
@@ -202,7 +211,8 @@ class Loader {
 }  // namespace
 
 Result<void> MemorySource::read(std::span<u8> data) {
-  if (data.size() > bytes_.size() - at_) return Error("it ends after {} bytes, in the middle of something", bytes_.size());
+  if (data.size() > bytes_.size() - at_)
+    return Error("it ends after {} bytes, in the middle of something", bytes_.size());
   std::memcpy(data.data(), bytes_.data() + at_, data.size());
   at_ += data.size();
   return {};
@@ -213,7 +223,8 @@ Result<StateInfo> read_state_info(StateSource& source) {
   std::array<u8, 24> head;
   RHEA_TRY(source.read(head));
   const u32 size = load_le<u32>(head.data() + 16);
-  if (load_le<u64>(head.data()) != kStateMagic || load_le<u32>(head.data() + 12) != static_cast<u32>(Section::info) || size > kMost) {
+  if (load_le<u64>(head.data()) != kStateMagic || load_le<u32>(head.data() + 12) != static_cast<u32>(Section::info) ||
+      size > kMost) {
     return Error("this is no machine state");
   }
   std::vector<u8> content(size);

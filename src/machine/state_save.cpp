@@ -81,7 +81,8 @@ class RamWriter {
       const bool zero = is_zero(block.data() + at, memory::kPageSize);
       u64 end = at + memory::kPageSize;
       const u64 limit = zero ? block.size() : std::min<u64>(block.size(), at + kRunBytes);
-      while (end < limit && end - at < kMostZeros && is_zero(block.data() + end, memory::kPageSize) == zero) end += memory::kPageSize;
+      while (end < limit && end - at < kMostZeros && is_zero(block.data() + end, memory::kPageSize) == zero)
+        end += memory::kPageSize;
       RHEA_TRY(run(number, block, at, static_cast<u32>(end - at), zero));
       progress_.ram_done += end - at;
       (zero ? progress_.zero_pages : progress_.normal_pages) += (end - at) >> memory::kPageBits;
@@ -165,19 +166,27 @@ std::string MachineShape::difference(const MachineShape& here) const {
   if (cpu != here.cpu) return fmt::format("its CPU is '{}', this machine's is '{}'", cpu, here.cpu);
   if (cpus != here.cpus) return fmt::format("it has {} CPUs, this machine has {}", cpus, here.cpus);
   if (counted != here.counted || shift != here.shift) {
-    return counted ? fmt::format("it was made with -icount shift={}{}", shift, here.counted ? fmt::format(", this machine has {}", here.shift) : "")
+    return counted ? fmt::format("it was made with -icount shift={}{}", shift,
+                                 here.counted ? fmt::format(", this machine has {}", here.shift) : "")
                    : "it was made without -icount";
   }
   for (usize i = 0; i < std::max(ram.size(), here.ram.size()); i++) {
-    if (i >= ram.size() || i >= here.ram.size()) return fmt::format("it has {} blocks of memory, this machine has {}", ram.size(), here.ram.size());
-    if (ram[i].first != here.ram[i].first) return fmt::format("it has memory '{}' where this machine has '{}'", ram[i].first, here.ram[i].first);
+    if (i >= ram.size() || i >= here.ram.size())
+      return fmt::format("it has {} blocks of memory, this machine has {}", ram.size(), here.ram.size());
+    if (ram[i].first != here.ram[i].first)
+      return fmt::format("it has memory '{}' where this machine has '{}'", ram[i].first, here.ram[i].first);
     if (ram[i].second != here.ram[i].second) {
-      return fmt::format("its memory '{}' has {} KiB, this machine's has {} (-m)", ram[i].first, ram[i].second >> 10, here.ram[i].second >> 10);
+      return fmt::format("its memory '{}' has {} KiB, this machine's has {} (-m)", ram[i].first, ram[i].second >> 10,
+                         here.ram[i].second >> 10);
     }
   }
   for (usize i = 0; i < std::max(devices.size(), here.devices.size()); i++) {
-    const std::string theirs = i < devices.size() ? devices[i] : "nothing", ours = i < here.devices.size() ? here.devices[i] : "nothing";
-    if (theirs != ours) return fmt::format("its device {} is {}, here it is {}: both sides need the same -device, -nic and -drive options", i, theirs, ours);
+    const std::string theirs = i < devices.size() ? devices[i] : "nothing",
+                      ours = i < here.devices.size() ? here.devices[i] : "nothing";
+    if (theirs != ours)
+      return fmt::format(
+          "its device {} is {}, here it is {}: both sides need the same -device, -nic and -drive options", i, theirs,
+          ours);
   }
   return {};
 }
@@ -190,7 +199,8 @@ void StateInfo::fields(Visitor& visitor) {
 
 StateInfo state_info(Machine& machine) {
   accel::Engine& engine = machine.engine();
-  return {.date = machine.wall_time() / kSecond, .clock = engine.virtual_clock().now(), .icount = engine.instructions()};
+  return {
+      .date = machine.wall_time() / kSecond, .clock = engine.virtual_clock().now(), .icount = engine.instructions()};
 }
 
 SavedParts save_parts(Machine& machine) {
@@ -224,8 +234,10 @@ Result<StateProgress> write_state(const SavedParts& parts, StateSink& sink, cons
   RHEA_TRY(writer.section(Section::clock, parts.clock));
   RamWriter ram(writer, options, progress);
   for (usize i = 0; i < parts.ram.size(); i++) RHEA_TRY(ram.write(static_cast<u32>(i), *parts.ram[i]));
-  for (usize i = 0; i < parts.devices.size(); i++) RHEA_TRY(writer.numbered(Section::device, static_cast<u32>(i), parts.devices[i]));
-  for (usize i = 0; i < parts.cpus.size(); i++) RHEA_TRY(writer.numbered(Section::cpu, static_cast<u32>(i), parts.cpus[i]));
+  for (usize i = 0; i < parts.devices.size(); i++)
+    RHEA_TRY(writer.numbered(Section::device, static_cast<u32>(i), parts.devices[i]));
+  for (usize i = 0; i < parts.cpus.size(); i++)
+    RHEA_TRY(writer.numbered(Section::cpu, static_cast<u32>(i), parts.cpus[i]));
   RHEA_TRY(writer.end());
   return progress;
 }

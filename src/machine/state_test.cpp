@@ -109,7 +109,8 @@ TEST(State, DamageIsFoundAndChangesNothing) {
 TEST(State, SavingCanBeCancelled) {
   World here;
   MemorySink sink;
-  const auto saved = save_machine(here.machine, sink, {.compress = false, .progress = [](const StateProgress&) { return false; }});
+  const auto saved =
+      save_machine(here.machine, sink, {.compress = false, .progress = [](const StateProgress&) { return false; }});
   ASSERT_FALSE(saved.ok());
   EXPECT_EQ(saved.error().message(), "cancelled");
 }

@@ -69,8 +69,7 @@ void AddressSpace::add_ram(u64 base, RamBlock& ram, u64 offset, u64 size, bool r
   overlay(building_, range);
 }
 
-void AddressSpace::add_device(u64 base, u64 size, MmioHandler& device, std::recursive_mutex* lock,
-                              std::string name) {
+void AddressSpace::add_device(u64 base, u64 size, MmioHandler& device, std::recursive_mutex* lock, std::string name) {
   Range range;
   range.base = base;
   range.size = size;
@@ -241,7 +240,8 @@ std::span<u8> AddressSpace::map(u64 address, u64 size, bool for_write) {
 void AddressSpace::wrote(std::span<const u8> mapped, u64 address) {
   const Range* range = find(address);
   if (range && range->ram && !mapped.empty())
-    wrote(*range->ram, range->ram_offset + (address - range->base), std::min<u64>(mapped.size(), range->end() - address));
+    wrote(*range->ram, range->ram_offset + (address - range->base),
+          std::min<u64>(mapped.size(), range->end() - address));
 }
 
 void AddressSpace::wrote(RamBlock& ram, u64 offset, u64 size) {

@@ -65,7 +65,7 @@ struct Range {
   u64 ram_offset = 0;
   bool read_only = false;  // ROM: writes are dropped
   MmioHandler* device = nullptr;
-  u64 device_offset = 0;         // of `base` in the device's window (not 0 where another range cut it)
+  u64 device_offset = 0;  // of `base` in the device's window (not 0 where another range cut it)
   const std::atomic<bool>* direct = nullptr;
   std::recursive_mutex* lock = nullptr;  // taken around the device's handlers; nullptr: it has its own
 

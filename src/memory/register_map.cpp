@@ -18,9 +18,7 @@ void RegisterFile::reset() {
   for (usize i = 0; i < table_.size(); ++i) values_[i] = table_[i].reset;
 }
 
-int RegisterFile::index_of(u64 offset) const {
-  return offset / 4 < index_.size() ? index_[offset / 4] : -1;
-}
+int RegisterFile::index_of(u64 offset) const { return offset / 4 < index_.size() ? index_[offset / 4] : -1; }
 
 u32& RegisterFile::operator[](u32 offset) { return values_.at(static_cast<usize>(index_of(offset))); }
 u32 RegisterFile::operator[](u32 offset) const { return values_.at(static_cast<usize>(index_of(offset))); }

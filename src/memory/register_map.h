@@ -43,7 +43,9 @@ struct Register {
 
 template <typename Device, auto Method>
 constexpr auto hook() {
-  if constexpr (requires(Device& d) { { (d.*Method)() } -> std::convertible_to<u32>; }) {
+  if constexpr (requires(Device & d) {
+                  { (d.*Method)() } -> std::convertible_to<u32>;
+                }) {
     return +[](void* device) -> u32 { return (static_cast<Device*>(device)->*Method)(); };
   } else {
     return +[](void* device, u32 written) { (static_cast<Device*>(device)->*Method)(written); };

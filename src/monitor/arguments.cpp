@@ -37,19 +37,12 @@ Result<std::string> take_word(std::string_view& text) {
     const char escaped = text[0];
     text.remove_prefix(1);
     switch (escaped) {
-      case 'n':
-        word += '\n';
-        break;
-      case 'r':
-        word += '\r';
-        break;
+      case 'n': word += '\n'; break;
+      case 'r': word += '\r'; break;
       case '\\':
       case '\'':
-      case '"':
-        word += escaped;
-        break;
-      default:
-        return Error("unsupported escape code: '\\{}'", escaped);
+      case '"': word += escaped; break;
+      default: return Error("unsupported escape code: '\\{}'", escaped);
     }
   }
 }
@@ -72,23 +65,12 @@ Result<MemoryFormat> take_format(std::string_view& text) {
       case 'u':
       case 'x':
       case 'i':
-      case 'c':
-        format.format = text[0];
-        break;
-      case 'b':
-        format.unit = 1;
-        break;
-      case 'h':
-        format.unit = 2;
-        break;
-      case 'w':
-        format.unit = 4;
-        break;
-      case 'g':
-        format.unit = 8;
-        break;
-      default:
-        return Error("invalid char in format: '{}'", text[0]);
+      case 'c': format.format = text[0]; break;
+      case 'b': format.unit = 1; break;
+      case 'h': format.unit = 2; break;
+      case 'w': format.unit = 4; break;
+      case 'g': format.unit = 8; break;
+      default: return Error("invalid char in format: '{}'", text[0]);
     }
   }
   return format;
@@ -135,17 +117,14 @@ Result<Arguments> read_arguments(std::string_view text, std::string_view pattern
         text.remove_prefix(before - number.size());
         break;
       }
-      case '/':
-        arguments.memory = RHEA_TRY(take_format(text));
-        break;
+      case '/': arguments.memory = RHEA_TRY(take_format(text)); break;
       case 'b': {
         const std::string word = text.empty() ? std::string() : RHEA_TRY(take_word(text));
         if (word != "on" && word != "off") return Error("Expected 'on' or 'off'");
         arguments.on = word == "on";
         break;
       }
-      default:
-        break;
+      default: break;
     }
   }
   skip(text);

@@ -64,12 +64,9 @@ void run_ringbuf_read(Monitor& monitor, const Arguments& arguments) {
   if (!ring.ok()) return monitor.print(fmt::format("Error: {}\n", ring.error().message()));
   std::string text;
   for (const u8 byte : (*ring)->read(static_cast<usize>(arguments.numbers[0]))) {
-    if (byte == '\\')
-      text += "\\\\";
-    else if ((byte < 32 && byte != '\n' && byte != '\t') || byte == 127)
-      text += fmt::format("\\u{:04X}", byte);
-    else
-      text += static_cast<char>(byte);
+    if (byte == '\\') text += "\\\\";
+    else if ((byte < 32 && byte != '\n' && byte != '\t') || byte == 127) text += fmt::format("\\u{:04X}", byte);
+    else text += static_cast<char>(byte);
   }
   monitor.print(text + "\n");
 }

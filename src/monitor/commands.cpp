@@ -64,8 +64,7 @@ std::string unknown(std::string_view typed, std::string_view before, std::span<c
                     std::string_view qemu) {
   std::vector<std::string> names;
   for (const std::string& word : split(qemu, ' ')) {
-    if (word == typed)
-      return fmt::format("'{}{}' is known to QEMU, but Rhea does not have it yet\n", before, typed);
+    if (word == typed) return fmt::format("'{}{}' is known to QEMU, but Rhea does not have it yet\n", before, typed);
     names.push_back(word);
   }
   for (const Command& command : table) names.insert(names.begin(), std::string(command.name));
@@ -95,8 +94,7 @@ RegisterLookup register_lookup(Monitor& monitor) {
   };
 }
 
-void run_command(Monitor& monitor, const Command& command, std::string_view rest,
-                 std::string_view help_name) {
+void run_command(Monitor& monitor, const Command& command, std::string_view rest, std::string_view help_name) {
   const auto arguments = read_arguments(rest, command.pattern, command.full_name(), register_lookup(monitor));
   if (!arguments.ok()) {
     monitor.print(arguments.error().message() + "\n");
@@ -155,8 +153,7 @@ std::vector<std::string> complete_line(Monitor& monitor, std::string_view text) 
   const std::string last = words.back();
   words.pop_back();
   words.erase(std::remove(words.begin(), words.end(), ""), words.end());
-  if (words.empty() ||
-      (words.size() == 1 && find_command(kCommands, words[0]) == find_command(kCommands, "help")))
+  if (words.empty() || (words.size() == 1 && find_command(kCommands, words[0]) == find_command(kCommands, "help")))
     return starting_with(last, kCommands);
   const Command* command = find_command(kCommands, words[0]);
   const bool info = words.back() == "info" && words.size() <= 2;
@@ -169,8 +166,7 @@ std::vector<std::string> complete_line(Monitor& monitor, std::string_view text) 
     const std::string start = last.substr(last.rfind(',') + 1);
     offer("none", start);
     for (const config::LogItemRow& row : config::log_items()) offer(row.name, start);
-  } else if (command && command->name.starts_with("chardev-") && command->name != "chardev-add" &&
-             words.size() == 1) {
+  } else if (command && command->name.starts_with("chardev-") && command->name != "chardev-add" && words.size() == 1) {
     for (const std::string& id : monitor.context().machine.chardevs().ids()) offer(id, last);
   } else if (command && command->name == "chardev-add" && words.size() == 1) {
     for (const std::string& name : chardev::backend_names()) offer(name, last);
@@ -198,8 +194,8 @@ void run_info(Monitor& monitor, const Arguments& arguments) {
   const Command* command = find_command(kInfo, name);
   if (!command) {
     const std::string_view typed = trim(arguments.texts[0]);
-    monitor.print(unknown(name.empty() || name.size() < typed.find_first_of(" \t") ? typed : name, "info ",
-                          kInfo, kQemuInfo));
+    monitor.print(
+        unknown(name.empty() || name.size() < typed.find_first_of(" \t") ? typed : name, "info ", kInfo, kQemuInfo));
     return;
   }
   run_command(monitor, *command, rest, fmt::format("info {}", command->name));

@@ -39,8 +39,7 @@ std::string help_for(std::string_view words);
 Result<void> set_link(Context& context, const std::string& name, bool up);
 
 // Commands, by the file that holds them.
-#define COMMAND(name, alias, shown, help, pattern, run) \
-  void run(Monitor& monitor, const Arguments& arguments);
+#define COMMAND(name, alias, shown, help, pattern, run) void run(Monitor& monitor, const Arguments& arguments);
 #define INFO(name, shown, help, pattern, run) void run(Monitor& monitor, const Arguments& arguments);
 #include "monitor/commands.inc"
 #undef COMMAND

@@ -18,9 +18,7 @@ void run_system_reset(Monitor& monitor, const Arguments&) {
   monitor.context().machine.request_reset(false, "host-qmp-system-reset");
 }
 // The boards there are have no power button: the guest notices nothing, as in QEMU.
-void run_system_powerdown(Monitor& monitor, const Arguments&) {
-  monitor.context().machine.events().emit("POWERDOWN");
-}
+void run_system_powerdown(Monitor& monitor, const Arguments&) { monitor.context().machine.events().emit("POWERDOWN"); }
 
 void run_cpu(Monitor& monitor, const Arguments& arguments) {
   if (arguments.numbers[0] >= monitor.context().machine.cpu_count()) {
@@ -33,7 +31,8 @@ void run_cpu(Monitor& monitor, const Arguments& arguments) {
 void run_gdbserver(Monitor& monitor, const Arguments& arguments) {
   const std::string device = arguments.texts.empty() ? "tcp::1234" : arguments.texts[0];
   const Result<void> opened = monitor.context().open_gdb(device);
-  if (!opened.ok()) monitor.print(fmt::format("Could not open gdbserver on device '{}': {}\n", device, opened.error().message()));
+  if (!opened.ok())
+    monitor.print(fmt::format("Could not open gdbserver on device '{}': {}\n", device, opened.error().message()));
   else if (device == "none") monitor.print("Disabled gdbserver\n");
   else monitor.print(fmt::format("Waiting for gdb connection on device '{}'\n", device));
 }

@@ -59,7 +59,8 @@ Result<void> screendump(Monitor& monitor, const Arguments& arguments) {
 
 }  // namespace
 
-Result<void> save_screen(Context& context, const std::string& file, const std::string& format, const std::string& device, u64 head) {
+Result<void> save_screen(Context& context, const std::string& file, const std::string& format,
+                         const std::string& device, u64 head) {
   const display::ImageFormat kind = RHEA_TRY(image_format(format));
   display::Screen* screen = RHEA_TRY(find_screen(context.machine, device, head));
   const Result<void> written = sys::write_file(file, display::encode(screen->frame(), kind));
@@ -92,7 +93,8 @@ void run_mouse_move(Monitor& monitor, const Arguments& arguments) {
     if (negative || text.starts_with('+')) text.remove_prefix(1);
     const auto number = parse_number(text);
     if (!number || *number > 1'000'000) {
-      monitor.print(fmt::format("invalid parameter: {}: a distance, up to 1000000 to either side\n", arguments.texts[i]));
+      monitor.print(
+          fmt::format("invalid parameter: {}: a distance, up to 1000000 to either side\n", arguments.texts[i]));
       return;
     }
     distances[i] = negative ? -static_cast<s32>(*number) : static_cast<s32>(*number);
@@ -134,7 +136,8 @@ void info_mice(Monitor& monitor, const Arguments&) {
   const auto rows = monitor.context().machine.inputs().pointers();
   if (rows.empty()) monitor.print("No mouse devices connected\n");
   for (const auto& row : rows)
-    monitor.print(fmt::format("{} Mouse #{}: {}{}\n", row.current ? '*' : ' ', row.index, row.name, row.absolute ? " (absolute)" : ""));
+    monitor.print(fmt::format("{} Mouse #{}: {}{}\n", row.current ? '*' : ' ', row.index, row.name,
+                              row.absolute ? " (absolute)" : ""));
 }
 
 }  // namespace rhea::monitor

@@ -53,15 +53,9 @@ class Parser {
 
   Result<u64> unary_inner() {
     switch (next()) {
-      case '+':
-        take();
-        return unary();
-      case '-':
-        take();
-        return u64{0} - RHEA_TRY(unary());
-      case '~':
-        take();
-        return ~RHEA_TRY(unary());
+      case '+': take(); return unary();
+      case '-': take(); return u64{0} - RHEA_TRY(unary());
+      case '~': take(); return ~RHEA_TRY(unary());
       case '(': {
         take();
         const u64 value = RHEA_TRY(sum());
@@ -69,14 +63,10 @@ class Parser {
         take();
         return value;
       }
-      case '\'':
-        return character();
-      case '$':
-        return reg();
-      case '\0':
-        return Error("unexpected end of expression");
-      default:
-        return number();
+      case '\'': return character();
+      case '$': return reg();
+      case '\0': return Error("unexpected end of expression");
+      default: return number();
     }
   }
 

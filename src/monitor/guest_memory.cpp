@@ -12,8 +12,7 @@ bool GuestMemory::read(u64 address, std::span<u8> data) {
   memory::AddressSpace& space = machine_.memory();
   const memory::Range* range = space.find(address);
   if (!range || data.size() > range->end() - address) return read_bytewise(address, data);
-  if (range->name == "unassigned")
-    return false;  // the floor below everything, which answers zeros to the guest
+  if (range->name == "unassigned") return false;  // the floor below everything, which answers zeros to the guest
   if (range->ram) return space.read_bytes(address, data);
   return read_device(address, data);
 }
@@ -40,8 +39,8 @@ bool GuestMemory::read_device(u64 address, std::span<u8> data) {
   return true;
 }
 
-Result<void> save_memory(machine::Machine& machine, unsigned cpu, u64 address, u64 size,
-                         const std::string& path, bool physical) {
+Result<void> save_memory(machine::Machine& machine, unsigned cpu, u64 address, u64 size, const std::string& path,
+                         bool physical) {
   constexpr u64 kMost = u64{1} << 32;
   if (size > kMost) return Error("{} bytes are more than the {} that are saved at once", size, kMost);
   constexpr u64 kStep = 4096;
@@ -59,8 +58,7 @@ Result<void> save_memory(machine::Machine& machine, unsigned cpu, u64 address, u
     }
   });
   if (!good)
-    return Error("Invalid addr 0x{:016x}/size {} specified (nothing answers at 0x{:x})", address, size,
-                 bad_at);
+    return Error("Invalid addr 0x{:016x}/size {} specified (nothing answers at 0x{:x})", address, size, bad_at);
   Result<void> written = sys::write_file(path, bytes);
   if (!written.ok()) return Error("Could not open '{}': {}", path, written.error().message());
   return {};

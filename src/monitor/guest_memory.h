@@ -28,7 +28,7 @@ class GuestMemory {
 };
 
 // memsave and pmemsave. The file is not made when the memory is not there.
-Result<void> save_memory(machine::Machine& machine, unsigned cpu, u64 address, u64 size,
-                         const std::string& path, bool physical);
+Result<void> save_memory(machine::Machine& machine, unsigned cpu, u64 address, u64 size, const std::string& path,
+                         bool physical);
 
 }  // namespace rhea::monitor

@@ -15,19 +15,16 @@ void info_chardev(Monitor& monitor, const Arguments&) {
 void info_cpus(Monitor& monitor, const Arguments&) {
   accel::Engine& engine = monitor.context().machine.engine();
   for (unsigned i = 0; i < engine.cpus(); ++i)
-    monitor.print(fmt::format("{} CPU #{}: thread_id={}\n", i == monitor.cpu ? '*' : ' ', i,
-                              engine.cpu(i).thread_id()));
+    monitor.print(
+        fmt::format("{} CPU #{}: thread_id={}\n", i == monitor.cpu ? '*' : ' ', i, engine.cpu(i).thread_id()));
 }
 
 void info_history(Monitor& monitor, const Arguments&) {
   unsigned number = 0;
-  for (const std::string& line : monitor.readline().history())
-    monitor.print(fmt::format("{}: '{}'\n", number++, line));
+  for (const std::string& line : monitor.readline().history()) monitor.print(fmt::format("{}: '{}'\n", number++, line));
 }
 
-void info_jit(Monitor& monitor, const Arguments&) {
-  monitor.print(monitor.context().machine.engine().statistics());
-}
+void info_jit(Monitor& monitor, const Arguments&) { monitor.print(monitor.context().machine.engine().statistics()); }
 
 void info_name(Monitor& monitor, const Arguments&) {
   const std::string& name = monitor.context().machine.config().name;
@@ -38,21 +35,11 @@ void info_version(Monitor& monitor, const Arguments&) { monitor.print(monitor.co
 
 void info_status(Monitor& monitor, const Arguments&) {
   switch (monitor.context().machine.state()) {
-    case machine::RunState::running:
-      monitor.print("VM status: running\n");
-      break;
-    case machine::RunState::prelaunch:
-      monitor.print("VM status: paused (prelaunch)\n");
-      break;
-    case machine::RunState::paused:
-      monitor.print("VM status: paused\n");
-      break;
-    case machine::RunState::io_error:
-      monitor.print("VM status: paused (io-error)\n");
-      break;
-    case machine::RunState::shutdown:
-      monitor.print("VM status: paused (shutdown)\n");
-      break;
+    case machine::RunState::running: monitor.print("VM status: running\n"); break;
+    case machine::RunState::prelaunch: monitor.print("VM status: paused (prelaunch)\n"); break;
+    case machine::RunState::paused: monitor.print("VM status: paused\n"); break;
+    case machine::RunState::io_error: monitor.print("VM status: paused (io-error)\n"); break;
+    case machine::RunState::shutdown: monitor.print("VM status: paused (shutdown)\n"); break;
   }
 }
 
@@ -82,8 +69,7 @@ namespace {
 
 std::string range_line(const memory::Range& range, std::string_view indent) {
   const char* kind = range.ram ? (range.read_only ? "rom" : "ram") : "i/o";
-  return fmt::format("{}{:016x}-{:016x} (prio 0, {}): {}\n", indent, range.base, range.end() - 1, kind,
-                     range.name);
+  return fmt::format("{}{:016x}-{:016x} (prio 0, {}): {}\n", indent, range.base, range.end() - 1, kind, range.name);
 }
 
 // One property as QEMU shows it: numbers in both bases, everything else but booleans in quotes.
@@ -111,10 +97,8 @@ class Tree {
  private:
   bool named_by_user(const machine::DeviceNode& node) const {
     const auto& config = machine_.config();
-    return std::any_of(config.devices.begin(), config.devices.end(),
-                       [&](const auto& d) { return d.id == node.id; }) ||
-           std::any_of(config.nics.begin(), config.nics.end(),
-                       [&](const auto& n) { return n.id == node.id; });
+    return std::any_of(config.devices.begin(), config.devices.end(), [&](const auto& d) { return d.id == node.id; }) ||
+           std::any_of(config.nics.begin(), config.nics.end(), [&](const auto& n) { return n.id == node.id; });
   }
 
   std::string device(const machine::DeviceNode& node, const std::string& indent) {
@@ -122,8 +106,7 @@ class Tree {
         fmt::format("{}dev: {}, id \"{}\"\n", indent, node.type->name, named_by_user(node) ? node.id : "");
     for (const Property& row : node.type->properties)
       text += fmt::format("{}  {} = {}\n", indent, row.name, property_text(row, node.config.get()));
-    for (const auto& [base, size] : node.windows)
-      text += fmt::format("{}  mmio {:016x}/{:016x}\n", indent, base, size);
+    for (const auto& [base, size] : node.windows) text += fmt::format("{}  mmio {:016x}/{:016x}\n", indent, base, size);
     if (node.type->name == "virtio-mmio") text += slot(--slots_, indent + "  ");
     return text;
   }
@@ -146,9 +129,9 @@ void info_mtree(Monitor& monitor, const Arguments& arguments) {
   const memory::AddressSpace& space = monitor.context().machine.memory();
   const bool flat = arguments.has_flag('f');
   std::string text =
-      flat ? fmt::format("FlatView #0\n AS \"{}\", root: system\n Root memory region: system\n", space.name())
-           : fmt::format("address-space: {}\n  0000000000000000-ffffffffffffffff (prio 0, i/o): system\n",
-                         space.name());
+      flat
+          ? fmt::format("FlatView #0\n AS \"{}\", root: system\n Root memory region: system\n", space.name())
+          : fmt::format("address-space: {}\n  0000000000000000-ffffffffffffffff (prio 0, i/o): system\n", space.name());
   for (const memory::Range& range : space.ranges())
     if (range.name != "unassigned") text += range_line(range, flat ? "  " : "    ");
   monitor.print(text + "\n");

@@ -18,9 +18,7 @@ class TextVisitor final : public Visitor {
     text += fmt::format("{}{}=0x{:0{}x}\n", indent_, name, value, 2 * bytes);
   }
   void bytes(std::string_view name, std::vector<u8>& value, usize) override { hex(name, value); }
-  void raw(std::string_view name, void* data, usize size) override {
-    hex(name, {static_cast<const u8*>(data), size});
-  }
+  void raw(std::string_view name, void* data, usize size) override { hex(name, {static_cast<const u8*>(data), size}); }
   unsigned begin(std::string_view name, unsigned version) override {
     text += fmt::format("{}{}:\n", indent_, name);
     indent_ += "  ";
@@ -56,8 +54,8 @@ void info_ramblock(Monitor& monitor, const Arguments&) {
       fmt::format("{:>24} {:>8}  {:>18} {:>18} {:>18}\n", "Block Name", "PSize", "Offset", "Used", "Total");
   u64 offset = 0;
   for (const auto& block : monitor.context().machine.ram_blocks()) {
-    text += fmt::format("{:>24} {:>8}  0x{:016x} 0x{:016x} 0x{:016x}\n", block->name(), "4 KiB", offset,
-                        block->size(), block->size());
+    text += fmt::format("{:>24} {:>8}  0x{:016x} 0x{:016x} 0x{:016x}\n", block->name(), "4 KiB", offset, block->size(),
+                        block->size());
     offset += block->size();
   }
   monitor.print(text);
@@ -65,8 +63,7 @@ void info_ramblock(Monitor& monitor, const Arguments&) {
 
 void info_roms(Monitor& monitor, const Arguments&) {
   for (const machine::RomInfo& rom : monitor.context().machine.roms())
-    monitor.print(
-        fmt::format("addr={:016x} size=0x{:06x} mem=ram name=\"{}\"\n", rom.address, rom.size, rom.name));
+    monitor.print(fmt::format("addr={:016x} size=0x{:06x} mem=ram name=\"{}\"\n", rom.address, rom.size, rom.name));
 }
 
 void info_uuid(Monitor& monitor, const Arguments&) {
@@ -88,13 +85,13 @@ void info_memory_size_summary(Monitor& monitor, const Arguments&) {
 }
 
 void run_memsave(Monitor& monitor, const Arguments& arguments) {
-  monitor.report(save_memory(monitor.context().machine, monitor.cpu, arguments.numbers[0],
-                             arguments.numbers[1], arguments.texts[0], false));
+  monitor.report(save_memory(monitor.context().machine, monitor.cpu, arguments.numbers[0], arguments.numbers[1],
+                             arguments.texts[0], false));
 }
 
 void run_pmemsave(Monitor& monitor, const Arguments& arguments) {
-  monitor.report(save_memory(monitor.context().machine, 0, arguments.numbers[0], arguments.numbers[1],
-                             arguments.texts[0], true));
+  monitor.report(
+      save_memory(monitor.context().machine, 0, arguments.numbers[0], arguments.numbers[1], arguments.texts[0], true));
 }
 
 // The checksum of `sum` (BSD).

@@ -16,16 +16,11 @@ constexpr u64 kMostBytes = u64{1} << 20;  // of one dump
 
 std::string character(u64 value) {
   switch (value) {
-    case '\'':
-      return "'\\''";
-    case '\\':
-      return "'\\\\'";
-    case '\n':
-      return "'\\n'";
-    case '\r':
-      return "'\\r'";
-    default:
-      break;
+    case '\'': return "'\\''";
+    case '\\': return "'\\\\'";
+    case '\n': return "'\\n'";
+    case '\r': return "'\\r'";
+    default: break;
   }
   if (value >= 32 && value <= 126) return fmt::format("'{:c}'", static_cast<char>(value));
   return fmt::format("'\\x{:02x}'", value & 0xff);
@@ -36,22 +31,15 @@ std::string octal(u64 value) { return value ? fmt::format("0{:o}", value) : std:
 std::string unit_text(char format, unsigned unit, u64 value) {
   const unsigned bits = unit * 8;
   switch (format) {
-    case 'o':
-      return fmt::format("{:>{}}", octal(value), (bits + 2) / 3);
-    case 'u':
-      return fmt::format("{:{}}", value, (bits * 10 + 32) / 33);
-    case 'd':
-      return fmt::format("{:{}}", sign_extend(value, bits), (bits * 10 + 32) / 33);
-    case 'c':
-      return character(value);
-    default:
-      return fmt::format("0x{:0{}x}", value, bits / 4);
+    case 'o': return fmt::format("{:>{}}", octal(value), (bits + 2) / 3);
+    case 'u': return fmt::format("{:{}}", value, (bits * 10 + 32) / 33);
+    case 'd': return fmt::format("{:{}}", sign_extend(value, bits), (bits * 10 + 32) / 33);
+    case 'c': return character(value);
+    default: return fmt::format("0x{:0{}x}", value, bits / 4);
   }
 }
 
-std::string address_text(u64 address, bool physical) {
-  return fmt::format("{:0{}x}", address, physical ? 16 : 8);
-}
+std::string address_text(u64 address, bool physical) { return fmt::format("{:0{}x}", address, physical ? 16 : 8); }
 
 std::string dump(GuestMemory& memory, u64 address, u64 bytes, char format, unsigned unit, bool physical) {
   const usize per_line = unit == 1 ? 8 : 16;
@@ -94,8 +82,7 @@ std::string disassemble(GuestMemory& memory, u64 address, u64 count) {
     if (gap == body.npos) {
       text += fmt::format("0x{:08x}:  {}  {}\n", address, code, body);
     } else {
-      text += fmt::format("0x{:08x}:  {}  {:<8} {}\n", address, code, body.substr(0, gap),
-                          trim(body.substr(gap)));
+      text += fmt::format("0x{:08x}:  {}  {:<8} {}\n", address, code, body.substr(0, gap), trim(body.substr(gap)));
     }
     address += length;
   }
@@ -112,8 +99,7 @@ void dump_memory(Monitor& monitor, const Arguments& arguments, bool physical) {
   GuestMemory memory(monitor.context().machine, monitor.cpu, physical);
   std::string text;
   monitor.context().machine.engine().at_safe_point([&] {
-    if (monitor.format == 'i')
-      text = disassemble(memory, address, count);
+    if (monitor.format == 'i') text = disassemble(memory, address, count);
     else
       text = dump(memory, address, std::min(count, kMostBytes / monitor.unit) * monitor.unit, monitor.format,
                   monitor.unit, physical);
@@ -132,21 +118,11 @@ void run_print(Monitor& monitor, const Arguments& arguments) {
   if (arguments.memory.format) monitor.format = arguments.memory.format;
   const u64 value = arguments.numbers[0];
   switch (monitor.format) {
-    case 'o':
-      monitor.print(octal(value) + "\n");
-      break;
-    case 'x':
-      monitor.print(fmt::format("{}{:x}\n", value ? "0x" : "", value));
-      break;
-    case 'u':
-      monitor.print(fmt::format("{}\n", value));
-      break;
-    case 'c':
-      monitor.print(character(value & 0xff) + "\n");
-      break;
-    default:
-      monitor.print(fmt::format("{}\n", static_cast<s64>(value)));
-      break;
+    case 'o': monitor.print(octal(value) + "\n"); break;
+    case 'x': monitor.print(fmt::format("{}{:x}\n", value ? "0x" : "", value)); break;
+    case 'u': monitor.print(fmt::format("{}\n", value)); break;
+    case 'c': monitor.print(character(value & 0xff) + "\n"); break;
+    default: monitor.print(fmt::format("{}\n", static_cast<s64>(value))); break;
   }
 }
 

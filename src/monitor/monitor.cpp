@@ -9,8 +9,7 @@ namespace rhea::monitor {
 constexpr const char* kPrompt = "(qemu) ";
 
 Monitor::Monitor(chardev::Backend& backend, Context& context, bool shared)
-    : backend_(backend),
-      context_(context),
+    : backend_(backend), context_(context),
       readline_(kPrompt, {.output =
                               [this](std::string_view text) {
                                 backend_.write({reinterpret_cast<const u8*>(text.data()), text.size()});

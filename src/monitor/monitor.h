@@ -38,8 +38,7 @@ struct Context {
   // Objects of -object and object_add: ID and type; making and removing them.
   using Texts = std::vector<std::pair<std::string, std::string>>;
   std::function<Texts()> objects;
-  std::function<Result<void>(const std::string& type, const std::string& id, const Texts& options)>
-      add_object;
+  std::function<Result<void>(const std::string& type, const std::string& id, const Texts& options)> add_object;
   std::function<Result<void>(const std::string& id)> delete_object;
   // Puts a gdb server on a character device ("tcp::1234"; "none" ends it).
   std::function<Result<void>(const std::string& device)> open_gdb = [](const std::string&) -> Result<void> {

@@ -23,9 +23,7 @@ class FakeBackend final : public chardev::Backend {
 // A machine that stands still, with a monitor.
 struct MonitorTest : testing::Test {
   MonitorTest()
-      : machine(log),
-        wall(core::make_host_clock(machine.net_loop())),
-        network(machine.net_loop(), *wall, log) {
+      : machine(log), wall(core::make_host_clock(machine.net_loop())), network(machine.net_loop(), *wall, log) {
     machine::MachineConfig config;
     config.board = machine::find_board("vexpress-a9");
     config.ram_size = u64{64} << 20;
@@ -99,10 +97,8 @@ TEST_F(MonitorTest, GoldenTexts) {
       {"help quit", "quit|q  -- quit the emulator\n"},
       {"help info status", "info status  -- show the current VM status (running|paused)\n"},
       {"help foo", "unknown command: 'foo'\n"},
-      {"stop 3",
-       "stop|s: extraneous characters at the end of line\nTry \"help stop\" for more information\n"},
-      {"info cpus x",
-       "cpus: extraneous characters at the end of line\nTry \"help info cpus\" for more information\n"},
+      {"stop 3", "stop|s: extraneous characters at the end of line\nTry \"help stop\" for more information\n"},
+      {"info cpus x", "cpus: extraneous characters at the end of line\nTry \"help info cpus\" for more information\n"},
       {"info mtree -z", "mtree: unsupported option -z\nTry \"help info mtree\" for more information\n"},
       {"cpu", "unexpected end of expression\nTry \"help cpu\" for more information\n"},
       {"cpu x", "invalid char 'x' in expression\nTry \"help cpu\" for more information\n"},
@@ -117,8 +113,7 @@ TEST_F(MonitorTest, GoldenTexts) {
       {"set_link", "set_link: string expected\nTry \"help set_link\" for more information\n"},
       {"x/s 0", "invalid char in format: 's'\nTry \"help x\" for more information\n"},
       {"x", "unexpected end of expression\nTry \"help x\" for more information\n"},
-      {"xp/2x 0x6000000q",
-       "xp: extraneous characters at the end of line\nTry \"help xp\" for more information\n"},
+      {"xp/2x 0x6000000q", "xp: extraneous characters at the end of line\nTry \"help xp\" for more information\n"},
       {"xp/2xw 0x60000000", "0000000060000000: 0x00000000 0x00000000\n"},
       {"xp/20xh 0x60000000",
        "0000000060000000: 0x0000 0x0000 0x0000 0x0000 0x0000 0x0000 0x0000 0x0000\n"
@@ -195,9 +190,9 @@ TEST_F(MonitorTest, EveryCommandHasHelp) {
 
 TEST(Expression, Values) {
   const RegisterLookup none = [](std::string_view) { return std::optional<u64>(); };
-  const std::pair<const char*, u64> cases[] = {
-      {"1+2", 3},      {"0x10", 16},  {"010", 8},    {"-1", ~u64{0}}, {"~0", ~u64{0}},
-      {"2*(3+4)", 14}, {"7%4|8", 11}, {"'A'+1", 66}, {" 1 + 1 ", 2},  {"6/2*3", 9}};
+  const std::pair<const char*, u64> cases[] = {{"1+2", 3},      {"0x10", 16},    {"010", 8},    {"-1", ~u64{0}},
+                                               {"~0", ~u64{0}}, {"2*(3+4)", 14}, {"7%4|8", 11}, {"'A'+1", 66},
+                                               {" 1 + 1 ", 2},  {"6/2*3", 9}};
   for (const auto& [text, value] : cases) {
     std::string_view rest = text;
     const auto got = take_expression(rest, none);

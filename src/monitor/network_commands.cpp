@@ -5,12 +5,8 @@
 
 namespace rhea::monitor {
 
-void info_network(Monitor& monitor, const Arguments&) {
-  monitor.print(monitor.context().network.info_network());
-}
-void info_usernet(Monitor& monitor, const Arguments&) {
-  monitor.print(monitor.context().network.info_usernet());
-}
+void info_network(Monitor& monitor, const Arguments&) { monitor.print(monitor.context().network.info_network()); }
+void info_usernet(Monitor& monitor, const Arguments&) { monitor.print(monitor.context().network.info_usernet()); }
 
 void info_usernet_flows(Monitor& monitor, const Arguments&) {
   monitor.print(monitor.context().network.info_usernet_flows());
@@ -21,14 +17,14 @@ void info_usernet_blocked(Monitor& monitor, const Arguments&) {
 
 void run_hostfwd_add(Monitor& monitor, const Arguments& arguments) {
   const bool with_id = arguments.texts.size() == 2;
-  monitor.print(monitor.context().network.hostfwd_add(with_id ? arguments.texts[0] : std::string(),
-                                                      arguments.texts.back()));
+  monitor.print(
+      monitor.context().network.hostfwd_add(with_id ? arguments.texts[0] : std::string(), arguments.texts.back()));
 }
 
 void run_hostfwd_remove(Monitor& monitor, const Arguments& arguments) {
   const bool with_id = arguments.texts.size() == 2;
-  monitor.print(monitor.context().network.hostfwd_remove(with_id ? arguments.texts[0] : std::string(),
-                                                         arguments.texts.back()));
+  monitor.print(
+      monitor.context().network.hostfwd_remove(with_id ? arguments.texts[0] : std::string(), arguments.texts.back()));
 }
 
 // A NIC's link ends at both sides; a backend's only at the NIC (or the hub) it is joined with.
@@ -43,8 +39,7 @@ Result<void> set_link(Context& context, const std::string& name, bool up) {
     return {};
   }
   net::Port* backend = context.network.find(name);
-  if (!backend)
-    return Error("Device '{}' not found{}", name, did_you_mean(name, names)).with_hint("DeviceNotFound");
+  if (!backend) return Error("Device '{}' not found{}", name, did_you_mean(name, names)).with_hint("DeviceNotFound");
   if (backend->peer()) backend->peer()->on_link(up);
   return {};
 }

@@ -28,12 +28,9 @@ Result<Taken> take_options(const std::string& text, const char* type_key) {
   const auto parsed = RHEA_TRY(config::parse_options(text, type_key));
   Taken taken;
   for (const config::Part& part : parsed.parts) {
-    if (part.key == type_key)
-      taken.type = part.value;
-    else if (part.key == "id")
-      taken.id = part.value;
-    else
-      taken.options.emplace_back(part.key, part.value);
+    if (part.key == type_key) taken.type = part.value;
+    else if (part.key == "id") taken.id = part.value;
+    else taken.options.emplace_back(part.key, part.value);
   }
   if (taken.type.empty()) return Error("Parameter '{}' is missing", type_key);
   return taken;
@@ -59,8 +56,7 @@ void run_qom_list(Monitor& monitor, const Arguments& arguments) {
   std::string text = "type (string)\n";
   for (const machine::ObjectProperty& property : (*node)->properties)
     text += fmt::format("{} ({})\n", property.name, property.type);
-  for (const auto& child : (*node)->children)
-    text += fmt::format("{} (child<{}>)\n", child->name, child->type);
+  for (const auto& child : (*node)->children) text += fmt::format("{} (child<{}>)\n", child->name, child->type);
   monitor.print(text);
 }
 

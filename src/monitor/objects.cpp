@@ -41,14 +41,13 @@ Result<config::Json> get_property(Context& context, const std::string& path, con
   return property->value;
 }
 
-Result<void> set_property(Context& context, const std::string& path, const std::string& name,
-                          const config::Json&) {
+Result<void> set_property(Context& context, const std::string& path, const std::string& name, const config::Json&) {
   const machine::ObjectTree tree = object_tree(context);
   const machine::ObjectNode* node = RHEA_TRY(tree.find(path));
   if (name != "type" && !node->child(name) && !find_property(*node, name)) return no_property(*node, name);
   if (node->device && find_property(node->device->type->properties, name))
-    return Error("Attempt to set property '{}' on device '{}' (type '{}') after it was realized", name,
-                 node->name, node->type);
+    return Error("Attempt to set property '{}' on device '{}' (type '{}') after it was realized", name, node->name,
+                 node->type);
   return Error("Property '{}.{}' is not writable", node->type, name);
 }
 

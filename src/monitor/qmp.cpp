@@ -99,8 +99,7 @@ void QmpMonitor::send(const Json& value) {
 void QmpMonitor::send_error(const Error& error, const Json* id) {
   Json answer = Json::object();
   if (id) answer["id"] = *id;
-  answer["error"] = {{"class", error.hint().empty() ? "GenericError" : error.hint()},
-                     {"desc", error.message()}};
+  answer["error"] = {{"class", error.hint().empty() ? "GenericError" : error.hint()}, {"desc", error.message()}};
   send(answer);
 }
 
@@ -145,8 +144,7 @@ Result<void> QmpMonitor::check_request(const Json& request) const {
   }
   if (request.contains("execute") && request.contains("exec-oob"))
     return Error("QMP input members 'execute' and 'exec-oob' clash");
-  if (!request.contains("execute") && !request.contains("exec-oob"))
-    return Error("QMP input lacks member 'execute'");
+  if (!request.contains("execute") && !request.contains("exec-oob")) return Error("QMP input lacks member 'execute'");
   return {};
 }
 
@@ -195,8 +193,7 @@ void QmpMonitor::on_event(const std::string& name, const std::string& data) {
 void QmpMonitor::send_event(const std::string& name, const std::string& data) {
   if (backend_.queued() > kUnreadEvents) return;
   const s64 now = sys::wall_now();
-  Json event = {{"timestamp", {{"seconds", now / kSecond}, {"microseconds", now % kSecond / 1000}}},
-                {"event", name}};
+  Json event = {{"timestamp", {{"seconds", now / kSecond}, {"microseconds", now % kSecond / 1000}}}, {"event", name}};
   if (!data.empty()) event["data"] = Json::parse(data, nullptr, false);
   send(event);
 }
@@ -215,10 +212,8 @@ void QmpMonitor::send_waiting() {
     on_event(name, data);
   }
   if (next != kNever) limit_timer_->arm(next);
-  if (backend_.queued() <= kUnread)
-    backend_.accept_input();
-  else
-    limit_timer_->arm(std::min(next, now + kLookAgain));
+  if (backend_.queued() <= kUnread) backend_.accept_input();
+  else limit_timer_->arm(std::min(next, now + kLookAgain));
 }
 
 }  // namespace rhea::monitor

@@ -29,9 +29,7 @@ struct QmpCall {
 };
 
 // An error's hint is its class where that is not GenericError.
-inline Error device_not_found(const std::string& text) {
-  return Error("{}", text).with_hint("DeviceNotFound");
-}
+inline Error device_not_found(const std::string& text) { return Error("{}", text).with_hint("DeviceNotFound"); }
 
 // A row of qmp.inc. Types are written in the small language of qmp_schema.h.
 struct QmpCommand {

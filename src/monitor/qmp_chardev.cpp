@@ -36,8 +36,7 @@ Result<sys::SocketName> read_address(const Json& address) {
     return Error("Parameter 'backend.data.addr.type' is missing");
   const std::string type = address["type"];
   Json data = address.contains("data") ? address["data"] : address;
-  if (!data.is_object())
-    return Error("Invalid parameter type for 'backend.data.addr.data', expected: object");
+  if (!data.is_object()) return Error("Invalid parameter type for 'backend.data.addr.data', expected: object");
   if (!address.contains("data")) data.erase("type");
   sys::SocketName name;
   if (type == "inet") {
@@ -67,10 +66,9 @@ Result<sys::SocketName> read_address(const Json& address) {
 }
 
 Result<void> read_socket(const Json& data, chardev::Spec& spec) {
-  RHEA_TRY(
-      check_data(data,
-                 "addr:any,*server:bool,*wait:bool,*nodelay:bool,*telnet:bool,*tn3270:bool,*websocket:bool,"
-                 "*reconnect:int,*reconnect-ms:int,*tls-creds:str,*tls-authz:str"));
+  RHEA_TRY(check_data(data,
+                      "addr:any,*server:bool,*wait:bool,*nodelay:bool,*telnet:bool,*tn3270:bool,*websocket:bool,"
+                      "*reconnect:int,*reconnect-ms:int,*tls-creds:str,*tls-authz:str"));
   chardev::SocketSpec& socket = spec.socket;
   socket.name = RHEA_TRY(read_address(data["addr"]));
   socket.server = flag_of(data, "server", true);
@@ -83,8 +81,7 @@ Result<void> read_socket(const Json& data, chardev::Spec& spec) {
   if (data.contains("reconnect")) socket.reconnect_ms = data["reconnect"].get<s64>() * 1000;
   if (data.contains("reconnect-ms")) socket.reconnect_ms = data["reconnect-ms"].get<s64>();
   constexpr s64 kLongest = s64{1} << 40;
-  if (socket.reconnect_ms < 0 || socket.reconnect_ms > kLongest)
-    return Error("Parameter 'reconnect' is out of range");
+  if (socket.reconnect_ms < 0 || socket.reconnect_ms > kLongest) return Error("Parameter 'reconnect' is out of range");
   return {};
 }
 
@@ -136,8 +133,7 @@ Result<chardev::Spec> read_backend(const Json& backend) {
     spec.kind = BackendKind::vc;
     RHEA_TRY(check_data(data, "*width:int,*height:int,*cols:int,*rows:int"));
     const auto size = [&](const char* name) -> unsigned {
-      return data.contains(name) ? static_cast<unsigned>(std::clamp<s64>(data[name].get<s64>(), 0, 16384))
-                                 : 0;
+      return data.contains(name) ? static_cast<unsigned>(std::clamp<s64>(data[name].get<s64>(), 0, 16384)) : 0;
     };
     spec.console = {size("width"), size("height"), size("cols"), size("rows")};
   } else {

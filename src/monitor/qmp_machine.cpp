@@ -28,14 +28,10 @@ class Nowhere final : public chardev::Backend {
 
 std::string_view status_name(machine::RunState state) {
   switch (state) {
-    case machine::RunState::running:
-      return "running";
-    case machine::RunState::prelaunch:
-      return "prelaunch";
-    case machine::RunState::shutdown:
-      return "shutdown";
-    default:
-      break;
+    case machine::RunState::running: return "running";
+    case machine::RunState::prelaunch: return "prelaunch";
+    case machine::RunState::shutdown: return "shutdown";
+    default: break;
   }
   return "paused";
 }
@@ -66,8 +62,7 @@ Result<Json> qmp_human_monitor_command(QmpCall& call) {
   Monitor monitor(nowhere, call.context, true);
   if (call.has("cpu-index")) {
     const s64 cpu = call.number("cpu-index");
-    if (cpu < 0 || cpu >= call.context.machine.cpu_count())
-      return Error("Parameter 'cpu-index' expects a CPU number");
+    if (cpu < 0 || cpu >= call.context.machine.cpu_count()) return Error("Parameter 'cpu-index' expects a CPU number");
     monitor.cpu = static_cast<unsigned>(cpu);
   }
   return Json(monitor.output_of(call.text("command-line")));
@@ -80,9 +75,7 @@ Result<Json> qmp_quit(QmpCall& call) {
 
 Result<Json> qmp_query_status(QmpCall& call) {
   const machine::RunState state = call.context.machine.state();
-  return Json{{"status", status_name(state)},
-              {"singlestep", false},
-              {"running", state == machine::RunState::running}};
+  return Json{{"status", status_name(state)}, {"singlestep", false}, {"running", state == machine::RunState::running}};
 }
 
 Result<Json> qmp_query_name(QmpCall& call) {
@@ -92,9 +85,7 @@ Result<Json> qmp_query_name(QmpCall& call) {
   return answer;
 }
 
-Result<Json> qmp_query_uuid(QmpCall& call) {
-  return Json{{"UUID", call.context.machine.config().uuid_text()}};
-}
+Result<Json> qmp_query_uuid(QmpCall& call) { return Json{{"UUID", call.context.machine.config().uuid_text()}}; }
 Result<Json> qmp_query_kvm(QmpCall&) { return Json{{"enabled", false}, {"present", false}}; }
 Result<Json> qmp_query_target(QmpCall&) { return Json{{"arch", "arm"}}; }
 
@@ -127,8 +118,7 @@ Result<Json> qmp_query_current_machine(QmpCall&) { return Json{{"wakeup-suspend-
 Result<Json> qmp_query_cpu_definitions(QmpCall&) {
   Json list = Json::array();
   for (const std::string& model : accel::cpu_models())
-    list.push_back(
-        {{"name", model}, {"typename", model + "-arm-cpu"}, {"static", false}, {"deprecated", false}});
+    list.push_back({{"name", model}, {"typename", model + "-arm-cpu"}, {"static", false}, {"deprecated", false}});
   return list;
 }
 
@@ -138,8 +128,7 @@ Result<Json> qmp_query_hotpluggable_cpus(QmpCall&) {
 
 Result<Json> qmp_query_memory_size_summary(QmpCall& call) {
   const machine::MachineConfig& config = call.context.machine.config();
-  return Json{{"base-memory", config.ram_size ? config.ram_size : config.board->default_ram},
-              {"plugged-memory", 0}};
+  return Json{{"base-memory", config.ram_size ? config.ram_size : config.board->default_ram}, {"plugged-memory", 0}};
 }
 
 Result<Json> qmp_empty_list(QmpCall&) { return Json::array(); }
@@ -177,9 +166,7 @@ Result<Json> qmp_system_powerdown(QmpCall& call) {
   return nothing();
 }
 
-Result<Json> qmp_system_wakeup(QmpCall&) {
-  return Error("wake-up from suspend is not supported by this guest");
-}
+Result<Json> qmp_system_wakeup(QmpCall&) { return Error("wake-up from suspend is not supported by this guest"); }
 Result<Json> qmp_inject_nmi(QmpCall&) { return Error("machine does not provide NMIs"); }
 
 Result<Json> qmp_set_action(QmpCall& call) {
@@ -193,8 +180,7 @@ Result<Json> qmp_set_action(QmpCall& call) {
 
 Result<Json> qmp_memsave(QmpCall& call) {
   const s64 cpu = call.number("cpu-index");
-  if (cpu < 0 || cpu >= call.context.machine.cpu_count())
-    return Error("Parameter 'cpu-index' expects a CPU number");
+  if (cpu < 0 || cpu >= call.context.machine.cpu_count()) return Error("Parameter 'cpu-index' expects a CPU number");
   RHEA_TRY(save_memory(call.context.machine, static_cast<unsigned>(cpu), static_cast<u64>(call.number("val")),
                        static_cast<u64>(call.number("size")), call.text("filename"), false));
   return nothing();

@@ -9,8 +9,7 @@ namespace rhea::monitor {
 Result<Json> qmp_query_usernet_flows(QmpCall& call) {
   Json list = Json::array();
   for (const net::UserFlow& flow : call.context.network.usernet_flows()) {
-    Json item{
-        {"netdev", flow.netdev}, {"protocol", flow.protocol}, {"guest", flow.guest}, {"remote", flow.remote}};
+    Json item{{"netdev", flow.netdev}, {"protocol", flow.protocol}, {"guest", flow.guest}, {"remote", flow.remote}};
     if (flow.protocol == "tcp") {
       item["state"] = flow.state;
       item["bytes-to-guest"] = flow.to_guest;
@@ -31,8 +30,7 @@ Result<Json> qmp_query_usernet_flows(QmpCall& call) {
 Result<Json> qmp_query_usernet_blocked(QmpCall& call) {
   Json list = Json::array();
   for (const net::UserBlocked& item : call.context.network.usernet_blocked())
-    list.push_back(
-        {{"netdev", item.netdev}, {"what", item.what}, {"rule", item.rule}, {"times", item.times}});
+    list.push_back({{"netdev", item.netdev}, {"what", item.what}, {"rule", item.rule}, {"times", item.times}});
   return list;
 }
 

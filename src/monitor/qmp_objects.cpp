@@ -34,8 +34,7 @@ Result<std::vector<OptionText>> texts_of(const Json& arguments, std::initializer
       for (const Json& item : value)
         RHEA_TRY(self(self, name, item.is_object() && item.contains("str") ? item["str"] : item));
     } else if (value.is_object()) {
-      for (auto item = value.begin(); item != value.end(); ++item)
-        RHEA_TRY(self(self, name + "." + item.key(), *item));
+      for (auto item = value.begin(); item != value.end(); ++item) RHEA_TRY(self(self, name + "." + item.key(), *item));
     } else {
       return Error("Invalid parameter type for '{}', expected: string", name);
     }
@@ -98,8 +97,7 @@ Result<Json> list_type(const std::string& name, bool devices_only) {
   if (!type && row == rows.end())
     return device_not_found(devices_only ? fmt::format("Device '{}' not found", name)
                                          : fmt::format("Class '{}' not found", name));
-  if (devices_only && !is_a(rows, row->name, "device"))
-    return Error("Parameter 'typename' expects a device type");
+  if (devices_only && !is_a(rows, row->name, "device")) return Error("Parameter 'typename' expects a device type");
   Json list = Json::array();
   if (!devices_only) list.push_back({{"name", "type"}, {"type", "string"}});
   if (!devices_only && is_a(rows, name, "device"))
@@ -125,9 +123,7 @@ Result<Json> qmp_qom_list(QmpCall& call) {
   return list;
 }
 
-Result<Json> qmp_qom_get(QmpCall& call) {
-  return get_property(call.context, call.text("path"), call.text("property"));
-}
+Result<Json> qmp_qom_get(QmpCall& call) { return get_property(call.context, call.text("path"), call.text("property")); }
 
 Result<Json> qmp_qom_set(QmpCall& call) {
   RHEA_TRY(set_property(call.context, call.text("path"), call.text("property"), call.arguments["value"]));
@@ -173,8 +169,8 @@ Result<Json> qmp_object_del(QmpCall& call) {
 }
 
 Result<Json> qmp_netdev_add(QmpCall& call) {
-  RHEA_TRY(add_netdev(call.context, call.text("type"), call.text("id"),
-                      RHEA_TRY(texts_of(call.arguments, {"type", "id"}))));
+  RHEA_TRY(
+      add_netdev(call.context, call.text("type"), call.text("id"), RHEA_TRY(texts_of(call.arguments, {"type", "id"}))));
   return Json::object();
 }
 

@@ -104,24 +104,19 @@ bool fits(const config::Json& value, const Type& type) {
 }
 
 Result<void> check(const config::Json& value, const Type& type, const std::string& path) {
-  if (!fits(value, type))
-    return Error("Invalid parameter type for '{}', expected: {}", path, expected_name(type));
+  if (!fits(value, type)) return Error("Invalid parameter type for '{}', expected: {}", path, expected_name(type));
   if (type.kind == Type::words) {
     const std::string& word = value.get_ref<const std::string&>();
     if (std::find(type.options.begin(), type.options.end(), word) == type.options.end())
-      return Error("Parameter '{}' does not accept value '{}'{}", path, word,
-                   did_you_mean(word, type.options));
+      return Error("Parameter '{}' does not accept value '{}'{}", path, word, did_you_mean(word, type.options));
   }
   if (type.kind == Type::list)
-    for (usize i = 0; i < value.size(); ++i)
-      RHEA_TRY(check(value[i], type.items[0], fmt::format("{}[{}]", path, i)));
+    for (usize i = 0; i < value.size(); ++i) RHEA_TRY(check(value[i], type.items[0], fmt::format("{}[{}]", path, i)));
   if (type.kind != Type::object) return {};
   const std::string before = path.empty() ? path : path + ".";
   for (const Type::Member& member : type.members) {
-    if (value.contains(member.name))
-      RHEA_TRY(check(value[member.name], member.type[0], before + member.name));
-    else if (!member.optional)
-      return Error("Parameter '{}{}' is missing", before, member.name);
+    if (value.contains(member.name)) RHEA_TRY(check(value[member.name], member.type[0], before + member.name));
+    else if (!member.optional) return Error("Parameter '{}{}' is missing", before, member.name);
   }
   for (auto item = value.begin(); item != value.end() && !type.open; ++item) {
     std::vector<std::string> names;
@@ -172,10 +167,7 @@ class Schema {
       if (name == "any") {
         entries.push_back({{"name", "any"}, {"meta-type", "any"}});
       } else {
-        const char* json = name == "str"    ? "string"
-                           : name == "bool" ? "boolean"
-                           : name == "int"  ? "int"
-                                            : "number";
+        const char* json = name == "str" ? "string" : name == "bool" ? "boolean" : name == "int" ? "int" : "number";
         entries.push_back({{"name", name}, {"json-type", json}, {"meta-type", "builtin"}});
       }
     }
@@ -210,10 +202,8 @@ config::Json qmp_schema() {
     const Type arguments = Reader(command.arguments).members();
     const Type returns = Reader(command.returns.empty() ? "{}" : command.returns).type();
     const std::string argument_name = schema.name_of(arguments), return_name = schema.name_of(returns);
-    config::Json row = {{"name", command.name},
-                        {"ret-type", return_name},
-                        {"meta-type", "command"},
-                        {"arg-type", argument_name}};
+    config::Json row = {
+        {"name", command.name}, {"ret-type", return_name}, {"meta-type", "command"}, {"arg-type", argument_name}};
     if (command.out_of_band) row["allow-oob"] = true;
     schema.entries.push_back(std::move(row));
   }

@@ -24,10 +24,7 @@ class FakeBackend final : public chardev::Backend {
 };
 
 struct QmpTest : testing::Test {
-  QmpTest()
-      : machine(log),
-        wall(core::make_host_clock(machine.net_loop())),
-        network(machine.net_loop(), *wall, log) {
+  QmpTest() : machine(log), wall(core::make_host_clock(machine.net_loop())), network(machine.net_loop(), *wall, log) {
     machine::MachineConfig config;
     config.board = machine::find_board("vexpress-a9");
     config.ram_size = u64{16} << 20;
@@ -64,17 +61,15 @@ TEST_F(QmpTest, GreetsWhoComesAndForgetsWhoGoes) {
             "\"Rhea 1.2\"}, "
             "\"capabilities\": [\"oob\"]}}\r\n");
   EXPECT_EQ(send(monitor, "{'execute':'qmp_capabilities'}"), "{\"return\": {}}\r\n");
-  EXPECT_EQ(
-      send(monitor, "{'execute':'query-status','id':3}"),
-      "{\"return\": {\"status\": \"prelaunch\", \"singlestep\": false, \"running\": false}, \"id\": 3}\r\n");
+  EXPECT_EQ(send(monitor, "{'execute':'query-status','id':3}"),
+            "{\"return\": {\"status\": \"prelaunch\", \"singlestep\": false, \"running\": false}, \"id\": 3}\r\n");
   send(monitor, "{'execute':");
   monitor.event(chardev::Event::closed);
   monitor.event(chardev::Event::opened);
   backend.take();
-  EXPECT_EQ(
-      send(monitor, "{'execute':'query-status'}"),
-      "{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"Expecting capabilities negotiation with "
-      "'qmp_capabilities'\"}}\r\n");
+  EXPECT_EQ(send(monitor, "{'execute':'query-status'}"),
+            "{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"Expecting capabilities negotiation with "
+            "'qmp_capabilities'\"}}\r\n");
 }
 
 TEST_F(QmpTest, OutOfBandIsForThoseThatAskedForIt) {
@@ -123,8 +118,7 @@ TEST(Schema, Checks) {
   EXPECT_EQ(check("{'a':[1,'x']}", "a:[int]"), "Invalid parameter type for 'a[1]', expected: integer");
   EXPECT_EQ(check("{'a':{'b':1}}", "a:{b:int}"), "");
   EXPECT_EQ(check("{'a':{}}", "a:{b:int}"), "Parameter 'a.b' is missing");
-  EXPECT_EQ(check("{'a':'onn'}", "a:<on|off>"),
-            "Parameter 'a' does not accept value 'onn' (did you mean 'on'?)");
+  EXPECT_EQ(check("{'a':'onn'}", "a:<on|off>"), "Parameter 'a' does not accept value 'onn' (did you mean 'on'?)");
   EXPECT_EQ(check("{'z':1}", ""), "Parameter 'z' is unexpected");
   EXPECT_EQ(check("{'z':1}", "..."), "");
 }

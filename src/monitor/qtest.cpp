@@ -22,14 +22,10 @@ Result<u64> number(const std::vector<std::string>& words, usize index) {
 
 unsigned size_of(char letter) {
   switch (letter) {
-    case 'b':
-      return 1;
-    case 'w':
-      return 2;
-    case 'l':
-      return 4;
-    default:
-      return 8;
+    case 'b': return 1;
+    case 'w': return 2;
+    case 'l': return 4;
+    default: return 8;
   }
 }
 
@@ -62,10 +58,8 @@ void Qtest::send(const std::string& text) {
 void Qtest::receive(std::span<const u8> data) {
   for (const u8 byte : data) {
     if (byte != '\n') {
-      if (line_.size() < kMostLine)
-        line_ += static_cast<char>(byte);
-      else
-        too_long_ = true;
+      if (line_.size() < kMostLine) line_ += static_cast<char>(byte);
+      else too_long_ = true;
       continue;
     }
     const std::string line = std::move(line_);
@@ -113,8 +107,7 @@ Result<std::string> Qtest::read_value(const Words& words, unsigned size) {
 
 Result<std::string> Qtest::write_value(const Words& words, unsigned size) {
   const u64 address = RHEA_TRY(number(words, 1)), value = RHEA_TRY(number(words, 2));
-  context_.machine.memory().write(address, size == 8 ? value : value & ((u64{1} << (8 * size)) - 1), size,
-                                  {});
+  context_.machine.memory().write(address, size == 8 ? value : value & ((u64{1} << (8 * size)) - 1), size, {});
   return std::string();
 }
 
@@ -154,8 +147,7 @@ Result<std::string> Qtest::write_block(const Words& words) {
 }
 
 Result<std::string> Qtest::set_memory(const Words& words) {
-  const u64 address = RHEA_TRY(number(words, 1)), size = RHEA_TRY(number(words, 2)),
-            value = RHEA_TRY(number(words, 3));
+  const u64 address = RHEA_TRY(number(words, 1)), size = RHEA_TRY(number(words, 2)), value = RHEA_TRY(number(words, 3));
   constexpr u64 kMost = u64{1} << 30;
   if (size > kMost) return Error("memset: at most {} bytes", kMost);
   const std::vector<u8> bytes(size, static_cast<u8>(value));
@@ -165,8 +157,7 @@ Result<std::string> Qtest::set_memory(const Words& words) {
 
 Result<std::string> Qtest::step(const Words& words) {
   accel::Engine& engine = context_.machine.engine();
-  if (!engine.steps())
-    return Error("{}: virtual time runs by itself; -accel qtest lets it be stepped", words[0]);
+  if (!engine.steps()) return Error("{}: virtual time runs by itself; -accel qtest lets it be stepped", words[0]);
   const s64 now = engine.virtual_clock().now();
   s64 target = engine.next_deadline();
   if (words.size() > 1) {
@@ -214,8 +205,7 @@ Result<std::string> Qtest::set_line(const Words& words) {
 void Qtest::on_line(const machine::LineChange& change) {
   if (!intercepted_) return;
   if (intercept_inputs_ ? change.target != intercepted_ : change.source != intercepted_) return;
-  send(fmt::format("IRQ {} {}", change.level ? "raise" : "lower",
-                   intercept_inputs_ ? change.input : change.output));
+  send(fmt::format("IRQ {} {}", change.level ? "raise" : "lower", intercept_inputs_ ? change.input : change.output));
 }
 
 }  // namespace rhea::monitor

@@ -29,10 +29,8 @@ void Readline::key(u8 key) {
   const bool second_half = after_return_ && key == kNewline;  // of \r\n
   after_return_ = key == kReturn;
   if (second_half) return;
-  if (state_ == State::plain)
-    plain_key(key);
-  else
-    escape_key(key);
+  if (state_ == State::plain) plain_key(key);
+  else escape_key(key);
 }
 
 void Readline::forget_line() {
@@ -46,25 +44,15 @@ void Readline::forget_line() {
 void Readline::plain_key(u8 key) {
   switch (key) {
     case kReturn:
-    case kNewline:
-      finish();
-      break;
-    case kTab:
-      complete();
-      break;
-    case kEscape:
-      state_ = State::escape;
-      break;
+    case kNewline: finish(); break;
+    case kTab: complete(); break;
+    case kEscape: state_ = State::escape; break;
     case kBackspace:
     case kDelete:
       if (cursor_) erase(cursor_ - 1, cursor_);
       break;
-    case control('A'):
-      move_to(0);
-      break;
-    case control('E'):
-      move_to(line_.size());
-      break;
+    case control('A'): move_to(0); break;
+    case control('E'): move_to(line_.size()); break;
     case control('B'):
       if (cursor_) move_to(cursor_ - 1);
       break;
@@ -74,12 +62,8 @@ void Readline::plain_key(u8 key) {
     case control('D'):
       if (cursor_ < line_.size()) erase(cursor_, cursor_ + 1);
       break;
-    case control('K'):
-      erase(cursor_, line_.size());
-      break;
-    case control('U'):
-      erase(0, cursor_);
-      break;
+    case control('K'): erase(cursor_, line_.size()); break;
+    case control('U'): erase(0, cursor_); break;
     case control('W'): {
       usize from = cursor_;
       while (from && line_[from - 1] == ' ') --from;
@@ -87,12 +71,8 @@ void Readline::plain_key(u8 key) {
       erase(from, cursor_);
       break;
     }
-    case control('P'):
-      walk_history(-1);
-      break;
-    case control('N'):
-      walk_history(1);
-      break;
+    case control('P'): walk_history(-1); break;
+    case control('N'): walk_history(1); break;
     default:
       if (key >= 32) insert({reinterpret_cast<const char*>(&key), 1});
       break;
@@ -112,34 +92,22 @@ void Readline::escape_key(u8 key) {
   }
   state_ = State::plain;
   switch (key) {
-    case 'A':
-      walk_history(-1);
-      break;
-    case 'B':
-      walk_history(1);
-      break;
+    case 'A': walk_history(-1); break;
+    case 'B': walk_history(1); break;
     case 'C':
       if (cursor_ < line_.size()) move_to(cursor_ + 1);
       break;
     case 'D':
       if (cursor_) move_to(cursor_ - 1);
       break;
-    case 'H':
-      move_to(0);
-      break;
-    case 'F':
-      move_to(line_.size());
-      break;
+    case 'H': move_to(0); break;
+    case 'F': move_to(line_.size()); break;
     case '~':
-      if (sequence_ == "1" || sequence_ == "7")
-        move_to(0);
-      else if (sequence_ == "4" || sequence_ == "8")
-        move_to(line_.size());
-      else if (sequence_ == "3" && cursor_ < line_.size())
-        erase(cursor_, cursor_ + 1);
+      if (sequence_ == "1" || sequence_ == "7") move_to(0);
+      else if (sequence_ == "4" || sequence_ == "8") move_to(line_.size());
+      else if (sequence_ == "3" && cursor_ < line_.size()) erase(cursor_, cursor_ + 1);
       break;
-    default:
-      break;
+    default: break;
   }
 }
 
@@ -148,10 +116,8 @@ void Readline::insert(std::string_view text) {
   const usize at = cursor_;
   line_.insert(at, text);
   cursor_ += text.size();
-  if (cursor_ == line_.size())
-    hooks_.output(text);
-  else
-    redraw_from(at, at);
+  if (cursor_ == line_.size()) hooks_.output(text);
+  else redraw_from(at, at);
 }
 
 void Readline::erase(usize from, usize to) {
@@ -170,10 +136,8 @@ void Readline::redraw_from(usize position, usize old_cursor) {
 }
 
 void Readline::move_to(usize position) {
-  if (position < cursor_)
-    hooks_.output(left(cursor_ - position));
-  else if (position > cursor_)
-    hooks_.output(std::string_view(line_).substr(cursor_, position - cursor_));
+  if (position < cursor_) hooks_.output(left(cursor_ - position));
+  else if (position > cursor_) hooks_.output(std::string_view(line_).substr(cursor_, position - cursor_));
   cursor_ = position;
 }
 
@@ -220,12 +184,9 @@ void Readline::complete() {
   }
   const usize typed = before.size() - word_at;
   const std::string more = words[0].substr(std::min(typed, common), common - std::min(typed, common));
-  if (words.size() == 1)
-    insert(more + " ");
-  else if (!more.empty())
-    insert(more);
-  else
-    list(words);
+  if (words.size() == 1) insert(more + " ");
+  else if (!more.empty()) insert(more);
+  else list(words);
 }
 
 void Readline::list(const std::vector<std::string>& words) {

@@ -24,7 +24,8 @@ void print_error(Monitor& monitor, const Result<void>& result) {
 }  // namespace
 
 void run_replay_break(Monitor& monitor, const Arguments& arguments) {
-  if (machine::Replay* replay = replay_of(monitor)) print_error(monitor, replay->set_break(static_cast<s64>(arguments.numbers[0])));
+  if (machine::Replay* replay = replay_of(monitor))
+    print_error(monitor, replay->set_break(static_cast<s64>(arguments.numbers[0])));
 }
 
 void run_replay_delete_break(Monitor& monitor, const Arguments&) {

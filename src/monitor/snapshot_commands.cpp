@@ -38,8 +38,8 @@ std::string date_text(s64 seconds) {
 
 std::string clock_text(s64 nanoseconds) {
   const s64 milliseconds = nanoseconds / kMillisecond;
-  return fmt::format("{:02}:{:02}:{:02}.{:03}", milliseconds / 3'600'000, milliseconds / 60'000 % 60, milliseconds / 1000 % 60,
-                     milliseconds % 1000);
+  return fmt::format("{:02}:{:02}:{:02}.{:03}", milliseconds / 3'600'000, milliseconds / 60'000 % 60,
+                     milliseconds / 1000 % 60, milliseconds % 1000);
 }
 
 std::string_view status_name(Snapshots::Status status) {
@@ -56,7 +56,8 @@ std::string_view status_name(Snapshots::Status status) {
 }  // namespace
 
 void run_savevm(Monitor& monitor, const Arguments& arguments) {
-  print_error(monitor, monitor.context().machine.snapshots().save(arguments.texts.empty() ? std::string() : arguments.texts[0]));
+  print_error(monitor,
+              monitor.context().machine.snapshots().save(arguments.texts.empty() ? std::string() : arguments.texts[0]));
 }
 
 void run_loadvm(Monitor& monitor, const Arguments& arguments) {
@@ -80,8 +81,9 @@ void info_snapshots(Monitor& monitor, const Arguments&) {
   std::string text = "List of snapshots present on all disks:\n";
   text += fmt::format("{:<10}{:<17}{:>8}{:>20}{:>13}{:>11}\n", "ID", "TAG", "VM SIZE", "DATE", "VM CLOCK", "ICOUNT");
   for (const machine::SnapshotRow& row : *rows) {
-    text += fmt::format("{:<9} {:<16} {:>8}{:>20} {:>12} {:>10}\n", "--", row.tag, size_text(row.bytes), date_text(row.info.date),
-                        clock_text(row.info.clock), row.info.icount < 0 ? "" : fmt::format("{}", row.info.icount));
+    text += fmt::format("{:<9} {:<16} {:>8}{:>20} {:>12} {:>10}\n", "--", row.tag, size_text(row.bytes),
+                        date_text(row.info.date), clock_text(row.info.clock),
+                        row.info.icount < 0 ? "" : fmt::format("{}", row.info.icount));
   }
   monitor.print(text);
 }
@@ -93,7 +95,8 @@ std::string unquoted(std::string text) {
 }
 
 void run_migrate(Monitor& monitor, const Arguments& arguments) {
-  print_error(monitor, monitor.context().machine.snapshots().migrate(unquoted(arguments.texts[0]), arguments.has_flag('d')));
+  print_error(monitor,
+              monitor.context().machine.snapshots().migrate(unquoted(arguments.texts[0]), arguments.has_flag('d')));
 }
 
 void run_migrate_cancel(Monitor& monitor, const Arguments&) { monitor.context().machine.snapshots().cancel(); }
@@ -136,10 +139,10 @@ void info_migrate(Monitor& monitor, const Arguments&) {
   text += fmt::format("total time: {} ms\n", milliseconds);
   if (now.status == Snapshots::Status::completed) text += fmt::format("downtime: {} ms\n", milliseconds);
   const machine::StateProgress& progress = now.progress;
-  text += fmt::format("transferred ram: {} kbytes\nremaining ram: {} kbytes\ntotal ram: {} kbytes\n", progress.bytes >> 10,
-                      (progress.ram_total - progress.ram_done) >> 10, progress.ram_total >> 10);
-  text += fmt::format("duplicate: {} pages\nskipped: 0 pages\nnormal: {} pages\nnormal bytes: {} kbytes\n", progress.zero_pages,
-                      progress.normal_pages, progress.normal_pages << 2);
+  text += fmt::format("transferred ram: {} kbytes\nremaining ram: {} kbytes\ntotal ram: {} kbytes\n",
+                      progress.bytes >> 10, (progress.ram_total - progress.ram_done) >> 10, progress.ram_total >> 10);
+  text += fmt::format("duplicate: {} pages\nskipped: 0 pages\nnormal: {} pages\nnormal bytes: {} kbytes\n",
+                      progress.zero_pages, progress.normal_pages, progress.normal_pages << 2);
   monitor.print(text);
 }
 

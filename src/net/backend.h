@@ -102,8 +102,7 @@ class Network {
   // more (unknown type, "Duplicate ID 'n0' for netdev", the type's own).
   Result<Port*> add(std::string_view type, std::string id, std::span<const OptionText> options);
   // The same on hub `hub` (-net TYPE).
-  Result<Port*> add_on_hub(unsigned hub, std::string_view type, std::string id,
-                           std::span<const OptionText> options);
+  Result<Port*> add_on_hub(unsigned hub, std::string_view type, std::string id, std::span<const OptionText> options);
   // A new port of a hub, for a NIC (-net nic), named as QEMU does ("hub0port0").
   Port* add_hub_port(unsigned hub);
   // By id; nullptr if there is none.

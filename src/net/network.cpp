@@ -72,8 +72,7 @@ Result<void> take_dump_option(DumpConfig& dump, const std::string& key, const st
     dump.format = value == "pcapng" ? PcapWriter::Format::pcapng : PcapWriter::Format::pcap;
   }
   if (key == "status") {
-    if (value != "on" && value != "off")
-      return Error("Invalid value for netfilter status, should be 'on' or 'off'");
+    if (value != "on" && value != "off") return Error("Invalid value for netfilter status, should be 'on' or 'off'");
     dump.status = value == "on";
   }
   if (key == "queue") {
@@ -85,8 +84,7 @@ Result<void> take_dump_option(DumpConfig& dump, const std::string& key, const st
 }
 
 Result<DumpConfig> parse_dump_options(const std::string& id, std::span<const OptionText> options) {
-  RHEA_TRY(
-      check_known(options, {"netdev", "file", "maxlen", "format", "queue", "status", "position", "insert"}));
+  RHEA_TRY(check_known(options, {"netdev", "file", "maxlen", "format", "queue", "status", "position", "insert"}));
   DumpConfig dump;
   dump.id = id;
   for (const auto& [key, value] : options) RHEA_TRY(take_dump_option(dump, key, value));
@@ -103,9 +101,8 @@ Result<DumpConfig> parse_dump_options(const std::string& id, std::span<const Opt
 }  // namespace
 
 std::span<const BackendType* const> backend_types() {
-  static const BackendType* const types[] = {&kSocket, &kStream,     &kDgram,    &kHubport,
-                                             &kTap,    &user_type(), &kL2tpv3,   &kVde,
-                                             &kBridge, &kVhostUser,  &kVhostVdpa};
+  static const BackendType* const types[] = {&kSocket, &kStream, &kDgram,  &kHubport,   &kTap,      &user_type(),
+                                             &kL2tpv3, &kVde,    &kBridge, &kVhostUser, &kVhostVdpa};
   return types;
 }
 
@@ -115,8 +112,7 @@ const BackendType* find_backend_type(std::string_view name) {
   return nullptr;
 }
 
-Network::Network(EventLoop& loop, Clock& wall_clock, Log& log)
-    : loop_(loop), wall_clock_(wall_clock), log_(log) {}
+Network::Network(EventLoop& loop, Clock& wall_clock, Log& log) : loop_(loop), wall_clock_(wall_clock), log_(log) {}
 
 Network::~Network() {
   std::lock_guard lock(loop_.lock());
@@ -147,10 +143,8 @@ Result<Port*> Network::add(std::string_view type_name, std::string id, std::span
   if (type->hub_port) return add_hubport(id, options);
   if (!type->create) return Error("network backend '{}' is {}", type->name, type->summary);
   const auto warn = [this](std::string line) {
-    if (on_warning)
-      on_warning(line);
-    else
-      std::fprintf(stderr, "warning: %s\n", line.c_str());
+    if (on_warning) on_warning(line);
+    else std::fprintf(stderr, "warning: %s\n", line.c_str());
   };
   const BackendContext context{id, loop_, wall_clock_, log_, *this, warnings_, warn};
   std::unique_ptr<Port> port = RHEA_TRY(type->create(context, options));
@@ -231,9 +225,7 @@ void Network::remove_nic(Port* nic) {
   std::erase(nics_, nic);
 }
 
-bool Network::is_nic(const Port* port) const {
-  return std::find(nics_.begin(), nics_.end(), port) != nics_.end();
-}
+bool Network::is_nic(const Port* port) const { return std::find(nics_.begin(), nics_.end(), port) != nics_.end(); }
 
 Result<void> Network::add_filter(const FilterConfig& config) {
   std::lock_guard lock(loop_.lock());
@@ -262,8 +254,7 @@ std::vector<std::string> Network::check() const {
       }
       (is_nic(far) ? has_nic : has_backend) = true;
     }
-    if (has_nic && !has_backend)
-      lines.push_back(fmt::format("hub {} is not connected to host network", hub->number()));
+    if (has_nic && !has_backend) lines.push_back(fmt::format("hub {} is not connected to host network", hub->number()));
     if (has_backend && !has_nic) lines.push_back(fmt::format("hub {} with no nics", hub->number()));
   }
   for (const Entry& entry : entries_)
@@ -304,9 +295,7 @@ std::string Network::info_network() const {
       text += fmt::format(" \\ {}{}", (*port)->name(), far ? ": " + client_text(far) : std::string("\n"));
     }
   }
-  const auto is_shown = [&](const Port* port) {
-    return std::find(shown.begin(), shown.end(), port) != shown.end();
-  };
+  const auto is_shown = [&](const Port* port) { return std::find(shown.begin(), shown.end(), port) != shown.end(); };
   for (const Port* nic : nics_) {
     if (is_shown(nic)) continue;
     text += client_text(nic);

@@ -158,9 +158,8 @@ TEST_F(NetworkTest, InfoOfANicAndItsBackend) {
   EXPECT_EQ(network_.info_network(),
             "lan9118.0: index=0,type=nic,model=test,macaddr=52:54:00:12:34:56\n"
             " \\ n0: index=0,type=user,net=10.0.2.0,restrict=off\n");
-  EXPECT_EQ(
-      network_.info_usernet(),
-      "Hub -1 (n0):\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\n");
+  EXPECT_EQ(network_.info_usernet(),
+            "Hub -1 (n0):\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\n");
   EXPECT_TRUE(network_.check().empty());
 }
 
@@ -196,12 +195,10 @@ TEST_F(NetworkTest, Refusals) {
   add_user("n0");
   EXPECT_EQ(error("user", "n0"), "Duplicate ID 'n0' for netdev");
   EXPECT_EQ(error("usr", "n1"), "Parameter 'type' does not accept value 'usr' (did you mean 'user'?)");
-  EXPECT_EQ(error("tap", "n1"),
-            "network backend 'tap' is not supported yet; -netdev user needs no privileges");
+  EXPECT_EQ(error("tap", "n1"), "network backend 'tap' is not supported yet; -netdev user needs no privileges");
   EXPECT_EQ(error("hubport", "n1"), "Parameter 'hubid' is missing");
   EXPECT_EQ(filter_error({{"netdev", "n0"}}), "Parameter 'file' is missing");
-  EXPECT_EQ(filter_error({{"netdev", "zz"}, {"file", path_}}),
-            "Parameter 'netdev' expects a network backend id");
+  EXPECT_EQ(filter_error({{"netdev", "zz"}, {"file", path_}}), "Parameter 'netdev' expects a network backend id");
   EXPECT_EQ(filter_error({{"netdev", "n0"}, {"file", path_}, {"maxlen", "0"}}),
             "Property 'filter-dump.maxlen' doesn't take value '0'");
   EXPECT_EQ(filter_error({{"netdev", "n0"}, {"file", path_}, {"queue", "xx"}}),
@@ -215,10 +212,9 @@ TEST_F(NetworkTest, DumpsBothDirections) {
   Port::connect(nic_, *n0);
   network_.add_nic(&nic_);
   ASSERT_EQ(filter_error({{"netdev", "n0"}, {"file", path_}, {"maxlen", "64"}}), "");
-  EXPECT_NE(
-      network_.info_network().find("filters:\n  - f0: type=filter-dump,file=" + path_ +
-                                   ",maxlen=64,position=tail,status=on,insert=behind,netdev=n0,queue=all\n"),
-      std::string::npos);
+  EXPECT_NE(network_.info_network().find("filters:\n  - f0: type=filter-dump,file=" + path_ +
+                                         ",maxlen=64,position=tail,status=on,insert=behind,netdev=n0,queue=all\n"),
+            std::string::npos);
   EXPECT_NE(network_.info_network().find(" \\ n0: index=0,type=user"), std::string::npos);
   Bytes arp(60);
   const Bytes body{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0, 0, 0,  1, 8, 6, 0, 1, 8, 0,  6, 4, 0,
@@ -262,8 +258,7 @@ TEST(FilterDump, QueuesAndStatus) {
   Port::connect(nic, backend);
   const std::string path = ::testing::TempDir() + "rhea_filter_test.pcap";
   for (const auto queue : {Filter::Queue::rx, Filter::Queue::tx}) {
-    auto dump =
-        FilterDump::create({.id = "f", .netdev = "n0", .file = path, .queue = queue}, loop, loop.clock);
+    auto dump = FilterDump::create({.id = "f", .netdev = "n0", .file = path, .queue = queue}, loop, loop.clock);
     ASSERT_TRUE(dump.ok());
     (*dump)->insert(backend, true);
     nic.emit(pattern(100));      // the netdev receives it: rx

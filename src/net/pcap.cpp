@@ -97,9 +97,8 @@ bool PcapWriter::write(s64 time, const Frame& frame, bool from_guest) {
   const usize kept = std::min<usize>(size, snap_length_);
   const bool next = format_ == Format::pcapng;
   const u32 length = static_cast<u32>(sizeof(PacketBlock) + padded(kept) + sizeof(PacketEnd));
-  const RecordHeader header{static_cast<u32>(time / 1'000'000'000),
-                            static_cast<u32>(time % 1'000'000'000 / 1000), static_cast<u32>(kept),
-                            static_cast<u32>(size)};
+  const RecordHeader header{static_cast<u32>(time / 1'000'000'000), static_cast<u32>(time % 1'000'000'000 / 1000),
+                            static_cast<u32>(kept), static_cast<u32>(size)};
   const PacketBlock block{.length = length,
                           .time_high = static_cast<u32>(static_cast<u64>(time) >> 32),
                           .time_low = static_cast<u32>(time),

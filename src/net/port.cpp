@@ -9,14 +9,10 @@ namespace {
 
 bool takes_gso(const Caps& caps, u8 gso) {
   switch (gso) {
-    case Offload::tcp4:
-      return caps.tso4;
-    case Offload::tcp6:
-      return caps.tso6;
-    case Offload::udp_l4:
-      return caps.uso;
-    default:
-      return false;
+    case Offload::tcp4: return caps.tso4;
+    case Offload::tcp6: return caps.tso6;
+    case Offload::udp_l4: return caps.uso;
+    default: return false;
   }
 }
 

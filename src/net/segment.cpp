@@ -90,8 +90,7 @@ bool Segmenter::begin(const Frame& from) {
   const Offload& offload = from.offload;
   from_ = from;
   const usize have = from.copy(0, original_.data(), original_.size());
-  if (!offload.gso_size || !parse_layout(original_.data(), have, offload.checksum_start, layout_))
-    return false;
+  if (!offload.gso_size || !parse_layout(original_.data(), have, offload.checksum_start, layout_)) return false;
   const bool fits = (offload.gso == Offload::tcp4 && layout_.protocol == kTcp && !layout_.v6) ||
                     (offload.gso == Offload::tcp6 && layout_.protocol == kTcp && layout_.v6) ||
                     (offload.gso == Offload::udp_l4 && layout_.protocol == kUdp);
@@ -153,9 +152,8 @@ const Frame* Segmenter::next() {
   const u8* ip = head_.data() + layout_.network;
   const bool v6 = layout_.v6;
   ChecksumSum sum;
-  sum.add_pseudo_header(IpAddress::from_wire(ip + (v6 ? 8 : 12), !v6),
-                        IpAddress::from_wire(ip + (v6 ? 24 : 16), !v6), layout_.protocol,
-                        layout_.payload - layout_.transport + size);
+  sum.add_pseudo_header(IpAddress::from_wire(ip + (v6 ? 8 : 12), !v6), IpAddress::from_wire(ip + (v6 ? 24 : 16), !v6),
+                        layout_.protocol, layout_.payload - layout_.transport + size);
   sum.add(head_.data() + layout_.transport, layout_.payload - layout_.transport);
   sum.add(std::span(pieces_).subspan(1, count - 1));
   u16 value = sum.checksum();

@@ -54,8 +54,8 @@ u16 check(const Bytes& frame) {
   const usize ip_size = v6 ? 40 : 20;
   const usize size = v6 ? load_be<u16>(ip + 4) : load_be<u16>(ip + 2) - 20u;
   ChecksumSum sum;
-  sum.add_pseudo_header(IpAddress::from_wire(ip + (v6 ? 8 : 12), !v6),
-                        IpAddress::from_wire(ip + (v6 ? 24 : 16), !v6), ip[v6 ? 6 : 9], size);
+  sum.add_pseudo_header(IpAddress::from_wire(ip + (v6 ? 8 : 12), !v6), IpAddress::from_wire(ip + (v6 ? 24 : 16), !v6),
+                        ip[v6 ? 6 : 9], size);
   sum.add(ip + ip_size, size);
   return sum.checksum();
 }
@@ -128,12 +128,10 @@ TEST(Segment, FillsAChecksum) {
   for (const bool tcp : {false, true}) {
     Bytes bytes = packet(false, tcp, 777);
     ChecksumSum pseudo;
-    pseudo.add_pseudo_header(IpAddress::v4(0x0a000202), IpAddress::v4(0x0a00020f), tcp ? 6 : 17,
-                             bytes.size() - 34);
+    pseudo.add_pseudo_header(IpAddress::v4(0x0a000202), IpAddress::v4(0x0a00020f), tcp ? 6 : 17, bytes.size() - 34);
     store_be<u16>(&bytes[34 + (tcp ? 16 : 6)], pseudo.folded());
     const Bytes before = bytes;
-    const Piece pieces[] = {
-        {bytes.data(), 20}, {bytes.data() + 20, 100}, {bytes.data() + 120, bytes.size() - 120}};
+    const Piece pieces[] = {{bytes.data(), 20}, {bytes.data() + 20, 100}, {bytes.data() + 120, bytes.size() - 120}};
     Offload offload = offload_of(tcp ? u8{Offload::tcp4} : u8{Offload::udp_l4}, 0, false);
     offload.gso = Offload::none;
     SummedFrame summed;
@@ -158,8 +156,7 @@ TEST(Segment, RefusesNonsense) {
   std::mt19937 random(7);
   for (unsigned round = 0; round < 20000; ++round) {
     Bytes noise = packet(round & 1, round & 2, random() % 3000);
-    for (unsigned i = 0; i < 4; ++i)
-      noise[random() % std::min<usize>(noise.size(), 80)] = static_cast<u8>(random());
+    for (unsigned i = 0; i < 4; ++i) noise[random() % std::min<usize>(noise.size(), 80)] = static_cast<u8>(random());
     noise.resize(random() % (noise.size() + 1));
     const Piece any{noise.data(), noise.size()};
     Offload wild;

@@ -66,8 +66,7 @@ Result<void> PidFile::create(const std::string& path) {
     struct stat ours {
     }, there{};
     // Somebody may have removed it between open and lock.
-    if (::fstat(fd.get(), &ours) != 0 || ::stat(path.c_str(), &there) != 0 || ours.st_ino != there.st_ino)
-      continue;
+    if (::fstat(fd.get(), &ours) != 0 || ::stat(path.c_str(), &there) != 0 || ours.st_ino != there.st_ino) continue;
     const std::string text = std::to_string(::getpid()) + "\n";
     if (::ftruncate(fd.get(), 0) != 0 ||
         ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
@@ -96,8 +95,7 @@ Result<void> change_user(const std::string& user) {
   } else {
     const usize colon = user.find(':');
     const u64 first = parse_number(user.substr(0, colon)).value_or(UINT_MAX);
-    const u64 second =
-        colon == user.npos ? UINT_MAX : parse_number(user.substr(colon + 1)).value_or(UINT_MAX);
+    const u64 second = colon == user.npos ? UINT_MAX : parse_number(user.substr(colon + 1)).value_or(UINT_MAX);
     if (first >= UINT_MAX || second >= UINT_MAX)
       return Error("User \"{}\" doesn't exist (and is not <uid>:<gid>)", user);
     uid = static_cast<uid_t>(first);

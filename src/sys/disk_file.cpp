@@ -243,7 +243,8 @@ DiskFile::Stretch DiskFile::stretch(u64 offset, u64 limit) const {
   const off_t data = ::lseek(fd_.get(), static_cast<off_t>(offset), SEEK_DATA);
   if (data < 0 && errno == ENXIO) return {.hole = true, .size = limit};  // a hole to the end, or beyond it
   if (data < 0) return {.hole = false, .size = limit};
-  if (static_cast<u64>(data) > offset) return {.hole = true, .size = std::min<u64>(limit, static_cast<u64>(data) - offset)};
+  if (static_cast<u64>(data) > offset)
+    return {.hole = true, .size = std::min<u64>(limit, static_cast<u64>(data) - offset)};
   const off_t hole = ::lseek(fd_.get(), static_cast<off_t>(offset), SEEK_HOLE);
   if (hole <= data) return {.hole = false, .size = limit};
   return {.hole = false, .size = std::min<u64>(limit, static_cast<u64>(hole) - offset)};
@@ -268,7 +269,8 @@ bool DiskFile::locked_by_other(u64 byte) const {
 bool file_exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
 bool same_file(const std::string& a, const std::string& b) {
-  struct stat first {}, second {};
+  struct stat first {
+  }, second{};
   return ::stat(a.c_str(), &first) == 0 && ::stat(b.c_str(), &second) == 0 && first.st_dev == second.st_dev &&
          first.st_ino == second.st_ino;
 }

@@ -93,10 +93,8 @@ void configure(int fd, SocketKind kind, bool v6) {
     // A guest that is slow for a moment loses no datagrams; as much as net.core.rmem_max allows.
     set_option(fd, SOL_SOCKET, SO_RCVBUF, 1 << 20);
   }
-  if (v6)
-    set_option(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
-  else
-    set_option(fd, IPPROTO_IP, IP_RECVERR, 1);
+  if (v6) set_option(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
+  else set_option(fd, IPPROTO_IP, IP_RECVERR, 1);
   if (kind == SocketKind::raw_icmp && !v6) {
     // struct icmp_filter of <linux/icmp.h>, which does not go with <net/if.h>: a bit for each type not
     // wanted.
@@ -317,19 +315,15 @@ IoResult Socket::receive_from(Endpoint& from, IoPiece into, u16& segment) {
 void Socket::set_ttl(unsigned ttl) {
   if (ttl == ttl_) return;
   ttl_ = ttl;
-  if (v6_)
-    set_option(fd(), IPPROTO_IPV6, IPV6_UNICAST_HOPS, static_cast<int>(ttl));
-  else
-    set_option(fd(), IPPROTO_IP, IP_TTL, static_cast<int>(ttl));
+  if (v6_) set_option(fd(), IPPROTO_IPV6, IPV6_UNICAST_HOPS, static_cast<int>(ttl));
+  else set_option(fd(), IPPROTO_IP, IP_TTL, static_cast<int>(ttl));
 }
 
 void Socket::set_tos(unsigned tos) {
   if (tos == tos_) return;
   tos_ = tos;
-  if (v6_)
-    set_option(fd(), IPPROTO_IPV6, IPV6_TCLASS, static_cast<int>(tos));
-  else
-    set_option(fd(), IPPROTO_IP, IP_TOS, static_cast<int>(tos));
+  if (v6_) set_option(fd(), IPPROTO_IPV6, IPV6_TCLASS, static_cast<int>(tos));
+  else set_option(fd(), IPPROTO_IP, IP_TOS, static_cast<int>(tos));
 }
 
 bool Socket::next_error(SocketError& error) {
@@ -462,16 +456,14 @@ u32 interface_index(const std::string& name) { return if_nametoindex(name.c_str(
 
 u64 random_number() {
   u64 value = 0;
-  if (getrandom(&value, sizeof value, 0) != sizeof value)
-    value = static_cast<u64>(time(nullptr)) * 0x9e3779b97f4a7c15u;
+  if (getrandom(&value, sizeof value, 0) != sizeof value) value = static_cast<u64>(time(nullptr)) * 0x9e3779b97f4a7c15u;
   return value;
 }
 
 u64 file_version(const std::string& path) {
   struct stat info {};
   if (stat(path.c_str(), &info)) return 0;
-  const u64 time =
-      static_cast<u64>(info.st_mtim.tv_sec) * 1'000'000'000 + static_cast<u64>(info.st_mtim.tv_nsec);
+  const u64 time = static_cast<u64>(info.st_mtim.tv_sec) * 1'000'000'000 + static_cast<u64>(info.st_mtim.tv_nsec);
   return (time ^ static_cast<u64>(info.st_size) << 40 ^ static_cast<u64>(info.st_ino) << 20) | 1;
 }
 

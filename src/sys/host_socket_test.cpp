@@ -35,8 +35,7 @@ class StreamTest : public ::testing::Test {
   void send(std::string text) {
     const IoPiece piece{reinterpret_cast<u8*>(text.data()), text.size()};
     ASSERT_EQ(client_->send(std::span(&piece, 1)).count, static_cast<s64>(text.size()));
-    for (unsigned i = 0; i < 100000 && server_->receive_queue() < (queued_ + text.size()); ++i) {
-    }
+    for (unsigned i = 0; i < 100000 && server_->receive_queue() < (queued_ + text.size()); ++i) {}
     queued_ += text.size();
   }
   std::string peek(usize offset, usize size) {

@@ -29,8 +29,7 @@ Result<MemoryMap> map_shared(int fd, u64 offset, usize size, Protection protecti
 }
 
 Result<MemoryMap> map_anonymous(usize size) {
-  void* data =
-      ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) return Error("mapping {} bytes: {}", size, errno_text());
   return MemoryMap(static_cast<u8*>(data), size);
 }

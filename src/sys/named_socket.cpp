@@ -26,9 +26,7 @@ namespace {
 
 constexpr int kLookAround = 100;  // ms between looks at the signals
 
-std::string bracketed(const std::string& host) {
-  return host.find(':') == host.npos ? host : "[" + host + "]";
-}
+std::string bracketed(const std::string& host) { return host.find(':') == host.npos ? host : "[" + host + "]"; }
 
 std::string address_text(const sockaddr_storage& address, socklen_t size) {
   char host[NI_MAXHOST], port[NI_MAXSERV];
@@ -59,24 +57,19 @@ Result<RawAddress> unix_address(const SocketName& name) {
   return raw;
 }
 
-int family_of(const RawAddress& address) {
-  return reinterpret_cast<const sockaddr*>(address.bytes.data())->sa_family;
-}
+int family_of(const RawAddress& address) { return reinterpret_cast<const sockaddr*>(address.bytes.data())->sa_family; }
 
 const sockaddr* as_sockaddr(const RawAddress& address) {
   return reinterpret_cast<const sockaddr*>(address.bytes.data());
 }
 
 void set_port(RawAddress& address, u16 port) {
-  if (family_of(address) == AF_INET)
-    reinterpret_cast<sockaddr_in*>(address.bytes.data())->sin_port = htons(port);
-  else
-    reinterpret_cast<sockaddr_in6*>(address.bytes.data())->sin6_port = htons(port);
+  if (family_of(address) == AF_INET) reinterpret_cast<sockaddr_in*>(address.bytes.data())->sin_port = htons(port);
+  else reinterpret_cast<sockaddr_in6*>(address.bytes.data())->sin6_port = htons(port);
 }
 
 u16 port_of(const RawAddress& address) {
-  if (family_of(address) == AF_INET)
-    return ntohs(reinterpret_cast<const sockaddr_in*>(address.bytes.data())->sin_port);
+  if (family_of(address) == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in*>(address.bytes.data())->sin_port);
   return ntohs(reinterpret_cast<const sockaddr_in6*>(address.bytes.data())->sin6_port);
 }
 
@@ -120,15 +113,13 @@ std::string SocketName::text() const {
 }
 
 Result<std::vector<RawAddress>> resolve(const SocketName& name, bool passive, bool datagram) {
-  if (name.family == SocketName::Family::unix_path)
-    return std::vector<RawAddress>{RHEA_TRY(unix_address(name))};
+  if (name.family == SocketName::Family::unix_path) return std::vector<RawAddress>{RHEA_TRY(unix_address(name))};
   if (name.ipv4 == false && name.ipv6 == false) return Error("Cannot disable IPv4 and IPv6 at same time");
   addrinfo hints{}, *list = nullptr;
   hints.ai_family = family_wanted(name);
   hints.ai_socktype = datagram ? SOCK_DGRAM : SOCK_STREAM;
   hints.ai_flags = (passive ? AI_PASSIVE : 0) | (name.numeric ? AI_NUMERICHOST : 0);
-  const int failed =
-      ::getaddrinfo(name.host.empty() ? nullptr : name.host.c_str(), name.port.c_str(), &hints, &list);
+  const int failed = ::getaddrinfo(name.host.empty() ? nullptr : name.host.c_str(), name.port.c_str(), &hints, &list);
   if (failed) return Error("address resolution failed for {}: {}", name.text(), ::gai_strerror(failed));
   std::vector<RawAddress> found;
   for (const addrinfo* at = list; at; at = at->ai_next) {
@@ -161,8 +152,7 @@ Result<Fd> listen_stream(const SocketName& name) {
     }
   }
   if (name.to)
-    return Error("Failed to find an available port from {} to {}: {}", name.text(), *name.to,
-                 errno_text(error));
+    return Error("Failed to find an available port from {} to {}: {}", name.text(), *name.to, errno_text(error));
   return Error("Failed to find an available port: {} ({})", errno_text(error), name.text());
 }
 
@@ -170,8 +160,7 @@ SocketName bound_name(int fd, const SocketName& asked) {
   SocketName name = asked;
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  if (asked.family != SocketName::Family::inet ||
-      ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+  if (asked.family != SocketName::Family::inet || ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0)
     return name;
   char host[NI_MAXHOST], port[NI_MAXSERV];
   if (::getnameinfo(reinterpret_cast<sockaddr*>(&address), size, host, sizeof host, port, sizeof port,
@@ -198,8 +187,7 @@ Result<Fd> connect_stream(const SocketName& name) {
     if (error == EINPROGRESS) {
       pollfd waiting{.fd = fd.get(), .events = POLLOUT, .revents = 0};
       while (::poll(&waiting, 1, kLookAround) <= 0)
-        if (ending_signal_pending())
-          return Error("Failed to connect to '{}': {}", name.text(), errno_text(EINTR));
+        if (ending_signal_pending()) return Error("Failed to connect to '{}': {}", name.text(), errno_text(EINTR));
       error = pending_error(fd.get());
     }
     if (error == 0) return fd;
@@ -207,9 +195,7 @@ Result<Fd> connect_stream(const SocketName& name) {
   return Error("Failed to connect to '{}': {}", name.text(), errno_text(error));
 }
 
-Fd accept_stream(int listener) {
-  return Fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-}
+Fd accept_stream(int listener) { return Fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
 
 Result<Fd> connect_datagram(const SocketName& remote, const std::optional<SocketName>& local) {
   std::string why = "no address";
@@ -257,15 +243,13 @@ int pending_error(int fd) {
 std::string local_text(int fd) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  return ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 ? address_text(address, size)
-                                                                              : "";
+  return ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 ? address_text(address, size) : "";
 }
 
 std::string peer_text(int fd) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  return ::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 ? address_text(address, size)
-                                                                              : "";
+  return ::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 ? address_text(address, size) : "";
 }
 
 void set_no_delay(int fd) {

@@ -30,7 +30,8 @@ Result<PipedCommand> PipedCommand::start(const std::string& command, bool writin
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::array<char*, 4> arguments = {const_cast<char*>("sh"), const_cast<char*>("-c"), const_cast<char*>(command.c_str()), nullptr};
+  std::array<char*, 4> arguments = {const_cast<char*>("sh"), const_cast<char*>("-c"),
+                                    const_cast<char*>(command.c_str()), nullptr};
   pid_t pid = 0;
   const int error = ::posix_spawn(&pid, "/bin/sh", &actions, &attributes, arguments.data(), environ);
   posix_spawn_file_actions_destroy(&actions);

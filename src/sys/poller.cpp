@@ -11,9 +11,7 @@ namespace rhea::sys {
 
 namespace {
 
-u32 to_epoll(u32 events) {
-  return (events & kPollIn ? u32{EPOLLIN} : 0) | (events & kPollOut ? u32{EPOLLOUT} : 0);
-}
+u32 to_epoll(u32 events) { return (events & kPollIn ? u32{EPOLLIN} : 0) | (events & kPollOut ? u32{EPOLLOUT} : 0); }
 
 s64 read_clock(clockid_t clock) {
   timespec time{};

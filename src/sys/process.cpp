@@ -40,14 +40,12 @@ Result<Child> Child::start(const std::vector<std::string>& words, int stream) {
   sigfillset(&all);
   posix_spawnattr_setsigmask(&attributes.value, &none);
   posix_spawnattr_setsigdefault(&attributes.value, &all);
-  posix_spawnattr_setflags(&attributes.value,
-                           POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setflags(&attributes.value, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   std::vector<char*> arguments;
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   pid_t pid = 0;
-  const int error =
-      posix_spawnp(&pid, arguments[0], &actions.value, &attributes.value, arguments.data(), environ);
+  const int error = posix_spawnp(&pid, arguments[0], &actions.value, &attributes.value, arguments.data(), environ);
   if (error) return Error("{}: {}", words[0], errno_text(error));
   Child child;
   child.pid_ = pid;

@@ -46,8 +46,7 @@ std::optional<SignalEvent> SignalWatch::next() {
   SignalEvent event{.kind = Signal::end, .number = static_cast<int>(info.ssi_signo), .command = {}};
   if (event.number == SIGTSTP) event.kind = Signal::stop;
   if (event.number == SIGCONT) event.kind = Signal::resume;
-  if (info.ssi_code <= 0)
-    event.sender = static_cast<int>(info.ssi_pid);  // SI_USER and below: a process sent it
+  if (info.ssi_code <= 0) event.sender = static_cast<int>(info.ssi_pid);  // SI_USER and below: a process sent it
   if (event.sender) event.command = command_of(event.sender);
   return event;
 }

@@ -66,8 +66,7 @@ Result<void> read_all(int fd, std::span<u8> data) {
 }
 
 Result<Fd> open_output(const std::string& path, bool append) {
-  Fd fd(
-      ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | (append ? O_APPEND : O_TRUNC), 0666));
+  Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | (append ? O_APPEND : O_TRUNC), 0666));
   if (!fd) return Error("Could not open '{}': {}", path, errno_text());
   return fd;
 }

@@ -55,7 +55,8 @@ int walk_slowly(int root, const std::string& path, u64 flags, Fd& fd) {
     const std::string name = path.substr(start, end - start);
     if (name == "..") return EXDEV;
     const bool last = end == path.npos;
-    Fd next(::openat(at.get(), name.c_str(), static_cast<int>(last ? flags : O_PATH | O_DIRECTORY) | O_NOFOLLOW | O_CLOEXEC));
+    Fd next(::openat(at.get(), name.c_str(),
+                     static_cast<int>(last ? flags : O_PATH | O_DIRECTORY) | O_NOFOLLOW | O_CLOEXEC));
     if (!next) return errno;
     if (last) {
       fd = std::move(next);
@@ -131,8 +132,10 @@ int Tree::open_file(const std::string& path, u32 flags, Fd& fd) const {
 int Tree::create_file(const std::string& path, u32 flags, u32 mode, Fd& fd) const {
   Place place;
   if (const int error = parent(path, place)) return error;
-  fd = Fd(::openat(place.folder.get(), place.name.c_str(),
-                   static_cast<int>(flags & kKeptFlags & ~u32{O_DIRECTORY}) | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, mode & 07777));
+  fd = Fd(::openat(
+      place.folder.get(), place.name.c_str(),
+      static_cast<int>(flags & kKeptFlags & ~u32{O_DIRECTORY}) | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY,
+      mode & 07777));
   return fd ? 0 : errno;
 }
 
@@ -200,13 +203,16 @@ int Tree::set_owner(const std::string& path, u32 uid, u32 gid) const {
   return result(::fchownat(place.folder.get(), place.name.c_str(), uid, gid, AT_SYMLINK_NOFOLLOW));
 }
 
-int Tree::set_times(const std::string& path, TimeAction access, TreeTime accessed, TimeAction modify, TreeTime modified) const {
+int Tree::set_times(const std::string& path, TimeAction access, TreeTime accessed, TimeAction modify,
+                    TreeTime modified) const {
   Place place;
   if (const int error = parent(path, place)) return error;
   const auto convert_time = [](TimeAction action, TreeTime time) {
     timespec to{};
     to.tv_sec = time.seconds;
-    to.tv_nsec = action == TimeAction::keep ? UTIME_OMIT : action == TimeAction::now ? UTIME_NOW : static_cast<long>(time.nanoseconds);
+    to.tv_nsec = action == TimeAction::keep  ? UTIME_OMIT
+                 : action == TimeAction::now ? UTIME_NOW
+                                             : static_cast<long>(time.nanoseconds);
     return to;
   };
   const timespec times[2] = {convert_time(access, accessed), convert_time(modify, modified)};
@@ -236,7 +242,8 @@ int Tree::get_xattr(const std::string& path, const std::string& name, std::vecto
 int Tree::set_xattr(const std::string& path, const std::string& name, const std::vector<u8>& value, u32 flags) const {
   Fd object;
   if (const int error = resolve(path, O_PATH, object)) return error;
-  return result(::setxattr(proc_path(object.get()).c_str(), name.c_str(), value.data(), value.size(), static_cast<int>(flags)));
+  return result(
+      ::setxattr(proc_path(object.get()).c_str(), name.c_str(), value.data(), value.size(), static_cast<int>(flags)));
 }
 
 int Tree::remove_xattr(const std::string& path, const std::string& name) const {

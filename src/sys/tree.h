@@ -63,7 +63,8 @@ class Tree {
   int set_owner(const std::string& path, u32 uid, u32 gid) const;  // ~0: as it is
   // What to do with a time: leave it, set it to the host's now, set it.
   enum class TimeAction : u8 { keep, now, set };
-  int set_times(const std::string& path, TimeAction access, TreeTime accessed, TimeAction modify, TreeTime modified) const;
+  int set_times(const std::string& path, TimeAction access, TreeTime accessed, TimeAction modify,
+                TreeTime modified) const;
   int set_size(const std::string& path, u64 size) const;
   static int set_size(int fd, u64 size);
 
@@ -74,7 +75,7 @@ class Tree {
 
   // All entries of an opened folder, "." and ".." among them.
   static int list(int fd, std::vector<TreeEntry>& entries);
-  static s64 read(int fd, u64 offset, u8* to, usize size);           // bytes, or a negative errno
+  static s64 read(int fd, u64 offset, u8* to, usize size);  // bytes, or a negative errno
   static s64 write(int fd, u64 offset, const u8* from, usize size);
   static int sync(int fd, bool data_only);
   int space(TreeSpace& space) const;

@@ -34,9 +34,7 @@ constexpr s64 sign_extend(u64 value, unsigned width) {
   return static_cast<s64>(value << shift) >> shift;
 }
 constexpr u64 align_down(u64 value, u64 power_of_two) { return value & ~(power_of_two - 1); }
-constexpr u64 align_up(u64 value, u64 power_of_two) {
-  return (value + power_of_two - 1) & ~(power_of_two - 1);
-}
+constexpr u64 align_up(u64 value, u64 power_of_two) { return (value + power_of_two - 1) & ~(power_of_two - 1); }
 constexpr bool is_power_of_two(u64 value) { return value && !(value & (value - 1)); }
 
 // Unaligned loads and stores in a stated byte order.
@@ -54,14 +52,18 @@ constexpr u16 byte_swap(u16 v) { return __builtin_bswap16(v); }
 constexpr u32 byte_swap(u32 v) { return __builtin_bswap32(v); }
 constexpr u64 byte_swap(u64 v) { return __builtin_bswap64(v); }
 template <typename T>
-T load_le(const void* from) { return load_raw<T>(from); }
+T load_le(const void* from) {
+  return load_raw<T>(from);
+}
 template <typename T>
 T load_be(const void* from) {
   if constexpr (sizeof(T) == 1) return load_raw<T>(from);
   else return byte_swap(load_raw<T>(from));
 }
 template <typename T>
-void store_le(void* to, T value) { store_raw(to, value); }
+void store_le(void* to, T value) {
+  store_raw(to, value);
+}
 template <typename T>
 void store_be(void* to, T value) {
   if constexpr (sizeof(T) == 1) store_raw(to, value);

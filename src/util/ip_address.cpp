@@ -91,14 +91,10 @@ std::optional<u32> take_group(std::string_view& text) {
   usize digits = 0;
   for (; digits < text.size() && digits < 5; ++digits) {
     const char c = text[digits];
-    if (c >= '0' && c <= '9')
-      value = value * 16 + static_cast<u32>(c - '0');
-    else if (c >= 'a' && c <= 'f')
-      value = value * 16 + static_cast<u32>(c - 'a' + 10);
-    else if (c >= 'A' && c <= 'F')
-      value = value * 16 + static_cast<u32>(c - 'A' + 10);
-    else
-      break;
+    if (c >= '0' && c <= '9') value = value * 16 + static_cast<u32>(c - '0');
+    else if (c >= 'a' && c <= 'f') value = value * 16 + static_cast<u32>(c - 'a' + 10);
+    else if (c >= 'A' && c <= 'F') value = value * 16 + static_cast<u32>(c - 'A' + 10);
+    else break;
   }
   if (digits == 0 || digits > 4) return std::nullopt;
   text.remove_prefix(digits);
@@ -120,8 +116,7 @@ std::optional<IpAddress> parse_ipv6(std::string_view text) {
     if (used <= 12 && text.find(':') == std::string_view::npos && text.find('.') != std::string_view::npos) {
       const auto tail = parse_ipv4(text);
       if (!tail) return std::nullopt;
-      std::copy(tail->bytes.begin() + 12, tail->bytes.end(),
-                bytes.begin() + static_cast<std::ptrdiff_t>(used));
+      std::copy(tail->bytes.begin() + 12, tail->bytes.end(), bytes.begin() + static_cast<std::ptrdiff_t>(used));
       used += 4;
       break;
     }
@@ -156,8 +151,7 @@ std::optional<IpAddress> parse_ip(std::string_view text) {
 }
 
 std::string Endpoint::text() const {
-  return address.is_v4() ? fmt::format("{}:{}", address.text(), port)
-                         : fmt::format("[{}]:{}", address.text(), port);
+  return address.is_v4() ? fmt::format("{}:{}", address.text(), port) : fmt::format("[{}]:{}", address.text(), port);
 }
 
 }  // namespace rhea

@@ -20,22 +20,8 @@ struct IpAddress {
   // From a number in host order: v4(0x0a000202) is 10.0.2.2.
   static constexpr IpAddress v4(u32 address) {
     IpAddress result;
-    result.bytes = {0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0xff,
-                    0xff,
-                    u8(address >> 24),
-                    u8(address >> 16),
-                    u8(address >> 8),
-                    u8(address)};
+    result.bytes = {
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, u8(address >> 24), u8(address >> 16), u8(address >> 8), u8(address)};
     return result;
   }
   // From 4 or 16 bytes as they are on the wire.
@@ -54,9 +40,7 @@ struct IpAddress {
       if (bytes[i]) return false;
     return bytes[10] == 0xff && bytes[11] == 0xff;
   }
-  constexpr u32 to_v4() const {
-    return u32(bytes[12]) << 24 | u32(bytes[13]) << 16 | u32(bytes[14]) << 8 | bytes[15];
-  }
+  constexpr u32 to_v4() const { return u32(bytes[12]) << 24 | u32(bytes[13]) << 16 | u32(bytes[14]) << 8 | bytes[15]; }
   // The bytes as on the wire, 4 or 16 of them.
   const u8* wire() const { return is_v4() ? &bytes[12] : bytes.data(); }
   usize wire_size() const { return is_v4() ? 4 : 16; }

@@ -36,7 +36,9 @@ class Log {
  public:
   Log() = default;
   explicit Log(std::FILE* file) : file_(file) {}
-  ~Log() { if (owned_) std::fclose(file_); }
+  ~Log() {
+    if (owned_) std::fclose(file_);
+  }
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
 

@@ -81,11 +81,11 @@ class [[nodiscard]] Result<void> {
 };
 
 // The value of a Result, or a return with its error.
-#define RHEA_TRY(expression)                                     \
-  ({                                                             \
-    auto rhea_result = (expression);                             \
+#define RHEA_TRY(expression)                                      \
+  ({                                                              \
+    auto rhea_result = (expression);                              \
     if (!rhea_result.ok()) return std::move(rhea_result.error()); \
-    rhea_result.take();                                          \
+    rhea_result.take();                                           \
   })
 
 }  // namespace rhea

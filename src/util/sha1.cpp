@@ -14,8 +14,7 @@ void mix(std::array<u32, 5>& hash, const char* block) {
     words[t] = 0;
     for (usize i = 0; i < 4; ++i) words[t] = words[t] << 8 | static_cast<u8>(block[4 * t + i]);
   }
-  for (usize t = 16; t < 80; ++t)
-    words[t] = std::rotl(words[t - 3] ^ words[t - 8] ^ words[t - 14] ^ words[t - 16], 1);
+  for (usize t = 16; t < 80; ++t) words[t] = std::rotl(words[t - 3] ^ words[t - 8] ^ words[t - 14] ^ words[t - 16], 1);
   auto [a, b, c, d, e] = hash;
   for (usize t = 0; t < 80; ++t) {
     const u32 f = t < 20 ? (b & c) | (~b & d) : t < 40 || t >= 60 ? b ^ c ^ d : (b & c) | (b & d) | (c & d);

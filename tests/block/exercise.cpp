@@ -41,7 +41,8 @@ T must(Result<T> result, const char* what) {
 
 class Exercise {
  public:
-  Exercise(block::ImageSpec spec, std::string model_path, u64 seed) : spec_(std::move(spec)), model_path_(std::move(model_path)), random_(seed) {
+  Exercise(block::ImageSpec spec, std::string model_path, u64 seed)
+      : spec_(std::move(spec)), model_path_(std::move(model_path)), random_(seed) {
     model_ = must(sys::read_file(model_path_), "model");
     open();
     model_.resize(image_->size());
@@ -93,12 +94,15 @@ class Exercise {
     const unsigned count = 1 + random_() % 12;
     for (unsigned i = 0; i < count; ++i) {
       const auto [offset, size] = random_range();
-      const bool clash = std::any_of(taken.begin(), taken.end(), [&, o = offset, s = size](const auto& other) { return o < other.first + other.second && other.first < o + s; });
+      const bool clash = std::any_of(taken.begin(), taken.end(), [&, o = offset, s = size](const auto& other) {
+        return o < other.first + other.second && other.first < o + s;
+      });
       if (clash || !size) continue;
       taken[offset] = size;
       auto flight = std::make_unique<Flight>();
-      static constexpr block::Op kOps[] = {block::Op::write, block::Op::write, block::Op::write, block::Op::read, block::Op::read,
-                                           block::Op::write_zeroes, block::Op::discard, block::Op::flush};
+      static constexpr block::Op kOps[] = {block::Op::write,   block::Op::write, block::Op::write,
+                                           block::Op::read,    block::Op::read,  block::Op::write_zeroes,
+                                           block::Op::discard, block::Op::flush};
       block::Request& request = flight->request;
       request.op = kOps[random_() % std::size(kOps)];
       request.offset = offset;
@@ -110,7 +114,8 @@ class Exercise {
     }
     for (auto& flight : flights) start(*flight);
     if (random_() % 2) image_->drain();
-    while (std::any_of(flights.begin(), flights.end(), [](const auto& flight) { return !flight->ended; })) loop_.run_once();
+    while (std::any_of(flights.begin(), flights.end(), [](const auto& flight) { return !flight->ended; }))
+      loop_.run_once();
     for (auto& flight : flights) settle(*flight);
   }
 
@@ -118,10 +123,12 @@ class Exercise {
     flight.data.resize(flight.request.size);
     if (flight.request.op == block::Op::write && random_() % 8) {
       const u64 word = random_();
-      for (usize i = 0; i < flight.data.size(); ++i) flight.data[i] = static_cast<u8>(word >> (i / 512 % 8 * 8)) + static_cast<u8>(i / 512);
+      for (usize i = 0; i < flight.data.size(); ++i)
+        flight.data[i] = static_cast<u8>(word >> (i / 512 % 8 * 8)) + static_cast<u8>(i / 512);
     }
     for (u64 done = 0; done < flight.data.size();) {  // scattered memory
-      const u64 part = std::min<u64>(flight.data.size() - done, random_() % 4 ? flight.data.size() : 512 * (1 + random_() % 16));
+      const u64 part =
+          std::min<u64>(flight.data.size() - done, random_() % 4 ? flight.data.size() : 512 * (1 + random_() % 16));
       flight.request.segments.push_back({flight.data.data() + done, part});
       done += part;
     }
@@ -143,13 +150,16 @@ class Exercise {
 
   void settle(Flight& flight) {
     const block::Request& request = flight.request;
-    if (!flight.ok) fail(fmt::format("round {}: request {} at {} of {} failed", round_, static_cast<int>(request.op), request.offset, request.size));
+    if (!flight.ok)
+      fail(fmt::format("round {}: request {} at {} of {} failed", round_, static_cast<int>(request.op), request.offset,
+                       request.size));
     u8* model = model_.data() + request.offset;
     switch (request.op) {
       case block::Op::write: std::memcpy(model, flight.data.data(), request.size); break;
       case block::Op::write_zeroes: std::memset(model, 0, request.size); break;
       case block::Op::read:
-        if (std::memcmp(model, flight.data.data(), request.size) != 0) fail(fmt::format("round {}: wrong data read at {}", round_, request.offset));
+        if (std::memcmp(model, flight.data.data(), request.size) != 0)
+          fail(fmt::format("round {}: wrong data read at {}", round_, request.offset));
         break;
       case block::Op::discard: settle_discard(request.offset, request.size); break;
       case block::Op::flush: break;
@@ -161,7 +171,8 @@ class Exercise {
     std::vector<u8> now(size);
     must(image_->read(offset, now), "read");
     for (u64 i = 0; i < size; ++i) {
-      if (now[i] && now[i] != model_[offset + i]) fail(fmt::format("round {}: after a discard byte {} is neither old nor zero", round_, offset + i));
+      if (now[i] && now[i] != model_[offset + i])
+        fail(fmt::format("round {}: after a discard byte {} is neither old nor zero", round_, offset + i));
     }
     std::copy(now.begin(), now.end(), model_.begin() + static_cast<std::ptrdiff_t>(offset));
   }
@@ -198,7 +209,8 @@ class Exercise {
 
   void resize() {
     if (image_->info().compat == "0.10" && !saved_.empty()) return;
-    const u64 size = std::clamp<u64>(model_.size() + (random_() % 2 ? 1 : -1) * (random_() % 4096) * 512, 512, u64{64} << 20);
+    const u64 size =
+        std::clamp<u64>(model_.size() + (random_() % 2 ? 1 : -1) * (random_() % 4096) * 512, 512, u64{64} << 20);
     must(image_->resize(size), "resize");
     model_.resize(size);
   }
@@ -206,8 +218,11 @@ class Exercise {
   void compare(u64 offset, u64 size) {
     std::vector<u8> data(size);
     must(image_->read(offset, data), "read");
-    const auto [mine, models] = std::mismatch(data.begin(), data.end(), model_.begin() + static_cast<std::ptrdiff_t>(offset));
-    if (mine != data.end()) fail(fmt::format("round {}: byte {} is {:#x} and should be {:#x}", round_, offset + static_cast<u64>(mine - data.begin()), *mine, *models));
+    const auto [mine, models] =
+        std::mismatch(data.begin(), data.end(), model_.begin() + static_cast<std::ptrdiff_t>(offset));
+    if (mine != data.end())
+      fail(fmt::format("round {}: byte {} is {:#x} and should be {:#x}", round_,
+                       offset + static_cast<u64>(mine - data.begin()), *mine, *models));
   }
 
   struct Saved {
@@ -260,7 +275,8 @@ void verify(const block::ImageSpec& spec, u64 seed, u64 rounds) {
   const u64 hole = seed % 16 * 65536 / kBlock;
   for (u64 round = 1; round <= rounds; ++round) {
     for (const u64 number : blocks_of(seed, round, image->size() / kBlock)) last[number] = round;
-    if (round % 7 == 0) for (u64 i = 0; i < 65536 / kBlock; ++i) last.erase(hole + i);
+    if (round % 7 == 0)
+      for (u64 i = 0; i < 65536 / kBlock; ++i) last.erase(hole + i);
   }
   std::vector<u8> data(kBlock);
   for (const auto& [number, round] : last) {
@@ -268,7 +284,8 @@ void verify(const block::ImageSpec& spec, u64 seed, u64 rounds) {
     must(image->read(number * kBlock, data), "read");
     u64 found = 0;
     std::memcpy(&found, data.data(), 8);
-    if (found < round) fail(fmt::format("block {} was flushed in round {}, and has what round {} wrote", number, round, found));
+    if (found < round)
+      fail(fmt::format("block {} was flushed in round {}, and has what round {} wrote", number, round, found));
   }
   std::printf("%zu blocks of %llu rounds are there\n", last.size(), static_cast<unsigned long long>(rounds));
 }

@@ -64,7 +64,8 @@ std::string known_deviation(const Stream& stream, const Outcome& peer, const Out
       return "the peer checks 32-byte alignment as 16-byte alignment (DDI 0406C, A8.8.320: alignment = 4 << align)";
     }
     if (rhea.marker == 7 && went_on(peer, rhea) && insn.row->name.substr(0, 5) == "STREX") {
-      return "a misaligned store-exclusive without a reservation faults or fails (DDI 0406C, A3.4.5: IMPLEMENTATION DEFINED)";
+      return "a misaligned store-exclusive without a reservation faults or fails (DDI 0406C, A3.4.5: IMPLEMENTATION "
+             "DEFINED)";
     }
   }
   return {};

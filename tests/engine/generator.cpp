@@ -45,7 +45,8 @@ bool starts_with(std::string_view text, std::string_view prefix) { return text.s
 
 // Branches that are tested by jumping over the next instruction.
 bool is_plain_branch(const Row& row) {
-  return row.name == "B" || row.name == "BL" || row.name == "B (conditional)" || row.name == "CBZ" || row.name == "CBNZ";
+  return row.name == "B" || row.name == "BL" || row.name == "B (conditional)" || row.name == "CBZ" ||
+         row.name == "CBNZ";
 }
 
 // Those that are tested with a prepared register or memory (add_indirect).
@@ -59,14 +60,16 @@ bool may_read_pc(const Row& row) {
                                                "TST", "TEQ", "CMP", "CMN", "ORR", "MOV", "BIC", "MVN"};
   if (row.name.find("(high registers)") != std::string_view::npos) return true;
   if (row.table != Table::a32 || row.name.find("shifted") != std::string_view::npos) return false;
-  return row.name.size() > 4 && row.name[3] == ' ' && std::find(std::begin(names), std::end(names), row.name.substr(0, 3)) != std::end(names);
+  return row.name.size() > 4 && row.name[3] == ' ' &&
+         std::find(std::begin(names), std::end(names), row.name.substr(0, 3)) != std::end(names);
 }
 
 bool is_fused(const Row& row) { return starts_with(row.name, "VFM") || starts_with(row.name, "VFN"); }
 
 bool is_testable(const Row& row) {
   if (!(row.flags & arm::kUser) || (row.flags & arm::kSystem)) return false;
-  if ((row.flags & arm::kBranches) && !is_plain_branch(row) && !is_indirect_branch(row) && row.name != "POP") return false;
+  if ((row.flags & arm::kBranches) && !is_plain_branch(row) && !is_indirect_branch(row) && row.name != "POP")
+    return false;
   return true;
 }
 
@@ -128,25 +131,41 @@ u32 Generator::interesting() {
 }
 
 u32 Generator::float_bits() {
-  static constexpr u32 edges[] = {0, 1, 0x007fffff, 0x00800000, 0x00800001, 0x3f800000, 0x3f7fffff, 0x40000000, 0x3f000000,
-                                  0x7f7fffff, 0x7f800000, 0x7f800001, 0x7fa00000, 0x7fc00000, 0x7fffffff, 0x4f000000,
-                                  0x4effffff, 0x4f7fffff, 0x47000000, 0x477fff00, 0x477fefff, 0x33000000, 0x38800000,
-                                  0x387fc000, 0x7e800000, 0x7e800001, 0x40400000};
+  static constexpr u32 edges[] = {0,          1,          0x007fffff, 0x00800000, 0x00800001, 0x3f800000, 0x3f7fffff,
+                                  0x40000000, 0x3f000000, 0x7f7fffff, 0x7f800000, 0x7f800001, 0x7fa00000, 0x7fc00000,
+                                  0x7fffffff, 0x4f000000, 0x4effffff, 0x4f7fffff, 0x47000000, 0x477fff00, 0x477fefff,
+                                  0x33000000, 0x38800000, 0x387fc000, 0x7e800000, 0x7e800001, 0x40400000};
   const u32 sign = below(2) << 31;
   switch (below(5)) {
     case 0: return sign | edges[below(std::size(edges))];
     case 1: return sign | (below(3) << 23) | (static_cast<u32>(random_()) & 0x7fffff);
     case 2: return sign | ((120 + below(40)) << 23) | (static_cast<u32>(random_()) & 0x7fffff);
     case 3: return std::bit_cast<u32>(static_cast<float>(static_cast<s32>(interesting()))) ^ sign;
-    default: return sign | (below(256) << 23) | ((static_cast<u32>(random_()) & 0x7fffff) >> below(23) << below(12) & 0x7fffff);
+    default:
+      return sign | (below(256) << 23) |
+             ((static_cast<u32>(random_()) & 0x7fffff) >> below(23) << below(12) & 0x7fffff);
   }
 }
 
 u64 Generator::double_bits() {
-  static constexpr u64 edges[] = {0, 1, 0x000fffffffffffff, 0x0010000000000000, 0x3ff0000000000000, 0x7fefffffffffffff,
-                                  0x7ff0000000000000, 0x7ff0000000000001, 0x7ff8000000000000, 0x7ff4000000000000,
-                                  0x41e0000000000000, 0x41dfffffffc00000, 0x41efffffffe00000, 0x3690000000000000,
-                                  0x380fffffffffffff, 0x3810000000000000, 0x47efffffe0000000, 0x47effffff0000000};
+  static constexpr u64 edges[] = {0,
+                                  1,
+                                  0x000fffffffffffff,
+                                  0x0010000000000000,
+                                  0x3ff0000000000000,
+                                  0x7fefffffffffffff,
+                                  0x7ff0000000000000,
+                                  0x7ff0000000000001,
+                                  0x7ff8000000000000,
+                                  0x7ff4000000000000,
+                                  0x41e0000000000000,
+                                  0x41dfffffffc00000,
+                                  0x41efffffffe00000,
+                                  0x3690000000000000,
+                                  0x380fffffffffffff,
+                                  0x3810000000000000,
+                                  0x47efffffe0000000,
+                                  0x47effffff0000000};
   const u64 sign = u64{below(2)} << 63;
   const u64 fraction = random_() & 0xfffffffffffff;
   switch (below(5)) {
@@ -199,10 +218,14 @@ u32 Generator::integer_field(const Row& row, char letter, unsigned width, std::s
       return reg;
     }
   };
-  const bool pairs = starts_with(row.name, "LDRD") || starts_with(row.name, "STRD") ||
-                     row.name == "LDREXD" || row.name == "STREXD";
+  const bool pairs =
+      starts_with(row.name, "LDRD") || starts_with(row.name, "STRD") || row.name == "LDREXD" || row.name == "STREXD";
   switch (letter) {
-    case 'd': case 't': case 'a': case 'u': case 'r':
+    case 'd':
+    case 't':
+    case 'a':
+    case 'u':
+    case 'r':
       if (width < 3 || (letter == 'r' && row.table != Table::t32) || (letter == 'u' && width != 4)) break;
       if (letter == 'a' && !memory && row.flags & arm::kPlain) return below(13);
       return fresh(narrow ? 4 : 6, letter == 't' && pairs && row.table == Table::a32);
@@ -251,14 +274,16 @@ u32 Generator::vector_field(const Row& row, char letter, unsigned width, std::se
   if (memory && letter == 'i') return memory_immediate(row, letter, width);
   u32 value = static_cast<u32>(random_()) & ((1u << width) - 1);
   // Quadword registers are even.
-  if (width == 4 && (letter == 'v' || letter == 'n' || letter == 'm') && row.table == Table::neon && chance(92)) value &= ~1u;
+  if (width == 4 && (letter == 'v' || letter == 'n' || letter == 'm') && row.table == Table::neon && chance(92))
+    value &= ~1u;
   return value;
 }
 
 u32 Generator::field(const Row& row, char letter, unsigned width, std::set<u32>& used) {
   if (letter == 'z' && !is_vector(row)) return 0;
   if (letter == 'o' && !is_vector(row)) return (1u << width) - 1;
-  if (letter == 'c' && width == 4) return row.table == Table::a32 && chance(70) ? 14 : is_vector(row) && chance(70) ? 14 : below(14);
+  if (letter == 'c' && width == 4)
+    return row.table == Table::a32 && chance(70) ? 14 : is_vector(row) && chance(70) ? 14 : below(14);
   return is_vector(row) ? vector_field(row, letter, width, used) : integer_field(row, letter, width, used);
 }
 
@@ -275,7 +300,8 @@ bool Generator::predictable(const Row& row, u32 insn) {
   if (row.table == Table::vfp && row.name.find("fixed") != std::string_view::npos) {
     return (bits(insn, 0, 4) << 1 | bit(insn, 5)) <= (bit(insn, 7) ? 32u : 16u);
   }
-  if (row.table == Table::vfp && (row.name == "VMOV (core to two singles)" || row.name == "VMOV (two singles to core)")) {
+  if (row.table == Table::vfp &&
+      (row.name == "VMOV (core to two singles)" || row.name == "VMOV (two singles to core)")) {
     return (bits(insn, 0, 4) << 1 | bit(insn, 5)) != 31;
   }
   if (starts_with(row.name, "VLDM") || starts_with(row.name, "VSTM")) {
@@ -284,8 +310,10 @@ bool Generator::predictable(const Row& row, u32 insn) {
     const u32 count = is_double ? bits(insn, 0, 8) / 2 : bits(insn, 0, 8);
     return count && count <= (is_double ? 16u : 32u) && first + count <= 32;
   }
-  if (row.table == Table::neon && (starts_with(row.name, "VTB"))) return bits(insn, 16, 4) + (bit(insn, 7) << 4) + bits(insn, 8, 2) < 32;
-  if (row.table == Table::neon && (row.name == "VTRN" || row.name == "VUZP" || row.name == "VZIP" || row.name == "VSWP")) {
+  if (row.table == Table::neon && (starts_with(row.name, "VTB")))
+    return bits(insn, 16, 4) + (bit(insn, 7) << 4) + bits(insn, 8, 2) < 32;
+  if (row.table == Table::neon &&
+      (row.name == "VTRN" || row.name == "VUZP" || row.name == "VZIP" || row.name == "VSWP")) {
     return bits(insn, 12, 4) + (bit(insn, 22) << 4) != bits(insn, 0, 4) + (bit(insn, 5) << 4);
   }
   if (row.table == Table::neon && (row.flags & arm::kMemory)) return bits(insn, 12, 4) + (bit(insn, 22) << 4) <= 24;
@@ -382,13 +410,17 @@ void Generator::add_branch(Stream& stream) {
 // A branch over the next instruction whose target comes from a register or from memory, as the first instruction:
 // r12, every word of the window, or every table entry leads there.
 void Generator::add_indirect(Stream& stream, usize index) {
-  static constexpr u32 a32[] = {0x012fff1c, 0x012fff3c, 0x01a0f00c, 0x0598f000, 0x0498f004, 0x08b88003, 0x08bd8004, 0x0798f00b};
-  static constexpr u32 t32[] = {0x4760, 0x47e0, 0x46e7, 0xbd04, 0x4487, 0xf8d8f000, 0xf858fb04, 0xe8b88003, 0xe8d8f004, 0xe8d8f014, 0xf858f00b};
+  static constexpr u32 a32[] = {0x012fff1c, 0x012fff3c, 0x01a0f00c, 0x0598f000,
+                                0x0498f004, 0x08b88003, 0x08bd8004, 0x0798f00b};
+  static constexpr u32 t32[] = {0x4760,     0x47e0,     0x46e7,     0xbd04,     0x4487,    0xf8d8f000,
+                                0xf858fb04, 0xe8b88003, 0xe8d8f004, 0xe8d8f014, 0xf858f00b};
   const u32 which = below(stream.thumb ? std::size(t32) : std::size(a32));
   const u32 bits = stream.thumb ? t32[which] : a32[which] | (chance(60) ? 14u : below(14)) << 28;
   Instruction branch{.bits = bits, .size = static_cast<u8>(stream.thumb && bits < 0x10000 ? 2 : 4), .may_end = false};
   u32 copy = bits;
-  branch.row = !stream.thumb ? arm::decode_a32(copy) : branch.size == 2 ? arm::decode_t16(static_cast<u16>(copy)) : arm::decode_t32(copy);
+  branch.row = !stream.thumb      ? arm::decode_a32(copy)
+               : branch.size == 2 ? arm::decode_t16(static_cast<u16>(copy))
+                                  : arm::decode_t32(copy);
   hits_[branch.row]++;
   const Instruction over = make(pick(stream.thumb), stream.thumb, false);
   const u32 target = code_address(index) + branch.size + over.size;
@@ -398,9 +430,7 @@ void Generator::add_indirect(Stream& stream, usize index) {
   for (u32 reg : {8, 13}) test.r[reg] = kWindow;
   for (u32 reg : {4, 11}) test.r[reg] = below(8) * 4;
   const u32 entry = over.size / 2u;
-  const u32 word = bits == 0xe8d8f004   ? entry * 0x01010101u
-                   : bits == 0xe8d8f014 ? entry * 0x00010001u
-                                        : stream.target;
+  const u32 word = bits == 0xe8d8f004 ? entry * 0x01010101u : bits == 0xe8d8f014 ? entry * 0x00010001u : stream.target;
   for (usize i = 0; i < test.window.size(); i += 4) store_le<u32>(test.window.data() + i, word);
   stream.instructions.push_back(branch);
   stream.instructions.push_back(over);
@@ -471,9 +501,10 @@ Stream Generator::given(const std::string& code, usize index) {
   stream.thumb = parts[0].substr(0, 3) == "T32";
   stream.big_endian = parts[0].substr(3) == "BE";  // the code has the SETEND at its start
   for (const std::string& part : std::span(parts).subspan(1)) {
-    Instruction insn{.bits = static_cast<u32>(parse_number("0x" + part).value_or(0)), .size = static_cast<u8>(part.size() / 2)};
+    Instruction insn{.bits = static_cast<u32>(parse_number("0x" + part).value_or(0)),
+                     .size = static_cast<u8>(part.size() / 2)};
     u32 copy = insn.bits;
-    insn.row = !stream.thumb     ? arm::decode_a32(copy)
+    insn.row = !stream.thumb    ? arm::decode_a32(copy)
                : insn.size == 2 ? arm::decode_t16(static_cast<u16>(copy))
                                 : arm::decode_t32(copy);
     stream.instructions.push_back(insn);

@@ -59,7 +59,9 @@ std::string difference(const Stream& stream, const Outcome& peer, const Outcome&
   if (!(is_abort(peer.marker) && is_abort(rhea.marker))) compare("signal", peer.marker, rhea.marker, 0);
   compare("fault pc", peer.fault_pc, rhea.fault_pc, stream.test.entry);
   for (usize i = 0; i < 32; i++) compare(fmt::format("d{}", i), peer.d[i], rhea.d[i], stream.test.d[i]);
-  for (usize i = 0; i < 256; i++) compare(fmt::format("window[{}]", static_cast<int>(i) - 128), peer.window[i], rhea.window[i], stream.test.window[i]);
+  for (usize i = 0; i < 256; i++)
+    compare(fmt::format("window[{}]", static_cast<int>(i) - 128), peer.window[i], rhea.window[i],
+            stream.test.window[i]);
   return text;
 }
 
@@ -73,7 +75,8 @@ class Run {
     for (u64 done = 0; done < a_.tests;) {
       const usize count = std::min<u64>(kBatchTests, a_.tests - done);
       std::vector<Stream> streams;
-      for (usize i = 0; i < count; i++) streams.push_back(a_.code.empty() ? generator_.next(i) : generator_.given(a_.code, i));
+      for (usize i = 0; i < count; i++)
+        streams.push_back(a_.code.empty() ? generator_.next(i) : generator_.given(a_.code, i));
       if (Result<void> result = batch(streams); !result) {
         fmt::print("error: {}\n", result.error().message());
         return 1;
@@ -100,7 +103,8 @@ class Run {
         continue;
       }
       differences_++;
-      if (differences_ <= a_.shown) whole_.push_back(fmt::format("{} at {:#x}\n{}", describe(streams[i]), streams[i].test.entry, text));
+      if (differences_ <= a_.shown)
+        whole_.push_back(fmt::format("{} at {:#x}\n{}", describe(streams[i]), streams[i].test.entry, text));
       if (shorter.size() >= 2000) continue;
       for (usize n = 1; n <= streams[i].instructions.size(); n++) {
         if (!streams[i].instructions[n - 1].may_end) continue;
@@ -118,11 +122,13 @@ class Run {
       const std::string text = difference(streams[i], peer[i], rhea[i]);
       if (text.empty() || !known_deviation(streams[i], peer[i], rhea[i]).empty()) continue;
       const Instruction& last = streams[i].instructions.back();
-      if (culprits_[last.row]++ < 2 && shown_++ < a_.shown) fmt::print("difference: {}\n{}{}", describe(streams[i]), show_inputs(streams[i]), text);
+      if (culprits_[last.row]++ < 2 && shown_++ < a_.shown)
+        fmt::print("difference: {}\n{}{}", describe(streams[i]), show_inputs(streams[i]), text);
       // The longer prefixes say no more.
       const usize full = streams[i].instructions.size();
       while (i + 1 < streams.size() && streams[i + 1].instructions.size() > full &&
-             streams[i + 1].instructions[0].bits == streams[i].instructions[0].bits) i++;
+             streams[i + 1].instructions[0].bits == streams[i].instructions[0].bits)
+        i++;
     }
     return {};
   }
@@ -130,12 +136,15 @@ class Run {
   void report() {
     for (const auto& [row, count] : culprits_) fmt::print("  {:5} x {} ({})\n", count, row->name, row->pattern);
     // Alone they do not differ: it depends on the address or on what ran before.
-    if (culprits_.empty()) for (const std::string& text : whole_) fmt::print("difference within the batch: {}", text);
+    if (culprits_.empty())
+      for (const std::string& text : whole_) fmt::print("difference within the batch: {}", text);
     const auto missed = generator_.missed();
     fmt::print("{} tests on {}: {} with an undefined instruction, {} with an abort; {} differ\n", a_.tests, a_.engine,
                undefined_, aborts_, differences_);
-    fmt::print("decode rows hit: {} of {} testable\n", generator_.testable_rows() - missed.size(), generator_.testable_rows());
-    for (const auto* row : missed) if (a_.coverage) fmt::print("  not hit: {} ({})\n", row->name, row->pattern);
+    fmt::print("decode rows hit: {} of {} testable\n", generator_.testable_rows() - missed.size(),
+               generator_.testable_rows());
+    for (const auto* row : missed)
+      if (a_.coverage) fmt::print("  not hit: {} ({})\n", row->name, row->pattern);
     for (const auto& [reason, count] : known_) fmt::print("known deviation, {} x: {}\n", count, reason);
   }
 

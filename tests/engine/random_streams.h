@@ -35,8 +35,8 @@ struct Test {
   u32 entry;  // bit 0: T32
   u32 unused[2];
   std::array<u64, 32> d;
-  std::array<u8, 256> window;           // memory from kWindow - 128 on
-  std::array<u32, kCodeWords> code;     // ends with a jump to kFinish
+  std::array<u8, 256> window;        // memory from kWindow - 128 on
+  std::array<u32, kCodeWords> code;  // ends with a jump to kFinish
 };
 static_assert(sizeof(Test) == 768);
 
@@ -54,7 +54,7 @@ static_assert(sizeof(Outcome) == 592);
 
 struct Instruction {
   const arm::Row* row = nullptr;
-  u32 bits = 0;   // as encoded in its instruction set (T32: first half-word high)
+  u32 bits = 0;  // as encoded in its instruction set (T32: first half-word high)
   u8 size = 4;
   bool may_end = true;  // a stream may be cut behind it
 };
@@ -69,9 +69,9 @@ struct Stream {
 
 // What is generated.
 struct Scope {
-  std::string rows;                // substring of "table:NAME", empty: all
+  std::string rows;  // substring of "table:NAME", empty: all
   unsigned max_instructions = 6;
-  bool fused = false;              // the model has VFPv4's fused operations
+  bool fused = false;  // the model has VFPv4's fused operations
 };
 
 class Generator {

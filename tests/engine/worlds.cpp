@@ -53,7 +53,8 @@ u32 faulting_pc(const Outcome& outcome, bool thumb) {
 std::vector<u8> make_batch(std::span<const Stream> streams) {
   std::vector<u8> batch(kBatchHeader + streams.size() * sizeof(Test));
   store_le<u32>(batch.data(), static_cast<u32>(streams.size()));
-  for (usize i = 0; i < streams.size(); i++) std::memcpy(batch.data() + kBatchHeader + i * sizeof(Test), &streams[i].test, sizeof(Test));
+  for (usize i = 0; i < streams.size(); i++)
+    std::memcpy(batch.data() + kBatchHeader + i * sizeof(Test), &streams[i].test, sizeof(Test));
   return batch;
 }
 
@@ -66,7 +67,9 @@ Result<std::vector<Outcome>> run_peer(const std::string& peer, const std::string
   std::fwrite(batch.data(), 1, batch.size(), input);
   std::fflush(input);
   std::rewind(input);
-  if (const char* file = std::getenv("STREAMS_BATCH")) std::ofstream(file, std::ios::binary).write(reinterpret_cast<const char*>(batch.data()), static_cast<std::streamsize>(batch.size()));
+  if (const char* file = std::getenv("STREAMS_BATCH"))
+    std::ofstream(file, std::ios::binary)
+        .write(reinterpret_cast<const char*>(batch.data()), static_cast<std::streamsize>(batch.size()));
   const pid_t child = fork();
   if (child == 0) {
     dup2(fileno(input), 0);
@@ -88,8 +91,8 @@ Result<std::vector<Outcome>> run_peer(const std::string& peer, const std::string
   return outcomes;
 }
 
-Result<std::vector<Outcome>> run_rhea(const std::string& harness, const std::string& engine_name, const std::string& model,
-                                      u32 log_mask, std::span<const Stream> streams) {
+Result<std::vector<Outcome>> run_rhea(const std::string& harness, const std::string& engine_name,
+                                      const std::string& model, u32 log_mask, std::span<const Stream> streams) {
   Log log;
   log.set_mask(log_mask);
   core::LoopThread loop("streams");
@@ -109,9 +112,12 @@ Result<std::vector<Outcome>> run_rhea(const std::string& harness, const std::str
   engine->resume();
   const auto deadline = std::chrono::steady_clock::now() + kTimeout;
   volatile u32* done = reinterpret_cast<volatile u32*>(ram->data() + kDone);
-  while (!*done && std::chrono::steady_clock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  while (!*done && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
   engine->pause();
-  if (!*done) return Error("not finished in time; the CPU is at {:#x}:\n{}", engine->cpu(0).pc(), engine->cpu(0).registers_text());
+  if (!*done)
+    return Error("not finished in time; the CPU is at {:#x}:\n{}", engine->cpu(0).pc(),
+                 engine->cpu(0).registers_text());
   std::vector<Outcome> outcomes(streams.size());
   std::memcpy(outcomes.data(), ram->data() + kResults, outcomes.size() * sizeof(Outcome));
   for (usize i = 0; i < outcomes.size(); i++) {

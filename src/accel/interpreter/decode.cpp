@@ -121,7 +121,9 @@ class Decoder {
     switch (inst.op) {
       case Op::Copy: return Code::copy;
       case Op::Select: return Code::select;
-      case Op::BitsToF: case Op::FToBits: case Op::ZExt32: return Code::copy;
+      case Op::BitsToF:
+      case Op::FToBits:
+      case Op::ZExt32: return Code::copy;
       case Op::Trunc: return Code::low32;
       default: break;
     }
@@ -196,7 +198,8 @@ class Decoder {
   }
 
   bool memory(const Inst& inst) {
-    const bool plain = !(inst.aux & (ir::kSigned | ir::kBigEndian | ir::kUserAccess)) && inst.type != Type::V128 && inst.type != Type::V64;
+    const bool plain = !(inst.aux & (ir::kSigned | ir::kBigEndian | ir::kUserAccess)) && inst.type != Type::V128 &&
+                       inst.type != Type::V64;
     auto access = [&](Code code) {
       Operation& op = put(code, inst);
       op.lane = inst.lane / 8;
@@ -205,12 +208,16 @@ class Decoder {
       return true;
     };
     switch (inst.op) {
-      case Op::Load: case Op::LoadF: case Op::LoadV:
+      case Op::Load:
+      case Op::LoadF:
+      case Op::LoadV:
         if (plain && inst.lane == 32) return access(Code::load32);
         if (plain && inst.lane == 8) return access(Code::load8);
         if (plain && inst.lane == 16) return access(Code::load16);
         return access(Code::load_any);
-      case Op::Store: case Op::StoreF: case Op::StoreV:
+      case Op::Store:
+      case Op::StoreF:
+      case Op::StoreV:
         if (plain && inst.lane == 32) return access(Code::store32);
         if (plain && inst.lane == 8) return access(Code::store8);
         if (plain && inst.lane == 16) return access(Code::store16);
@@ -243,7 +250,10 @@ class Decoder {
       case Op::ExitIf: put(Code::exit_if, inst); return true;
       case Op::ExitIndirect: put(Code::exit_indirect, inst); return true;
       case Op::ExitDispatch: put(Code::exit_dispatch, inst); return true;
-      case Op::Call0: case Op::Call1: case Op::Call2: case Op::Call3: {
+      case Op::Call0:
+      case Op::Call1:
+      case Op::Call2:
+      case Op::Call3: {
         Operation& op = put(Code::call, inst);
         op.lane = ir::info(inst.op).args;
         op.mask = inst.type == Type::I64 || inst.type == Type::F64;

@@ -8,12 +8,14 @@ namespace rhea::accel {
 
 namespace {
 constexpr u32 kPagesPerPart = 1u << 12;
-constexpr usize kParts = 1u << 12;           // 64 GiB of RAM
-constexpr usize kMaxBlocks = 200000;         // of a CPU; then all are dropped
+constexpr usize kParts = 1u << 12;    // 64 GiB of RAM
+constexpr usize kMaxBlocks = 200000;  // of a CPU; then all are dropped
 constexpr unsigned kMaxInstructionBytes = 4;
 }  // namespace
 
-std::unique_ptr<BlockRunner> make_interpreter(const RunnerContext& context) { return std::make_unique<Interpreter>(context); }
+std::unique_ptr<BlockRunner> make_interpreter(const RunnerContext& context) {
+  return std::make_unique<Interpreter>(context);
+}
 
 void Interpreter::attach(VirtualCpu& cpu) {
   auto data = std::make_unique<Data>();
@@ -56,7 +58,8 @@ void Interpreter::code_dropped() { epoch_.fetch_add(1); }
 bool Interpreter::valid(const DecodedBlock& block, const ir::StateHeader& state) {
   const u32* exec = reinterpret_cast<const u32*>(state.exec_table);
   const u64 number = (state.pc & 0xffffffff) >> memory::kPageBits;
-  if (exec[number] != block.page || page(block.page).version.load(std::memory_order_acquire) != block.version) return false;
+  if (exec[number] != block.page || page(block.page).version.load(std::memory_order_acquire) != block.version)
+    return false;
   if (!block.second_page) return true;
   return exec[(number + 1) % kTableEntries] == block.second_page &&
          page(block.second_page).version.load(std::memory_order_acquire) == block.second_version;
@@ -66,7 +69,8 @@ DecodedBlock* Interpreter::find(VirtualCpu& cpu, Data& data) {
   ir::StateHeader& state = cpu.state();
   DecodedBlock*& front = data.front[front_index(state)];
   const bool current = data.epoch == epoch_.load(std::memory_order_relaxed);
-  if (current && front && front->key.pc == state.pc && front->key.mode == state.mode && valid(*front, state)) return front;
+  if (current && front && front->key.pc == state.pc && front->key.mode == state.mode && valid(*front, state))
+    return front;
   if (data.epoch != epoch_.load() || data.blocks.size() > kMaxBlocks) {
     data.epoch = epoch_.load();
     data.front.fill(nullptr);
@@ -127,8 +131,9 @@ DecodedBlock* Interpreter::translate(VirtualCpu& cpu, Data& data) {
 #ifdef RHEA_VERIFY_IR
   if (std::string wrong = ir::verify(block); !wrong.empty()) log_.write_text("IR: " + wrong + "\n" + ir::print(block));
 #endif
-  ir::run_passes(block, cpu.guest().helpers(),
-                 {.group = options_.group, .lazy_flags = options_.lazy_flags && !cpu.debugging(), .optimize = options_.passes});
+  ir::run_passes(
+      block, cpu.guest().helpers(),
+      {.group = options_.group, .lazy_flags = options_.lazy_flags && !cpu.debugging(), .optimize = options_.passes});
   if (log_.on(LogItem::op_opt)) log_.write_text("OP after optimization:\n" + ir::print(block));
   std::unique_ptr<DecodedBlock> full = decode_block(block, cpu.guest().helpers());
   full->page = reader.first().id;

@@ -48,7 +48,9 @@ class Interpreter final : public BlockRunner {
     u64 translated = 0;
   };
 
-  static usize front_index(const ir::StateHeader& state) { return (state.pc >> 1 ^ state.mode * 0x9e37 ^ state.pc >> 14) % kFrontSize; }
+  static usize front_index(const ir::StateHeader& state) {
+    return (state.pc >> 1 ^ state.mode * 0x9e37 ^ state.pc >> 14) % kFrontSize;
+  }
   bool valid(const DecodedBlock& block, const ir::StateHeader& state);
   // The block at the CPU's pc and mode; nullptr: the fetch faulted and the exception was entered.
   DecodedBlock* find(VirtualCpu& cpu, Data& data);
@@ -60,9 +62,9 @@ class Interpreter final : public BlockRunner {
 
   const Options& options_;
   Log& log_;
-  std::mutex mutex_;  // versions and lines change, blocks are made
+  std::mutex mutex_;                                // versions and lines change, blocks are made
   std::vector<std::unique_ptr<PageCode[]>> pages_;  // by id / kPagesPerPart
-  std::atomic<u64> epoch_{1};  // raised by code_dropped
+  std::atomic<u64> epoch_{1};                       // raised by code_dropped
   std::atomic<u64> blocks_{0};
 };
 

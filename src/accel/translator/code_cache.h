@@ -25,13 +25,13 @@ constexpr u32 kNoBlock = ~0u;
 
 struct Translation {
   ir::Key key;
-  std::array<u32, 2> pages{};           // ids; the second one is 0 when the code is in one page
-  std::array<u16, 2> begin{}, end{};    // bytes of each page that it was made from
-  u32 entry = 0;                        // offset in the buffer
+  std::array<u32, 2> pages{};         // ids; the second one is 0 when the code is in one page
+  std::array<u16, 2> begin{}, end{};  // bytes of each page that it was made from
+  u32 entry = 0;                      // offset in the buffer
   u32 first_exit = 0;
   u32 exits = 0;
-  u32 incoming = 0;                     // id of the first exit that is linked to it, 0: none
-  u32 next = kNoBlock;                  // in its hash chain
+  u32 incoming = 0;     // id of the first exit that is linked to it, 0: none
+  u32 next = kNoBlock;  // in its hash chain
   bool dead = false;
 };
 
@@ -39,8 +39,8 @@ struct ExitRecord {
   x64::ExitSite site;
   ir::Key target;
   u32 from = kNoBlock;
-  u32 to = kNoBlock;                    // what it is linked to
-  u32 next = 0, previous = 0;           // in that block's list of incoming exits
+  u32 to = kNoBlock;           // what it is linked to
+  u32 next = 0, previous = 0;  // in that block's list of incoming exits
 };
 
 class CodeCache {
@@ -94,7 +94,8 @@ class CodeCache {
   };
   static constexpr usize kBuckets = 1u << 16;
   static usize bucket(const ir::Key& key, u32 page) {
-    return ((key.pc * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{page} * 0x9e3779b1)) >> 17 & (kBuckets - 1);
+    return ((key.pc * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{page} * 0x9e3779b1)) >> 17 &
+           (kBuckets - 1);
   }
   Page& page(u32 id) {
     if (id >= pages_.size()) pages_.resize(id + 256);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include "util/bits.h"
 #include "accel/translator/translator.h"
+#include "util/bits.h"
 
 #include <chrono>
 
@@ -13,7 +13,7 @@ namespace rhea::accel {
 namespace {
 
 constexpr u32 kPagesPerPart = 1u << 12;
-constexpr usize kParts = 1u << 12;           // 64 GiB of RAM
+constexpr usize kParts = 1u << 12;  // 64 GiB of RAM
 constexpr unsigned kMaxInstructionBytes = 4;
 constexpr u64 kPageMask = memory::kPageSize - 1;
 
@@ -56,7 +56,7 @@ void Translator::make_compiler(VirtualCpu& cpu) {
   x64::Settings settings;
   settings.layout = cpu.guest().layout();
   settings.helpers = cpu.guest().helpers();
-  settings.runtime = {rhea_soft_load,  rhea_soft_load128, rhea_soft_store,   rhea_soft_store128,  rhea_group_read,
+  settings.runtime = {rhea_soft_load,   rhea_soft_load128, rhea_soft_store,     rhea_soft_store128,  rhea_group_read,
                       rhea_group_write, rhea_group_commit, rhea_load_exclusive, rhea_store_exclusive};
   settings.features = x64::detect_features() & x64::parse_features(options_.host_features).value();
   settings.write_table = kWriteTable;
@@ -133,7 +133,8 @@ const void* Translator::find(VirtualCpu& cpu, Data& data, u32 from) {
   ir::StateHeader& state = cpu.state();
   const u32* exec = reinterpret_cast<const u32*>(state.exec_table);
   const x64::JumpEntry& entry = data.jumps[x64::jump_index(state.pc)];
-  if (!from && !entry.second_page && entry.pc == state.pc && entry.mode == state.mode && entry.page == exec[(state.pc & 0xffffffff) >> 12]) {
+  if (!from && !entry.second_page && entry.pc == state.pc && entry.mode == state.mode &&
+      entry.page == exec[(state.pc & 0xffffffff) >> 12]) {
     return entry.code;
   }
   data.lookups++;
@@ -226,10 +227,12 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
   if (log_.on(LogItem::in_asm)) log_.write_text(cpu.disassemble_block(block_));
   if (log_.on(LogItem::op)) log_.write_text("OP:\n" + ir::print(block_));
 #ifdef RHEA_VERIFY_IR
-  if (const std::string wrong = ir::verify(block_); !wrong.empty()) log_.write_text("IR: " + wrong + "\n" + ir::print(block_));
+  if (const std::string wrong = ir::verify(block_); !wrong.empty())
+    log_.write_text("IR: " + wrong + "\n" + ir::print(block_));
 #endif
-  ir::run_passes(block_, cpu.guest().helpers(),
-                 {.group = options_.group, .lazy_flags = options_.lazy_flags && !cpu.debugging(), .optimize = options_.passes});
+  ir::run_passes(
+      block_, cpu.guest().helpers(),
+      {.group = options_.group, .lazy_flags = options_.lazy_flags && !cpu.debugging(), .optimize = options_.passes});
   if (log_.on(LogItem::op_opt)) log_.write_text("OP after optimization:\n" + ir::print(block_));
 
   Translation translation;
@@ -249,7 +252,8 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
   translation.entry = compiled_.entry;
   for (unsigned i = 0; i < 2; i++) {
     if (!translation.pages[i]) continue;
-    lines(translation.pages[i]).fetch_or(line_mask(translation.begin[i], translation.end[i]), std::memory_order_seq_cst);
+    lines(translation.pages[i])
+        .fetch_or(line_mask(translation.begin[i], translation.end[i]), std::memory_order_seq_cst);
   }
   const u32 index = cache_.add(translation, compiled_.sites, block_);
   link_new(index, cpu);
@@ -312,8 +316,9 @@ void Translator::enter_jump(Data& data, u32 index) {
   std::atomic_ref<const void*>(entry.code).store(compiler_->address(translation.entry), std::memory_order_release);
 }
 
-// ---- dropping ---------------------------------------------------------------------------------------------------------
-// The CPUs' jump tables are written by their own threads under the lock, and here.
+// ---- dropping
+// --------------------------------------------------------------------------------------------------------- The CPUs'
+// jump tables are written by their own threads under the lock, and here.
 void Translator::forget_jumps(const Translation& translation) {
   const void* code = compiler_->address(translation.entry);
   for (VirtualCpu* cpu : cpus_) {
@@ -410,11 +415,11 @@ std::string Translator::statistics() const {
       "blocks dropped      {}\n"
       "cache emptied       {} times\n",
       counts_.blocks, counts_.guest_insns, counts_.guest_bytes, counts_.hot_bytes, counts_.cold_bytes,
-      static_cast<double>(counts_.hot_bytes) / bytes, static_cast<double>(counts_.hot_bytes + counts_.cold_bytes) / bytes,
-      counts_.nanoseconds / 1'000'000, counts_.nanoseconds / std::max<u64>(counts_.guest_insns, 1), counts_.links,
-      counts_.dropped, counts_.emptied);
-  text += fmt::format("left generated code {} to link, {} to look up, {} to poll, {} with an exception; {} lookups\n", link,
-                      dispatch, poll, exception, lookups);
+      static_cast<double>(counts_.hot_bytes) / bytes,
+      static_cast<double>(counts_.hot_bytes + counts_.cold_bytes) / bytes, counts_.nanoseconds / 1'000'000,
+      counts_.nanoseconds / std::max<u64>(counts_.guest_insns, 1), counts_.links, counts_.dropped, counts_.emptied);
+  text += fmt::format("left generated code {} to link, {} to look up, {} to poll, {} with an exception; {} lookups\n",
+                      link, dispatch, poll, exception, lookups);
   if (compiler_) {
     text += fmt::format("cache used          {} of {} bytes ({} hot)\n", compiler_->hot_used() + compiler_->cold_used(),
                         compiler_->capacity(), compiler_->hot_used());

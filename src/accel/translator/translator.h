@@ -66,8 +66,8 @@ class Translator final : public BlockRunner {
   sys::Fd file_;
   sys::MemoryMap write_, run_;
   std::unique_ptr<x64::Compiler> compiler_;
-  std::atomic<bool> ready_{false};     // compiler_ is there; it is made by the first CPU that runs
-  std::atomic<u64> epoch_{1};          // raised when everything is dropped
+  std::atomic<bool> ready_{false};  // compiler_ is there; it is made by the first CPU that runs
+  std::atomic<u64> epoch_{1};       // raised when everything is dropped
   std::atomic<bool> logging_{false};
   mutable std::mutex mutex_;  // all below
   CodeCache cache_;
@@ -79,7 +79,8 @@ class Translator final : public BlockRunner {
   std::vector<std::unique_ptr<std::atomic<u64>[]>> lines_;
   std::FILE* perf_map_ = nullptr;
   struct {
-    u64 blocks = 0, guest_insns = 0, guest_bytes = 0, hot_bytes = 0, cold_bytes = 0, dropped = 0, emptied = 0, links = 0;
+    u64 blocks = 0, guest_insns = 0, guest_bytes = 0, hot_bytes = 0, cold_bytes = 0, dropped = 0, emptied = 0,
+        links = 0;
     u64 nanoseconds = 0;
   } counts_;
 };

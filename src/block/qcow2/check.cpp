@@ -13,10 +13,10 @@
 namespace rhea::block::qcow2 {
 
 struct Qcow2Node::References {
-  std::vector<u32> counts;          // by cluster
-  std::vector<u64> refcount_blocks; // clusters of the refcount structure, for a rebuild
-  u64 rebuild = 0;                  // errors that only new refcount tables mend
-  u64 last_data = 0;                // for fragmentation
+  std::vector<u32> counts;           // by cluster
+  std::vector<u64> refcount_blocks;  // clusters of the refcount structure, for a rebuild
+  u64 rebuild = 0;                   // errors that only new refcount tables mend
+  u64 last_data = 0;                 // for fragmentation
 };
 
 namespace {
@@ -34,10 +34,12 @@ void reserved_bits(CheckResult& result, const char* table, u64 entry) {
 void Qcow2Node::add_reference(References& references, CheckResult& result, u64 offset, u64 size) {
   if (!size) return;
   if (offset > kMaxHostOffset || offset + size > align_up(file_->size(), cluster())) {
-    result.messages.push_back(fmt::format("ERROR: {} bytes at {:#x} are referred to but lie beyond the end of the file", size, offset));
+    result.messages.push_back(
+        fmt::format("ERROR: {} bytes at {:#x} are referred to but lie beyond the end of the file", size, offset));
     ++result.corruptions;
     if (offset > kMaxHostOffset || (offset + size) >> header_.cluster_bits > references.counts.size() + 4096) return;
-    references.counts.resize(std::max<u64>(references.counts.size(), (offset + size + cluster() - 1) >> header_.cluster_bits));
+    references.counts.resize(
+        std::max<u64>(references.counts.size(), (offset + size + cluster() - 1) >> header_.cluster_bits));
   }
   for (u64 index = offset >> header_.cluster_bits; index <= (offset + size - 1) >> header_.cluster_bits; ++index) {
     if (index < references.counts.size() && references.counts[index] != ~u32{0}) ++references.counts[index];
@@ -45,13 +47,16 @@ void Qcow2Node::add_reference(References& references, CheckResult& result, u64 o
   result.image_end_offset = std::max(result.image_end_offset, align_up(offset + size, cluster()));
 }
 
-Result<void> Qcow2Node::count_l2(References& references, CheckResult& result, u64 l2_offset, bool active, Repair repair) {
+Result<void> Qcow2Node::count_l2(References& references, CheckResult& result, u64 l2_offset, bool active,
+                                 Repair repair) {
   Table* table = RHEA_TRY(load_l2(l2_offset));
   const u64 end = align_up(file_->size(), cluster());
   for (u64 i = 0; i < l2_entries(); ++i) {
     const u64 entry = table->entry(i);
     const CompressedPlace packed = compressed_place(entry & ~(kCopied | kCompressed), header_.cluster_bits);
-    const u64 reach = entry & kCompressed ? packed.offset + packed.size : (entry & kOffsetMask) ? (entry & kOffsetMask) + cluster() : 0;
+    const u64 reach = entry & kCompressed     ? packed.offset + packed.size
+                      : (entry & kOffsetMask) ? (entry & kOffsetMask) + cluster()
+                                              : 0;
     if (reach > end) {
       result.messages.push_back(fmt::format("ERROR: L2 entry {:x} leads beyond the end of the file", entry));
       ++result.corruptions;
@@ -63,7 +68,8 @@ Result<void> Qcow2Node::count_l2(References& references, CheckResult& result, u6
     }
     if (entry & kCompressed) {
       if (entry & kCopied) {
-        result.messages.push_back(fmt::format("ERROR: coffset=0x{:x}: copied flag must never be set for compressed clusters", entry));
+        result.messages.push_back(
+            fmt::format("ERROR: coffset=0x{:x}: copied flag must never be set for compressed clusters", entry));
         ++result.corruptions;
         if (repair == Repair::all) {
           table->set_entry(i, entry & ~kCopied);
@@ -88,7 +94,8 @@ Result<void> Qcow2Node::count_l2(References& references, CheckResult& result, u6
     const u64 offset = entry & kOffsetMask;
     if (!offset) continue;
     if (offset & (cluster() - 1)) {
-      result.messages.push_back(fmt::format("ERROR offset={:x}: Cluster is not properly aligned; L2 entry corrupted.", offset));
+      result.messages.push_back(
+          fmt::format("ERROR offset={:x}: Cluster is not properly aligned; L2 entry corrupted.", offset));
       ++result.corruptions;
       if (repair == Repair::all) {
         table->set_entry(i, header_.version >= 3 ? kZeroFlag : 0);
@@ -106,7 +113,8 @@ Result<void> Qcow2Node::count_l2(References& references, CheckResult& result, u6
   return {};
 }
 
-Result<void> Qcow2Node::count_table(References& references, CheckResult& result, std::vector<u64>& l1, u64 l1_offset, bool active, Repair repair) {
+Result<void> Qcow2Node::count_table(References& references, CheckResult& result, std::vector<u64>& l1, u64 l1_offset,
+                                    bool active, Repair repair) {
   add_reference(references, result, l1_offset, l1.size() * 8);
   for (u64 i = 0; i < l1.size(); ++i) {
     if (l1[i] & kL1Reserved) {
@@ -121,7 +129,8 @@ Result<void> Qcow2Node::count_table(References& references, CheckResult& result,
     if (!l2_offset) continue;
     const bool beyond = l2_offset >= align_up(file_->size(), cluster());
     if ((l2_offset & (cluster() - 1)) || beyond) {
-      result.messages.push_back(fmt::format("ERROR l2_offset={:x}: Table is {}; L1 entry corrupted", l2_offset, beyond ? "beyond the end of the file" : "not cluster aligned"));
+      result.messages.push_back(fmt::format("ERROR l2_offset={:x}: Table is {}; L1 entry corrupted", l2_offset,
+                                            beyond ? "beyond the end of the file" : "not cluster aligned"));
       ++result.corruptions;
       if (active && repair == Repair::all) {
         l1[i] = 0;
@@ -155,7 +164,8 @@ Result<void> Qcow2Node::count_bitmaps(References& references, CheckResult& resul
       const u32 entries = load_be<u32>(directory.data() + at + 8);
       const u16 name_size = load_be<u16>(directory.data() + at + 18);
       const u32 extra_size = load_be<u32>(directory.data() + at + 20);
-      if (u64{entries} * 8 > kMaxL1Bytes || table_offset > kMaxHostOffset) return Error("a bitmap's table is out of bounds");
+      if (u64{entries} * 8 > kMaxL1Bytes || table_offset > kMaxHostOffset)
+        return Error("a bitmap's table is out of bounds");
       add_reference(references, result, table_offset, u64{entries} * 8);
       for (const u64 entry : RHEA_TRY(load_l1(table_offset, entries))) {
         if (entry & kOffsetMask) add_reference(references, result, entry & kOffsetMask, cluster());
@@ -169,7 +179,8 @@ Result<void> Qcow2Node::count_bitmaps(References& references, CheckResult& resul
 Result<void> Qcow2Node::count_refcount_structure(References& references, CheckResult& result) {
   const u64 table_bytes = u64{header_.refcount_table_clusters} * cluster();
   add_reference(references, result, header_.refcount_table_offset, table_bytes);
-  for (u64 at = 0; at < table_bytes; at += cluster()) references.refcount_blocks.push_back((header_.refcount_table_offset + at) >> header_.cluster_bits);
+  for (u64 at = 0; at < table_bytes; at += cluster())
+    references.refcount_blocks.push_back((header_.refcount_table_offset + at) >> header_.cluster_bits);
   for (u64 i = 0; i < refcount_table_.size(); ++i) {
     if (refcount_table_[i] & ~kOffsetMask) {
       result.messages.push_back(fmt::format("ERROR refcount table entry {} has reserved bits set", i));
@@ -178,7 +189,7 @@ Result<void> Qcow2Node::count_refcount_structure(References& references, CheckRe
     }
     const u64 offset = refcount_table_[i] & kOffsetMask;
     if (!offset) continue;
-    const char* wrong = offset & (cluster() - 1)                       ? "is not cluster aligned; refcount table entry corrupted"
+    const char* wrong = offset & (cluster() - 1) ? "is not cluster aligned; refcount table entry corrupted"
                         : offset >= align_up(file_->size(), cluster()) ? "is outside image"
                                                                        : nullptr;
     if (wrong) {
@@ -233,7 +244,11 @@ Result<void> Qcow2Node::compare_refcounts(References& references, CheckResult& r
     if (stored == counted) continue;
     const bool leak = stored > counted;
     const bool fix = repair == Repair::all || (leak && repair == Repair::leaks);
-    result.messages.push_back(fmt::format("{} cluster {} refcount={} reference={}", fix ? "Repairing" : leak ? "Leaked" : "ERROR", index, stored, counted));
+    result.messages.push_back(fmt::format("{} cluster {} refcount={} reference={}",
+                                          fix    ? "Repairing"
+                                          : leak ? "Leaked"
+                                                 : "ERROR",
+                                          index, stored, counted));
     ++(leak ? result.leaks : result.corruptions);
     if (!fix) continue;
     Table* block = RHEA_TRY(refcount_block(index / per_block()));
@@ -254,7 +269,8 @@ Result<void> Qcow2Node::check_copied(CheckResult& result, bool repair) {
     if (!l2_offset || (l2_offset & (cluster() - 1)) || l2_offset >= align_up(file_->size(), cluster())) continue;
     const u64 l2_count = RHEA_TRY(refcount(l2_offset >> header_.cluster_bits));
     if ((l2_count == 1) != ((l1_[i] & kCopied) != 0)) {
-      result.messages.push_back(fmt::format("{} OFLAG_COPIED L2 cluster: l1_index={} l1_entry={:x} refcount={}", repair ? "Repairing" : "ERROR", i, l1_[i], l2_count));
+      result.messages.push_back(fmt::format("{} OFLAG_COPIED L2 cluster: l1_index={} l1_entry={:x} refcount={}",
+                                            repair ? "Repairing" : "ERROR", i, l1_[i], l2_count));
       ++result.corruptions;
       if (repair) {
         l1_[i] ^= kCopied;
@@ -268,7 +284,8 @@ Result<void> Qcow2Node::check_copied(CheckResult& result, bool repair) {
       if ((entry & kCompressed) || !(entry & kOffsetMask) || (entry & kOffsetMask & (cluster() - 1))) continue;
       const u64 count = RHEA_TRY(refcount((entry & kOffsetMask) >> header_.cluster_bits));
       if ((count == 1) == ((entry & kCopied) != 0)) continue;
-      result.messages.push_back(fmt::format("{} OFLAG_COPIED data cluster: l2_entry={:x} refcount={}", repair ? "Repairing" : "ERROR", entry, count));
+      result.messages.push_back(fmt::format("{} OFLAG_COPIED data cluster: l2_entry={:x} refcount={}",
+                                            repair ? "Repairing" : "ERROR", entry, count));
       ++result.corruptions;
       if (repair) {
         table->set_entry(j, entry ^ kCopied);
@@ -295,7 +312,8 @@ Result<void> Qcow2Node::rebuild_refcounts(References& references) {
     blocks = wanted_blocks;
     table_clusters = wanted_table;
   }
-  if (table_clusters * cluster() > kMaxRefcountTableBytes) return Error("the image is too large for its refcount width");
+  if (table_clusters * cluster() > kMaxRefcountTableBytes)
+    return Error("the image is too large for its refcount width");
   counts.resize(base + blocks + table_clusters, 1);
   const u64 most = max_refcount(header_.refcount_order);
   if (std::any_of(counts.begin(), counts.end(), [&](u32 count) { return count > most; })) {
@@ -359,7 +377,8 @@ Result<CheckResult> Qcow2Node::check(Repair repair) {
 Result<void> Qcow2Node::repair_after_crash() {
   auto checked = check_locked(Repair::all);
   if (!checked) return std::move(checked.error()).in("the image was not closed properly and cannot be repaired");
-  if (checked->corruptions > checked->corruptions_fixed) return Error("the image was not closed properly and has errors that cannot be repaired");
+  if (checked->corruptions > checked->corruptions_fixed)
+    return Error("the image was not closed properly and has errors that cannot be repaired");
   return {};
 }
 

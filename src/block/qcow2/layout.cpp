@@ -61,10 +61,10 @@ struct FeatureName {
   u8 kind, bit;
   const char* name;
 };
-constexpr FeatureName kFeatureNames[] = {{0, 0, "dirty bit"},          {0, 1, "corrupt bit"},
-                                         {0, 2, "external data file"}, {0, 3, "compression type"},
-                                         {0, 4, "extended L2 entries"}, {1, 0, "lazy refcounts"},
-                                         {2, 0, "bitmaps"},            {2, 1, "raw external data"}};
+constexpr FeatureName kFeatureNames[] = {
+    {0, 0, "dirty bit"},        {0, 1, "corrupt bit"},         {0, 2, "external data file"},
+    {0, 3, "compression type"}, {0, 4, "extended L2 entries"}, {1, 0, "lazy refcounts"},
+    {2, 0, "bitmaps"},          {2, 1, "raw external data"}};
 
 constexpr usize kFeatureTableSize = 48 * std::size(kFeatureNames) + 8;
 
@@ -83,8 +83,9 @@ Result<void> check_features(const Header& header) {
     return Error("the image keeps its data in an external file (data_file), which is not supported");
   }
   if (header.incompatible & kExtendedL2) {
-    return Error("the image has extended L2 entries (extended_l2=on), which are not supported; "
-                 "'qemu-img convert' without that option makes a copy that can be opened");
+    return Error(
+        "the image has extended L2 entries (extended_l2=on), which are not supported; "
+        "'qemu-img convert' without that option makes a copy that can be opened");
   }
   const u64 unknown = header.incompatible & ~(kDirty | kCorrupt | kCompressionType);
   if (unknown) return Error("Unsupported qcow2 feature(s): unknown incompatible feature bits {:#x}", unknown);
@@ -111,9 +112,11 @@ Result<void> check_bounds(const Header& header) {
   if (header.size > (u64{1} << 62) || l1_entries_for(header.size, header.cluster_bits) > header.l1_size) {
     return Error("L1 table is too small");
   }
-  if (u64{header.refcount_table_clusters} * cluster > kMaxRefcountTableBytes) return Error("Image has too large a reference count table");
+  if (u64{header.refcount_table_clusters} * cluster > kMaxRefcountTableBytes)
+    return Error("Image has too large a reference count table");
   if (!header.refcount_table_clusters) return Error("Image does not contain a reference count table");
-  if (header.refcount_table_offset % cluster || !header.refcount_table_offset || header.refcount_table_offset >= kMaxHostOffset) {
+  if (header.refcount_table_offset % cluster || !header.refcount_table_offset ||
+      header.refcount_table_offset >= kMaxHostOffset) {
     return Error("Reference count table offset invalid");
   }
   if (header.snapshot_count > kMaxSnapshots) return Error("Snapshot table too large");
@@ -188,7 +191,8 @@ Result<std::vector<Extension>> parse_extensions(std::span<const u8> first_cluste
   std::vector<Extension> extensions;
   const usize end = header.backing_name_offset ? header.backing_name_offset : header.cluster_size();
   if (header.header_length > end) return Error("the backing file's name lies within the header");
-  Reader in(first_cluster.first(std::min<usize>(end, first_cluster.size())).subspan(std::min<usize>(header.header_length, end)));
+  Reader in(first_cluster.first(std::min<usize>(end, first_cluster.size()))
+                .subspan(std::min<usize>(header.header_length, end)));
   for (;;) {
     const u32 type = in.number<u32>();
     const u32 size = in.number<u32>();
@@ -200,7 +204,8 @@ Result<std::vector<Extension>> parse_extensions(std::span<const u8> first_cluste
   }
 }
 
-Result<std::vector<u8>> build_header(Header header, const std::vector<Extension>& extensions, const std::string& backing_name) {
+Result<std::vector<u8>> build_header(Header header, const std::vector<Extension>& extensions,
+                                     const std::string& backing_name) {
   Writer out;
   const auto fixed = [&] {
     out.data.clear();
@@ -248,13 +253,15 @@ Result<std::vector<u8>> build_header(Header header, const std::vector<Extension>
   out.bytes(tail);
   out.text(backing_name);
   if (out.data.size() > header.cluster_size()) {
-    return Error("the header and the backing file's name do not fit into one cluster of {} bytes", header.cluster_size());
+    return Error("the header and the backing file's name do not fit into one cluster of {} bytes",
+                 header.cluster_size());
   }
   out.data.resize(header.cluster_size());
   return std::move(out.data);
 }
 
-Result<std::vector<SnapshotEntry>> parse_snapshots(std::span<const u8> table, u32 count, const Header& header, usize* used) {
+Result<std::vector<SnapshotEntry>> parse_snapshots(std::span<const u8> table, u32 count, const Header& header,
+                                                   usize* used) {
   std::vector<SnapshotEntry> snapshots;
   Reader in(table);
   for (u32 i = 0; i < count; ++i) {
@@ -281,7 +288,8 @@ Result<std::vector<SnapshotEntry>> parse_snapshots(std::span<const u8> table, u3
     snapshot.id.assign(id.begin(), id.end());
     snapshot.name.assign(name.begin(), name.end());
     if (!in.ok()) return Error("the snapshot table ends within entry {}", i);
-    if (entry.l1_offset % header.cluster_size() || entry.l1_offset >= kMaxHostOffset || u64{entry.l1_size} * 8 > kMaxL1Bytes) {
+    if (entry.l1_offset % header.cluster_size() || entry.l1_offset >= kMaxHostOffset ||
+        u64{entry.l1_size} * 8 > kMaxL1Bytes) {
       return Error("Snapshot L1 table of '{}' is out of bounds", snapshot.name);
     }
     snapshots.push_back(std::move(entry));

@@ -25,16 +25,16 @@ struct Header {
   u64 backing_name_offset = 0;
   u32 backing_name_size = 0;
   u32 cluster_bits = 16;
-  u64 size = 0;                     // bytes of the disk
+  u64 size = 0;  // bytes of the disk
   u32 crypt_method = 0;
-  u32 l1_size = 0;                  // entries
+  u32 l1_size = 0;  // entries
   u64 l1_offset = 0;
   u64 refcount_table_offset = 0;
   u32 refcount_table_clusters = 0;
   u32 snapshot_count = 0;
   u64 snapshots_offset = 0;
   u64 incompatible = 0, compatible = 0, autoclear = 0;
-  u32 refcount_order = 4;           // the width is 2^order bits
+  u32 refcount_order = 4;  // the width is 2^order bits
   u32 header_length = 112;
   u8 compression = 0;
 
@@ -50,8 +50,8 @@ constexpr u64 kBackingAt = 8, kSizeAt = 24, kL1At = 36, kRefcountTableAt = 48, k
 
 // "Incompatible features"
 constexpr u64 kDirty = 1, kCorrupt = 2, kExternalData = 4, kCompressionType = 8, kExtendedL2 = 16;
-constexpr u64 kLazyRefcounts = 1;   // "Compatible features"
-constexpr u64 kBitmapsValid = 1;    // "Autoclear features"
+constexpr u64 kLazyRefcounts = 1;  // "Compatible features"
+constexpr u64 kBitmapsValid = 1;   // "Autoclear features"
 
 constexpr u8 kZlib = 0, kZstd = 1;  // "Compression type"
 
@@ -64,9 +64,9 @@ struct Extension {
 };
 
 // "Cluster mapping"
-constexpr u64 kCopied = u64{1} << 63;       // its refcount is 1: it may be written in place
+constexpr u64 kCopied = u64{1} << 63;  // its refcount is 1: it may be written in place
 constexpr u64 kCompressed = u64{1} << 62;
-constexpr u64 kZeroFlag = 1;                // version 3: reads as zeros
+constexpr u64 kZeroFlag = 1;  // version 3: reads as zeros
 constexpr u64 kOffsetMask = 0x00fffffffffffe00;
 constexpr u64 kL1Reserved = 0x7f000000000001ff, kL2Reserved = 0x3f000000000001fe;
 constexpr u64 kMaxHostOffset = u64{1} << 56;
@@ -80,7 +80,7 @@ struct SnapshotEntry {
   Snapshot snapshot;
   u64 l1_offset = 0;
   u32 l1_size = 0;
-  std::vector<u8> extra;   // beyond the fields that are known
+  std::vector<u8> extra;  // beyond the fields that are known
 };
 
 // Where the bytes of a compressed cluster are.
@@ -96,9 +96,11 @@ Result<Header> parse_header(std::span<const u8> start);
 // The extensions between the header and the backing file's name (or the cluster's end).
 Result<std::vector<Extension>> parse_extensions(std::span<const u8> first_cluster, const Header& header);
 // The header cluster. Errors: extensions and the backing name do not fit in one cluster.
-Result<std::vector<u8>> build_header(Header header, const std::vector<Extension>& extensions, const std::string& backing_name);
+Result<std::vector<u8>> build_header(Header header, const std::vector<Extension>& extensions,
+                                     const std::string& backing_name);
 
-Result<std::vector<SnapshotEntry>> parse_snapshots(std::span<const u8> table, u32 count, const Header& header, usize* used);
+Result<std::vector<SnapshotEntry>> parse_snapshots(std::span<const u8> table, u32 count, const Header& header,
+                                                   usize* used);
 std::vector<u8> build_snapshots(const std::vector<SnapshotEntry>& snapshots);
 
 // L1 entries that a disk of `size` bytes needs.

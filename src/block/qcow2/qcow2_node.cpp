@@ -36,7 +36,8 @@ Result<void> Qcow2Node::load(const OpenFlags& flags) {
   header_ = RHEA_TRY(parse_header(start));
   if ((header_.incompatible & kCorrupt) && !read_only_ && !flags.allow_corrupt) {
     damaged_ = true;  // so that closing leaves it alone
-    return Error("qcow2: Image is corrupt; cannot be opened read/write").with_hint("'rhea-img check -r all' may repair it; read-only access is possible.");
+    return Error("qcow2: Image is corrupt; cannot be opened read/write")
+        .with_hint("'rhea-img check -r all' may repair it; read-only access is possible.");
   }
   const auto first = RHEA_TRY(read_bytes(*file_, 0, cluster()));
   extensions_ = RHEA_TRY(parse_extensions(first, header_));
@@ -65,7 +66,8 @@ Result<void> Qcow2Node::load_tables() {
   if (header_.l1_size && header_.l1_offset >= end) return Error("the active L1 table lies beyond the end of the file");
   if (header_.refcount_table_offset >= end) return Error("the reference count table lies beyond the end of the file");
   l1_ = RHEA_TRY(load_l1(header_.l1_offset, header_.l1_size));
-  refcount_table_ = RHEA_TRY(load_l1(header_.refcount_table_offset, u64{header_.refcount_table_clusters} * cluster() / 8));
+  refcount_table_ =
+      RHEA_TRY(load_l1(header_.refcount_table_offset, u64{header_.refcount_table_clusters} * cluster() / 8));
   if (header_.snapshot_count) {
     const u64 there = file_->size() > header_.snapshots_offset ? file_->size() - header_.snapshots_offset : 0;
     const auto table = RHEA_TRY(read_bytes(*file_, header_.snapshots_offset, std::min(there, kMaxSnapshotTableBytes)));
@@ -126,7 +128,8 @@ Error Qcow2Node::corrupt(std::string what) {
     (void)file_->flush();
   }
   if (!read_only_) damaged_ = true;
-  return Error("qcow2: Image is corrupt: {}; it is not written to any more ('rhea-img check -r all' may repair it)", what);
+  return Error("qcow2: Image is corrupt: {}; it is not written to any more ('rhea-img check -r all' may repair it)",
+               what);
 }
 
 Result<void> Qcow2Node::usable() const {
@@ -185,7 +188,8 @@ Result<Qcow2Node::Run> Qcow2Node::lookup(u64 offset, u64 size, bool cached_only)
   const bool placed = run.kind == Kind::normal || run.kind == Kind::zero_allocated;
   if (placed && ((run.host - in_cluster(offset)) & (cluster() - 1))) {
     if (cached_only) return Run{};
-    return corrupt(fmt::format("data cluster offset {:#x} unaligned (guest offset {:#x})", run.host - in_cluster(offset), offset));
+    return corrupt(
+        fmt::format("data cluster offset {:#x} unaligned (guest offset {:#x})", run.host - in_cluster(offset), offset));
   }
   return run;
 }
@@ -268,7 +272,9 @@ Result<void> Qcow2Node::read(u64 offset, Segments segments) {
 
 Place Qcow2Node::locate_now(u64 offset, u64 size, bool write) {
   std::unique_lock lock(mutex_, std::try_to_lock);
-  if (!lock || damaged_ || (write && (read_only_ || ((header_.compatible & kLazyRefcounts) && !(header_.incompatible & kDirty))))) return {};
+  if (!lock || damaged_ ||
+      (write && (read_only_ || ((header_.compatible & kLazyRefcounts) && !(header_.incompatible & kDirty)))))
+    return {};
   auto found = lookup(offset, size, true);
   if (!found.ok()) return {};
   const Run& run = *found;
@@ -309,7 +315,8 @@ Result<Mapping> Qcow2Node::map(u64 offset, u64 size) {
     if (next.kind != Kind::unallocated) break;
     run.size += next.size;
   }
-  Mapping mapping{.offset = offset, .size = run.size, .allocated = run.kind != Kind::unallocated, .filename = filename()};
+  Mapping mapping{
+      .offset = offset, .size = run.size, .allocated = run.kind != Kind::unallocated, .filename = filename()};
   if (run.kind == Kind::normal || run.kind == Kind::zero_allocated) mapping.host_offset = run.host;
   mapping.data = run.kind == Kind::normal || run.kind == Kind::compressed;
   mapping.zero = run.kind == Kind::zero || run.kind == Kind::zero_allocated;

@@ -30,8 +30,8 @@ namespace rhea::block::qcow2 {
 
 struct OpenFlags {
   bool read_only = false;
-  bool discard = false;      // freed clusters are given back to the host
-  bool check_dirty = true;   // an image that was not closed is repaired
+  bool discard = false;        // freed clusters are given back to the host
+  bool check_dirty = true;     // an image that was not closed is repaired
   bool allow_corrupt = false;  // for rhea-img check
 };
 
@@ -87,26 +87,27 @@ class Qcow2Node final : public Node {
   enum class Kind : u8 { unknown, unallocated, zero, zero_allocated, normal, compressed };
   struct Run {
     Kind kind = Kind::unknown;
-    u64 host = 0;    // of normal and zero_allocated: the byte's place; of compressed: the L2 entry
-    u64 size = 0;    // bytes of the disk
+    u64 host = 0;  // of normal and zero_allocated: the byte's place; of compressed: the L2 entry
+    u64 size = 0;  // bytes of the disk
     bool copied = false;
   };
   struct Free {
     u64 offset, size;  // bytes; of compressed clusters they are not aligned
     bool give_back;
-    u64 stamp;         // of the newest pin when it was freed
+    u64 stamp;  // of the newest pin when it was freed
     u64 number;
   };
   struct Clusters {
     u64 offset;
     u64 count;
   };
-  struct References;   // check.cpp
+  struct References;  // check.cpp
 
-  Qcow2Node(std::unique_ptr<Node> file, const OpenFlags& flags) : file_(std::move(file)), read_only_(flags.read_only), give_back_(flags.discard) {}
+  Qcow2Node(std::unique_ptr<Node> file, const OpenFlags& flags)
+      : file_(std::move(file)), read_only_(flags.read_only), give_back_(flags.discard) {}
   Result<void> load(const OpenFlags& flags);
   Result<void> load_tables();
-  void note_metadata();                              // fills metadata_
+  void note_metadata();  // fills metadata_
 
   // --- qcow2_node.cpp: mapping. All of these are called with the mutex held. -----------------------------------
   u64 cluster() const { return header_.cluster_size(); }
@@ -127,8 +128,8 @@ class Qcow2Node final : public Node {
   Result<void> usable() const;
 
   // --- write.cpp -------------------------------------------------------------------------------------------------
-  Result<void> begin_change();                       // sets the dirty bit, refuses what is read-only or damaged
-  Result<Table*> l2_for_write(u64 offset);           // makes it, or makes it this layer's own
+  Result<void> begin_change();              // sets the dirty bit, refuses what is read-only or damaged
+  Result<Table*> l2_for_write(u64 offset);  // makes it, or makes it this layer's own
   Result<void> write_locked(u64 offset, Segments segments, std::unique_lock<std::mutex>& lock);
   Result<u64> write_new_clusters(u64 offset, Segments segments);
   Result<void> fill_clusters(const Table& table, u64 offset, Segments segments, const Clusters& room);
@@ -145,14 +146,14 @@ class Qcow2Node final : public Node {
 
   // --- refcounts.cpp ---------------------------------------------------------------------------------------------
   u64 per_block() const { return cluster() * 8 >> header_.refcount_order; }  // refcounts in a block
-  Result<Table*> refcount_block(u64 block);          // nullptr: there is none
-  Result<void> use_refcount_table(u64 offset, u64 clusters);  // one that has been written
-  Result<u64> refcount(u64 index);                   // of a cluster by number
+  Result<Table*> refcount_block(u64 block);                                  // nullptr: there is none
+  Result<void> use_refcount_table(u64 offset, u64 clusters);                 // one that has been written
+  Result<u64> refcount(u64 index);                                           // of a cluster by number
   Result<void> change_refcount(u64 index, s64 by);
   Result<void> change_refcounts(u64 offset, u64 size, s64 by);
   Result<Clusters> find_free(u64 least, u64 most);
-  Result<Clusters> allocate(u64 least, u64 most);    // a run of that many, in use once
-  Result<u64> allocate_contiguous(u64 bytes);        // its offset
+  Result<Clusters> allocate(u64 least, u64 most);  // a run of that many, in use once
+  Result<u64> allocate_contiguous(u64 bytes);      // its offset
   Result<u64> allocate_compressed(u64 bytes);
   Result<void> make_blocks(u64 first, u64 end);
   Result<void> place_block(u64 block, u64& cursor);
@@ -161,7 +162,7 @@ class Qcow2Node final : public Node {
   Result<void> change_refcounts_and_forget(u64 offset, u64 bytes);
   Result<void> apply_frees();
   Result<void> write_back();
-  Result<void> settle();                             // write_back, flush, frees, until nothing is left
+  Result<void> settle();  // write_back, flush, frees, until nothing is left
   Result<void> write_l1();
 
   // --- snapshots.cpp, resize.cpp, check.cpp ----------------------------------------------------------------------
@@ -181,7 +182,8 @@ class Qcow2Node final : public Node {
   Result<void> rewrite_header();
   void add_reference(References& references, CheckResult& result, u64 offset, u64 size);
   Result<void> count_all(References& references, CheckResult& result, Repair repair);
-  Result<void> count_table(References& references, CheckResult& result, std::vector<u64>& l1, u64 l1_offset, bool active, Repair repair);
+  Result<void> count_table(References& references, CheckResult& result, std::vector<u64>& l1, u64 l1_offset,
+                           bool active, Repair repair);
   Result<void> count_l2(References& references, CheckResult& result, u64 l2_offset, bool active, Repair repair);
   Result<void> count_bitmaps(References& references, CheckResult& result);
   Result<void> count_refcount_structure(References& references, CheckResult& result);
@@ -201,22 +203,22 @@ class Qcow2Node final : public Node {
   Header header_;
   std::vector<Extension> extensions_;
   std::vector<u64> l1_;
-  std::set<u64> dirty_l1_;                           // sectors of 64 entries
+  std::set<u64> dirty_l1_;  // sectors of 64 entries
   std::vector<u64> refcount_table_;
   std::vector<SnapshotEntry> snapshots_;
-  u64 snapshots_bytes_ = 0;                          // of the table on disk
+  u64 snapshots_bytes_ = 0;  // of the table on disk
   std::unique_ptr<TableCache> l2_, refcounts_;
-  std::unordered_set<u64> metadata_;                 // clusters (by offset) that data is never written to
-  u64 free_hint_ = 0;                                // all clusters below are in use
-  u64 compressed_end_ = 0;                           // where the next compressed cluster may begin; 0: nowhere
+  std::unordered_set<u64> metadata_;  // clusters (by offset) that data is never written to
+  u64 free_hint_ = 0;                 // all clusters below are in use
+  u64 compressed_end_ = 0;            // where the next compressed cluster may begin; 0: nowhere
   std::deque<Free> frees_;
-  u64 last_free_ = 0, stable_free_ = 0;              // numbers: the newest; the newest that is so on disk
+  u64 last_free_ = 0, stable_free_ = 0;  // numbers: the newest; the newest that is so on disk
 
   struct Unpacked {
     u64 entry;
     std::vector<u8> bytes;
   };
-  std::deque<Unpacked> unpacked_;                    // compressed clusters read last
+  std::deque<Unpacked> unpacked_;  // compressed clusters read last
 
   mutable std::mutex pins_mutex_;
   std::set<u64> pins_;

@@ -104,7 +104,8 @@ TEST(Qcow2Header, Refusals) {
   EXPECT_NE(message([](auto& bytes) { bytes[79] = 16; }).find("extended L2"), std::string::npos);
   EXPECT_NE(message([](auto& bytes) { bytes[78] = 1; }).find("unknown incompatible feature"), std::string::npos);
   EXPECT_EQ(message([](auto& bytes) { bytes[24] = 1; }), "L1 table is too small");
-  EXPECT_EQ(message([](auto& bytes) { bytes[99] = 9; }), "Reference count entry width too large; may not exceed 64 bits");
+  EXPECT_EQ(message([](auto& bytes) { bytes[99] = 9; }),
+            "Reference count entry width too large; may not exceed 64 bits");
   EXPECT_EQ(message([](auto& bytes) { bytes[47] = 1; }), "Active L1 table offset invalid");
 }
 
@@ -196,7 +197,10 @@ std::vector<Promise> use(const std::shared_ptr<Storage>& storage, u64 seed, bool
   for (int i = 0; i < 60; ++i) {
     const u64 size = (1 + random() % 40) * 512, offset = random() % ((model.size() - size) / 512) * 512;
     switch (random() % 8) {
-      case 0: case 1: case 2: case 3: {
+      case 0:
+      case 1:
+      case 2:
+      case 3: {
         const std::vector<u8> data(size, static_cast<u8>(1 + random() % 255));
         write(*node, offset, data);
         std::copy(data.begin(), data.end(), model.begin() + static_cast<std::ptrdiff_t>(offset));
@@ -214,9 +218,7 @@ std::vector<Promise> use(const std::shared_ptr<Storage>& storage, u64 seed, bool
         if (!with_snapshots || node->snapshots()->empty()) break;
         EXPECT_TRUE(node->delete_snapshot(node->snapshots()->front().id).ok());
         break;
-      default:
-        EXPECT_TRUE(node->flush().ok());
-        promises.push_back({storage->log.size(), model});
+      default: EXPECT_TRUE(node->flush().ok()); promises.push_back({storage->log.size(), model});
     }
   }
   node.reset();
@@ -299,13 +301,14 @@ TEST_P(LeftBehind, ByALossOfPower) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Images, LeftBehind,
-                         ::testing::Values(CreateSpec{.format = "qcow2", .size = 2 << 20},
-                                           CreateSpec{.format = "qcow2", .size = 1 << 20, .cluster_size = 512},
-                                           CreateSpec{.format = "qcow2", .size = 1 << 20, .cluster_size = 4096, .refcount_bits = 64},
-                                           CreateSpec{.format = "qcow2", .size = 1 << 20, .cluster_size = 1024, .compat = "0.10"},
-                                           CreateSpec{.format = "qcow2", .size = 1 << 20, .cluster_size = 4096, .lazy_refcounts = true},
-                                           CreateSpec{.format = "qcow2", .size = 1 << 20, .cluster_size = 4096, .refcount_bits = 1}));
+INSTANTIATE_TEST_SUITE_P(
+    Images, LeftBehind,
+    ::testing::Values(CreateSpec{.format = "qcow2", .size = 2 << 20},
+                      CreateSpec{.format = "qcow2", .size = 1 << 20, .cluster_size = 512},
+                      CreateSpec{.format = "qcow2", .size = 1 << 20, .cluster_size = 4096, .refcount_bits = 64},
+                      CreateSpec{.format = "qcow2", .size = 1 << 20, .cluster_size = 1024, .compat = "0.10"},
+                      CreateSpec{.format = "qcow2", .size = 1 << 20, .cluster_size = 4096, .lazy_refcounts = true},
+                      CreateSpec{.format = "qcow2", .size = 1 << 20, .cluster_size = 4096, .refcount_bits = 1}));
 
 }  // namespace
 }  // namespace rhea::block::qcow2

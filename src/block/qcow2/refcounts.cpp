@@ -29,9 +29,11 @@ Result<void> Qcow2Node::change_refcount(u64 index, s64 by) {
   if (!block) return corrupt(fmt::format("cluster {} is in use but has no refcount", index));
   const u64 old = get_refcount(block->bytes.data(), index % per_block(), header_.refcount_order);
   const u64 most = max_refcount(header_.refcount_order);
-  if (by < 0 && old < static_cast<u64>(-by)) return corrupt(fmt::format("the refcount of cluster {} is {}, though it is in use", index, old));
+  if (by < 0 && old < static_cast<u64>(-by))
+    return corrupt(fmt::format("the refcount of cluster {} is {}, though it is in use", index, old));
   if (by > 0 && most - old < static_cast<u64>(by)) {
-    return Error("a cluster cannot be referred to more than {} times in an image of refcount_bits={}", most, 1u << header_.refcount_order);
+    return Error("a cluster cannot be referred to more than {} times in an image of refcount_bits={}", most,
+                 1u << header_.refcount_order);
   }
   const u64 now = old + static_cast<u64>(by);
   set_refcount(block->bytes.data(), index % per_block(), header_.refcount_order, now);
@@ -55,7 +57,8 @@ Result<Qcow2Node::Clusters> Qcow2Node::find_free(u64 least, u64 most) {
   // Clusters that were given out lie beyond the file's end until they are written, but not this many.
   const u64 last = (file_->size() >> header_.cluster_bits) + (u64{1} << 20) + most;
   for (;;) {
-    if (index > last && run == 0) return corrupt("refcounts say that all clusters far beyond the file's end are in use");
+    if (index > last && run == 0)
+      return corrupt("refcounts say that all clusters far beyond the file's end are in use");
     const u64 number = index / per_block();
     Table* block = RHEA_TRY(refcount_block(number));
     const u64 end = (number + 1) * per_block();
@@ -170,7 +173,8 @@ Result<void> Qcow2Node::grow_refcount_table(u64 blocks) {
     if (wanted <= new_blocks) break;
     new_blocks = wanted;
   }
-  if (table_clusters * cluster() > kMaxRefcountTableBytes) return Error("the image is as large as its refcount table may count");
+  if (table_clusters * cluster() > kMaxRefcountTableBytes)
+    return Error("the image is as large as its refcount table may count");
   const u64 base = first_index << header_.cluster_bits;
   std::vector<u64> table = refcount_table_;
   table.resize(entries);
@@ -208,7 +212,8 @@ Result<u64> Qcow2Node::allocate_compressed(u64 bytes) {
   const u64 end = compressed_end_;
   const u64 left = end & (cluster() - 1) ? cluster() - (end & (cluster() - 1)) : 0;
   const u64 most = max_refcount(header_.refcount_order);
-  const bool shareable = left && RHEA_TRY(refcount(end >> header_.cluster_bits)) < most && RHEA_TRY(refcount(end >> header_.cluster_bits)) > 0;
+  const bool shareable = left && RHEA_TRY(refcount(end >> header_.cluster_bits)) < most &&
+                         RHEA_TRY(refcount(end >> header_.cluster_bits)) > 0;
   if (shareable && bytes <= left) {
     RHEA_TRY(change_refcounts(end, bytes, 1));
     compressed_end_ = end + bytes;

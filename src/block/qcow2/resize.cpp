@@ -40,11 +40,12 @@ Result<void> Qcow2Node::drop_vm_state() {
 Result<void> Qcow2Node::grow(u64 size, std::unique_lock<std::mutex>& lock) {
   const u64 old = header_.size;
   const u64 needed = l1_entries_for(size, header_.cluster_bits);
-  if (needed > l1_.size()) RHEA_TRY(switch_l1([&] {
-    auto l1 = l1_;
-    l1.resize(needed);
-    return l1;
-  }()));
+  if (needed > l1_.size())
+    RHEA_TRY(switch_l1([&] {
+      auto l1 = l1_;
+      l1.resize(needed);
+      return l1;
+    }()));
   // What comes into sight reads as zeros: the rest of the last cluster, and what the backing image has there.
   const u64 rest = std::min(align_up(old, cluster()), size);
   RHEA_TRY(zero_part(old, rest - old, lock));
@@ -68,7 +69,8 @@ Result<void> Qcow2Node::shrink(u64 size, std::unique_lock<std::mutex>& lock) {
   RHEA_TRY(settle());
   u64 last = (file_->size() + cluster() - 1) >> header_.cluster_bits;
   while (last > 1 && RHEA_TRY(refcount(last - 1)) == 0) --last;
-  if (last << header_.cluster_bits < file_->size()) RHEA_TRY(file_->resize(last << header_.cluster_bits, Preallocation::off));
+  if (last << header_.cluster_bits < file_->size())
+    RHEA_TRY(file_->resize(last << header_.cluster_bits, Preallocation::off));
   free_hint_ = std::min(free_hint_, last);
   return {};
 }
@@ -81,7 +83,8 @@ Result<void> Qcow2Node::resize(u64 size, Preallocation preallocation) {
     if (size == old) return {};
     if (size % 512) return Error("The new size must be a multiple of 512");
     if (!snapshots_.empty() && header_.version < 3) return Error("Can't resize a version 2 image which has snapshots");
-    if (size < old && preallocation != Preallocation::off) return Error("Preallocation can't be used for shrinking an image");
+    if (size < old && preallocation != Preallocation::off)
+      return Error("Preallocation can't be used for shrinking an image");
     if (l1_entries_for(size, header_.cluster_bits) * 8 > kMaxL1Bytes || size > (u64{1} << 62)) {
       return Error("The image size is too large for a cluster size of {} bytes: at most {} bytes", cluster(),
                    (kMaxL1Bytes / 8) << (2 * header_.cluster_bits - 3));
@@ -90,7 +93,8 @@ Result<void> Qcow2Node::resize(u64 size, Preallocation preallocation) {
     RHEA_TRY(settle());
     RHEA_TRY(size < old ? shrink(size, lock) : grow(size, lock));
   }
-  if (preallocation != Preallocation::off) RHEA_TRY(preallocate(align_up(old, cluster()), size - std::min(size, align_up(old, cluster())), preallocation));
+  if (preallocation != Preallocation::off)
+    RHEA_TRY(preallocate(align_up(old, cluster()), size - std::min(size, align_up(old, cluster())), preallocation));
   return flush();
 }
 

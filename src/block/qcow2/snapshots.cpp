@@ -35,7 +35,8 @@ Result<usize> Qcow2Node::find_snapshot(const std::string& id_or_name) const {
 // Writes the table to a new place and lets the header name it.
 Result<void> Qcow2Node::store_snapshots(std::vector<SnapshotEntry> snapshots) {
   std::vector<u8> table = build_snapshots(snapshots);
-  if (snapshots.size() > kMaxSnapshots || table.size() > kMaxSnapshotTableBytes) return Error("the image has too many snapshots");
+  if (snapshots.size() > kMaxSnapshots || table.size() > kMaxSnapshotTableBytes)
+    return Error("the image has too many snapshots");
   const u64 bytes = table.size();
   u64 offset = 0;
   if (bytes) {
@@ -103,7 +104,8 @@ Result<void> Qcow2Node::update_copied_flags() {
     for (u64 j = 0; j < l2_entries(); ++j) {
       const u64 old = table->entry(j);
       if ((old & kCompressed) || !(old & kOffsetMask)) continue;
-      const u64 entry = (old & ~kCopied) | (RHEA_TRY(refcount((old & kOffsetMask) >> header_.cluster_bits)) == 1 ? kCopied : 0);
+      const u64 entry =
+          (old & ~kCopied) | (RHEA_TRY(refcount((old & kOffsetMask) >> header_.cluster_bits)) == 1 ? kCopied : 0);
       if (entry != old) table->set_entry(j, entry);
     }
   }
@@ -112,7 +114,8 @@ Result<void> Qcow2Node::update_copied_flags() {
 
 // Makes `entries` the active L1 table: written to a new place, then named by the header, in one step.
 Result<void> Qcow2Node::switch_l1(std::vector<u64> entries) {
-  if (entries.size() * 8 > kMaxL1Bytes) return Error("the image would need an L1 table of more than {} MiB", kMaxL1Bytes >> 20);
+  if (entries.size() * 8 > kMaxL1Bytes)
+    return Error("the image would need an L1 table of more than {} MiB", kMaxL1Bytes >> 20);
   const u64 offset = RHEA_TRY(allocate_contiguous(entries.size() * 8));
   std::vector<u8> bytes(std::max<u64>(cluster(), align_up(entries.size() * 8, cluster())));
   RHEA_TRY(check_overlap(offset, bytes.size()));
@@ -126,7 +129,8 @@ Result<void> Qcow2Node::switch_l1(std::vector<u64> entries) {
   store_be<u64>(field + 4, offset);
   RHEA_TRY(write_header_field(kL1At, field));
   RHEA_TRY(file_->flush());
-  const u64 old_offset = header_.l1_offset, old_bytes = std::max<u64>(u64{header_.l1_size} * 8, header_.l1_offset ? 1 : 0);
+  const u64 old_offset = header_.l1_offset,
+            old_bytes = std::max<u64>(u64{header_.l1_size} * 8, header_.l1_offset ? 1 : 0);
   header_.l1_offset = offset;
   header_.l1_size = static_cast<u32>(entries.size());
   l1_ = std::move(entries);
@@ -145,9 +149,11 @@ Result<Snapshot> Qcow2Node::create_snapshot(Snapshot snapshot) {
   if (snapshot.name.size() > 65535) return Error("the snapshot's name is longer than 65535 bytes");
   if (snapshot.id.empty()) {
     u64 highest = 0;
-    for (const SnapshotEntry& entry : snapshots_) highest = std::max(highest, parse_number(entry.snapshot.id).value_or(0));
+    for (const SnapshotEntry& entry : snapshots_)
+      highest = std::max(highest, parse_number(entry.snapshot.id).value_or(0));
     snapshot.id = std::to_string(highest + 1);
-  } else if (std::any_of(snapshots_.begin(), snapshots_.end(), [&](const auto& entry) { return entry.snapshot.id == snapshot.id; })) {
+  } else if (std::any_of(snapshots_.begin(), snapshots_.end(),
+                         [&](const auto& entry) { return entry.snapshot.id == snapshot.id; })) {
     return Error("there is a snapshot with the id '{}' already", snapshot.id);
   }
   snapshot.disk_size = header_.size;
@@ -181,8 +187,10 @@ Result<void> Qcow2Node::apply_snapshot(const std::string& id_or_name) {
   RHEA_TRY(settle());
   const SnapshotEntry entry = snapshots_[RHEA_TRY(find_snapshot(id_or_name))];
   const u64 size = entry.snapshot.disk_size;
-  if (size != header_.size && header_.version < 3) return Error("the snapshot '{}' is of a disk of another size", id_or_name);
-  if (size > (u64{1} << 62)) return Error("the snapshot '{}' is of a disk of {} bytes, which cannot be", id_or_name, size);
+  if (size != header_.size && header_.version < 3)
+    return Error("the snapshot '{}' is of a disk of another size", id_or_name);
+  if (size > (u64{1} << 62))
+    return Error("the snapshot '{}' is of a disk of {} bytes, which cannot be", id_or_name, size);
   std::vector<u64> l1 = RHEA_TRY(load_l1(entry.l1_offset, entry.l1_size));
   for (u64& l1_entry : l1) l1_entry &= ~kCopied;
   if (auto counted = count_references(l1, 1); !counted) {

@@ -40,7 +40,8 @@ bool Qcow2Node::overlaps_metadata(u64 offset, u64 size) const {
 }
 
 Result<void> Qcow2Node::check_overlap(u64 offset, u64 size) {
-  if (offset + size > kMaxHostOffset) return corrupt(fmt::format("a cluster at {:#x} lies beyond what the format can address", offset));
+  if (offset + size > kMaxHostOffset)
+    return corrupt(fmt::format("a cluster at {:#x} lies beyond what the format can address", offset));
   if (!overlaps_metadata(offset, size)) return {};
   return corrupt(fmt::format("preventing an invalid write on metadata (at {:#x}, {} bytes)", offset, size));
 }
@@ -90,7 +91,8 @@ Result<void> Qcow2Node::write_locked(u64 offset, Segments segments, std::unique_
     RHEA_TRY(check_overlap(run.host, run.size));
     const u64 ticket = pin();
     lock.unlock();
-    auto written = run.size == size ? file_->write(run.host, segments) : file_->write(run.host, slice(segments, done, run.size));
+    auto written =
+        run.size == size ? file_->write(run.host, segments) : file_->write(run.host, slice(segments, done, run.size));
     unpin(ticket);
     lock.lock();
     RHEA_TRY(std::move(written));
@@ -135,7 +137,8 @@ Result<u64> Qcow2Node::write_new_clusters(u64 offset, Segments segments) {
   if (reuse) {
     room.offset = table->entry(first) & kOffsetMask;
     while (count < most && in_place(table->entry(first + count)) &&
-           (table->entry(first + count) & kOffsetMask) == room.offset + count * cluster()) ++count;
+           (table->entry(first + count) & kOffsetMask) == room.offset + count * cluster())
+      ++count;
     room.count = count;
   } else {
     while (count < most && !in_place(table->entry(first + count)) && !is_own(table->entry(first + count))) ++count;
@@ -164,7 +167,8 @@ Result<void> Qcow2Node::fill_clusters(const Table& table, u64 offset, Segments s
   const bool zero_around = (!inside || reads_as_zero(table.entry(first), offset)) &&
                            (!tail_size || reads_as_zero(table.entry(first + room.count - 1), offset + size));
   // What lies beyond the file's end is zeros already.
-  if ((!inside && !tail_size) || (zero_around && room.offset >= file_->size())) return file_->write(room.offset + inside, data);
+  if ((!inside && !tail_size) || (zero_around && room.offset >= file_->size()))
+    return file_->write(room.offset + inside, data);
   std::vector<u8> head(inside), tail(tail_size);
   RHEA_TRY(read_around(offset, head, offset + size, tail));
   std::vector<Segment> all;
@@ -185,7 +189,8 @@ Result<void> Qcow2Node::write_compressed(u64 offset, Segments segments) {
   std::unique_lock lock(mutex_);
   RHEA_TRY(begin_change());
   const Run run = RHEA_TRY(lookup(offset, 1, false));
-  if (packed.empty() || run.kind == Kind::normal || run.kind == Kind::zero_allocated) return write_locked(offset, segments, lock);
+  if (packed.empty() || run.kind == Kind::normal || run.kind == Kind::zero_allocated)
+    return write_locked(offset, segments, lock);
   Table* table = RHEA_TRY(l2_for_write(offset));
   const u64 place = RHEA_TRY(allocate_compressed(packed.size()));
   RHEA_TRY(check_overlap(place, packed.size()));
@@ -252,7 +257,8 @@ Result<void> Qcow2Node::discard_clusters(u64 offset, u64 count, bool full) {
     const Run run = RHEA_TRY(lookup(offset, u64{1} << 62, false));
     const bool nothing = run.kind == Kind::unallocated ? full || !backing_ : run.kind == Kind::zero && !full;
     if (nothing) {
-      const u64 skip = std::min(count - i - 1, (run.size >> header_.cluster_bits) > 0 ? (run.size >> header_.cluster_bits) - 1 : 0);
+      const u64 skip =
+          std::min(count - i - 1, (run.size >> header_.cluster_bits) > 0 ? (run.size >> header_.cluster_bits) - 1 : 0);
       i += skip;
       offset += skip * cluster();
       continue;
@@ -270,7 +276,8 @@ Result<void> Qcow2Node::discard(u64 offset, u64 size) {
   std::unique_lock lock(mutex_);
   RHEA_TRY(begin_change());
   const u64 first = align_up(offset, cluster());
-  const u64 end = offset + size == header_.size ? align_up(offset + size, cluster()) : align_down(offset + size, cluster());
+  const u64 end =
+      offset + size == header_.size ? align_up(offset + size, cluster()) : align_down(offset + size, cluster());
   return first < end ? discard_clusters(first, (end - first) >> header_.cluster_bits, false) : Result<void>();
 }
 
@@ -322,7 +329,8 @@ Result<void> Qcow2Node::change_backing(const std::string& file, const std::strin
   std::unique_lock lock(mutex_);
   RHEA_TRY(begin_change());
   std::erase_if(extensions_, [](const Extension& extension) { return extension.type == kExtensionBackingFormat; });
-  if (!file.empty() && !format.empty()) extensions_.push_back({kExtensionBackingFormat, {format.begin(), format.end()}});
+  if (!file.empty() && !format.empty())
+    extensions_.push_back({kExtensionBackingFormat, {format.begin(), format.end()}});
   backing_name_ = file;
   return rewrite_header();
 }

@@ -9,10 +9,29 @@ namespace rhea::devices {
 namespace {
 
 enum Register : u32 {
-  kReset = 0x00, kMasterVolume = 0x02, kLineLevel = 0x04, kMonoVolume = 0x06, kBeep = 0x0a, kPhone = 0x0c, kMic = 0x0e,
-  kLineIn = 0x10, kCd = 0x12, kVideo = 0x14, kAux = 0x16, kPcmOut = 0x18, kRecordSelect = 0x1a, kRecordGain = 0x1c,
-  kGeneral = 0x20, k3d = 0x22, kPowerDown = 0x26, kExtendedId = 0x28, kExtendedControl = 0x2a, kDacRate = 0x2c,
-  kAdcRate = 0x32, kVendor1 = 0x7c, kVendor2 = 0x7e
+  kReset = 0x00,
+  kMasterVolume = 0x02,
+  kLineLevel = 0x04,
+  kMonoVolume = 0x06,
+  kBeep = 0x0a,
+  kPhone = 0x0c,
+  kMic = 0x0e,
+  kLineIn = 0x10,
+  kCd = 0x12,
+  kVideo = 0x14,
+  kAux = 0x16,
+  kPcmOut = 0x18,
+  kRecordSelect = 0x1a,
+  kRecordGain = 0x1c,
+  kGeneral = 0x20,
+  k3d = 0x22,
+  kPowerDown = 0x26,
+  kExtendedId = 0x28,
+  kExtendedControl = 0x2a,
+  kDacRate = 0x2c,
+  kAdcRate = 0x32,
+  kVendor1 = 0x7c,
+  kVendor2 = 0x7e
 };
 constexpr u16 kMute = 0x8000, kReady = 0x000f;
 constexpr u32 kFixedRate = 48000, kLeastRate = 4000;
@@ -40,12 +59,17 @@ void Lm4549::write(u32 reg, u16 value) {
   u16& stored = registers_[reg / 2 % registers_.size()];
   switch (reg) {
     case kReset: reset(); break;
-    case kMasterVolume: case kLineLevel: stored = value & 0x9f1f; break;
+    case kMasterVolume:
+    case kLineLevel: stored = value & 0x9f1f; break;
     case kMonoVolume: stored = value & 0x801f; break;
     case kBeep: stored = value & 0x801e; break;
     case kPhone: stored = value & 0x801f; break;
     case kMic: stored = value & 0x805f; break;
-    case kLineIn: case kCd: case kVideo: case kAux: case kPcmOut: stored = value & 0x9f1f; break;
+    case kLineIn:
+    case kCd:
+    case kVideo:
+    case kAux:
+    case kPcmOut: stored = value & 0x9f1f; break;
     case kRecordSelect: stored = value & 0x0707; break;
     case kRecordGain: stored = value & 0x8f0f; break;
     case kGeneral: stored = value & 0xa380; break;
@@ -63,8 +87,10 @@ void Lm4549::write(u32 reg, u16 value) {
       stored = value & 1;
       if (!stored) registers_[kDacRate / 2] = registers_[kAdcRate / 2] = kFixedRate;
       break;
-    case kDacRate: case kAdcRate:
-      if (registers_[kExtendedControl / 2] & 1) stored = static_cast<u16>(std::clamp<u32>(value, kLeastRate, kFixedRate));
+    case kDacRate:
+    case kAdcRate:
+      if (registers_[kExtendedControl / 2] & 1)
+        stored = static_cast<u16>(std::clamp<u32>(value, kLeastRate, kFixedRate));
       break;
     default: break;  // read only, or not there
   }

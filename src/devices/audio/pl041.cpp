@@ -23,21 +23,62 @@ struct Config {
 };
 constexpr Property kProperties[] = {
     property<&Config::audiodev>("audiodev", PropertyKind::text, "ID of an audiodev to use as a backend"),
-    property<&Config::nc_fifo_depth>("nc_fifo_depth", PropertyKind::number, "words of the FIFO when a word is one sample: 8 to 1024"),
+    property<&Config::nc_fifo_depth>("nc_fifo_depth", PropertyKind::number,
+                                     "words of the FIFO when a word is one sample: 8 to 1024"),
 };
 
 // DDI 0173B, table 3-1; of channel 1.
 enum Offset : u32 {
-  kRxCr = 0x00, kTxCr = 0x04, kSr = 0x08, kIsr = 0x0c, kIe = 0x10, kSl1Rx = 0x50, kSl1Tx = 0x54, kSl2Rx = 0x58,
-  kSl2Tx = 0x5c, kSl12Rx = 0x60, kSl12Tx = 0x64, kSlFr = 0x68, kSlIstat = 0x6c, kSlIen = 0x70, kIntClr = 0x74,
-  kMainCr = 0x78, kReset = 0x7c, kSync = 0x80, kAllInts = 0x84, kMainFr = 0x88, kDr1 = 0x90, kDrEnd = 0xb0,
+  kRxCr = 0x00,
+  kTxCr = 0x04,
+  kSr = 0x08,
+  kIsr = 0x0c,
+  kIe = 0x10,
+  kSl1Rx = 0x50,
+  kSl1Tx = 0x54,
+  kSl2Rx = 0x58,
+  kSl2Tx = 0x5c,
+  kSl12Rx = 0x60,
+  kSl12Tx = 0x64,
+  kSlFr = 0x68,
+  kSlIstat = 0x6c,
+  kSlIen = 0x70,
+  kIntClr = 0x74,
+  kMainCr = 0x78,
+  kReset = 0x7c,
+  kSync = 0x80,
+  kAllInts = 0x84,
+  kMainFr = 0x88,
+  kDr1 = 0x90,
+  kDrEnd = 0xb0,
   kDataEnd = 0x110
 };
 enum TxCr : u32 { kTxEn = 1, kTxSlot3 = 1u << 3, kTxSlot4 = 1u << 4, kTxCompact = 1u << 15, kTxFifoEn = 1u << 16 };
-enum Sr : u32 { kRxFe = 1u << 0, kTxFe = 1u << 1, kRxHf = 1u << 2, kTxHe = 1u << 3, kRxFf = 1u << 4, kTxFf = 1u << 5, kTxBusy = 1u << 7, kTxUnderrun = 1u << 9 };
+enum Sr : u32 {
+  kRxFe = 1u << 0,
+  kTxFe = 1u << 1,
+  kRxHf = 1u << 2,
+  kTxHe = 1u << 3,
+  kRxFf = 1u << 4,
+  kTxFf = 1u << 5,
+  kTxBusy = 1u << 7,
+  kTxUnderrun = 1u << 9
+};
 enum Isr : u32 { kTxComplete = 1u << 0, kTxIntr = 1u << 2, kUnderrunIntr = 1u << 5 };
-enum SlFr : u32 { k1RxValid = 1u << 6, k1TxEmpty = 1u << 7, k2RxValid = 1u << 8, k2TxEmpty = 1u << 9, k12TxEmpty = 1u << 11 };
-enum MainCr : u32 { kInterfaceEn = 1u << 0, kSl1RxEn = 1u << 3, kSl1TxEn = 1u << 4, kSl2RxEn = 1u << 5, kSl2TxEn = 1u << 6 };
+enum SlFr : u32 {
+  k1RxValid = 1u << 6,
+  k1TxEmpty = 1u << 7,
+  k2RxValid = 1u << 8,
+  k2TxEmpty = 1u << 9,
+  k12TxEmpty = 1u << 11
+};
+enum MainCr : u32 {
+  kInterfaceEn = 1u << 0,
+  kSl1RxEn = 1u << 3,
+  kSl1TxEn = 1u << 4,
+  kSl2RxEn = 1u << 5,
+  kSl2TxEn = 1u << 6
+};
 constexpr u32 kReadCommand = 1u << 19;  // of AACISL1TX; the codec's register is in bits 18 to 12
 
 class Pl041 : public SysbusDevice, public memory::MmioHandler {
@@ -114,7 +155,9 @@ class Pl041 : public SysbusDevice, public memory::MmioHandler {
   static std::span<const memory::Register> table();
 
   usize capacity() const { return registers_[kTxCr] & kTxCompact ? depth_ / 2 : depth_; }
-  bool playing() const { return (registers_[kMainCr] & kInterfaceEn) && (registers_[kTxCr] & kTxEn) && (registers_[kTxCr] & kTxFifoEn); }
+  bool playing() const {
+    return (registers_[kMainCr] & kInterfaceEn) && (registers_[kTxCr] & kTxEn) && (registers_[kTxCr] & kTxFifoEn);
+  }
   usize samples_per_word() const { return registers_[kTxCr] & kTxCompact ? 2 : 1; }
   usize samples_per_frame() const { return registers_[kTxCr] & kTxSlot4 && registers_[kTxCr] & kTxSlot3 ? 2 : 1; }
 
@@ -122,7 +165,9 @@ class Pl041 : public SysbusDevice, public memory::MmioHandler {
     return bits_if(playing() && fifo_.size() <= capacity() / 2, kTxIntr) | bits_if(drained_, kTxComplete) |
            bits_if(underrun_, kUnderrunIntr);
   }
-  void update() { irq_.set((interrupts() & registers_[kIe]) || (registers_[kMainCr] & kInterfaceEn && read_slot_interrupts())); }
+  void update() {
+    irq_.set((interrupts() & registers_[kIe]) || (registers_[kMainCr] & kInterfaceEn && read_slot_interrupts()));
+  }
   void push(u32 word) {
     run();
     if ((registers_[kTxCr] & kTxFifoEn) && fifo_.size() < capacity()) fifo_.push_back(word);
@@ -153,6 +198,7 @@ class Pl041 : public SysbusDevice, public memory::MmioHandler {
 std::span<const memory::Register> Pl041::table() {
   using D = Pl041;
   using memory::hook;
+  // clang-format off
   static constexpr memory::Register table[] = {
       {kRxCr, "AACIRXCR1", 0, 0x1fffffff},
       {kTxCr, "AACITXCR1", 0, 0x1ffff, nullptr, hook<D, &D::write_tx_control>()},
@@ -185,6 +231,7 @@ std::span<const memory::Register> Pl041::table() {
       {0xff0, "AACIPCellID0", 0x0d, 0},  {0xff4, "AACIPCellID1", 0xf0, 0},
       {0xff8, "AACIPCellID2", 0x05, 0},  {0xffc, "AACIPCellID3", 0xb1, 0},
   };
+  // clang-format on
   return table;
 }
 
@@ -201,7 +248,8 @@ void Pl041::fields(Visitor& visitor) {
   visitor.field("played_until", played_until_);
   if (!visitor.restoring()) return;
   fifo_.clear();
-  for (usize at = 0; at + 4 <= bytes.size() && fifo_.size() < depth_; at += 4) fifo_.push_back(load_le<u32>(&bytes[at]));
+  for (usize at = 0; at + 4 <= bytes.size() && fifo_.size() < depth_; at += 4)
+    fifo_.push_back(load_le<u32>(&bytes[at]));
   played_until_ = std::min(played_until_, clock_.now());
   run();
 }
@@ -263,7 +311,8 @@ void Pl041::play(u64 frames) {
   }
   if (frames) underrun_ = true;
   if (fifo_.empty()) drained_ = true;
-  if (backend_ && !samples_.empty()) backend_->play(samples_, codec_.dac_rate(), codec_.left_volume(), codec_.right_volume());
+  if (backend_ && !samples_.empty())
+    backend_->play(samples_, codec_.dac_rate(), codec_.left_volume(), codec_.right_volume());
 }
 
 // The next level that somebody waits for: half empty, or empty.

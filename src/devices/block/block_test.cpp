@@ -284,8 +284,11 @@ TEST_F(Blk, TakesIndirectChainsAndOddPieces) {
   queue.put32(kHeaderAt, 1);
   queue.put64(kHeaderAt + 8, 1);
   std::fill_n(queue.host(kDataAt), 512, 7);
-  queue.add_indirect(Bench::kRamBase + 0x40000, {{kHeaderAt, 10, false}, {kHeaderAt + 10, 6, false}, {kDataAt, 100, false},
-                                                 {kDataAt + 100, 412, false}, {kStatusAt, 1, true}});
+  queue.add_indirect(Bench::kRamBase + 0x40000, {{kHeaderAt, 10, false},
+                                                 {kHeaderAt + 10, 6, false},
+                                                 {kDataAt, 100, false},
+                                                 {kDataAt + 100, 412, false},
+                                                 {kStatusAt, 1, true}});
   driver.notify(0);
   EXPECT_EQ(*queue.host(kStatusAt), 0);
   EXPECT_EQ(driver.bench.disk->bytes[512 + 511], 7);

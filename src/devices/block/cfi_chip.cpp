@@ -7,9 +7,18 @@ namespace rhea::devices {
 namespace {
 
 enum Command : u8 {
-  kWordProgram = 0x40, kWordProgramOld = 0x10, kBlockErase = 0x20, kClearStatus = 0x50, kLockSetup = 0x60,
-  kReadStatus = 0x70, kReadIdentifier = 0x90, kSuspend = 0xb0, kProtectionProgram = 0xc0,
-  kConfirm = 0xd0, kBufferProgram = 0xe8, kReadArray = 0xff
+  kWordProgram = 0x40,
+  kWordProgramOld = 0x10,
+  kBlockErase = 0x20,
+  kClearStatus = 0x50,
+  kLockSetup = 0x60,
+  kReadStatus = 0x70,
+  kReadIdentifier = 0x90,
+  kSuspend = 0xb0,
+  kProtectionProgram = 0xc0,
+  kConfirm = 0xd0,
+  kBufferProgram = 0xe8,
+  kReadArray = 0xff
 };
 enum LockCode : u8 { kLockBlock = 0x01, kLockDown = 0x2f, kConfiguration = 0x03, kUnlockBlock = 0xd0 };
 
@@ -19,22 +28,23 @@ constexpr u32 kQueryStart = 0x10;
 // The CFI query from word 0x10 on (JEDEC JESD68, Intel application note 646): identification, timing, geometry, and
 // Intel's own table.
 constexpr u8 kQueryTable[] = {
-    'Q', 'R', 'Y', 0x01, 0x00, 0x31, 0x00, 0x00, 0x00, 0x00, 0x00,  // 10: command set 1, its table at 31
-    0x27, 0x36, 0x00, 0x00,              // 1b: 2.7 to 3.6 V, no programming voltage
-    0x07, 0x07, 0x0a, 0x00,              // 1f: 128 us for a word and a buffer, 1 s for a block (powers of 2)
-    0x04, 0x04, 0x04, 0x00,              // 23: at most 16 times that
-    25, 0x01, 0x00, 0x0a, 0x00,          // 27: 32 MiB, 16 bits wide, buffer of 1 KiB
-    0x01, 0xff, 0x00, 0x00, 0x02,        // 2c: one region: 256 blocks of 512 * 256 bytes
-    'P', 'R', 'I', '1', '0',             // 31
-    0x26, 0x00, 0x00, 0x00,              // 36: erase and program can be suspended, blocks locked one by one
-    0x01,                                // 3a: programming while an erase is suspended
-    0x03, 0x00,                          // 3b: lock and lock-down bits can be read
-    0x30, 0x00, 0x00,                    // 3d: 3.0 V, no programming voltage, no protection registers
+    'Q',  'R',  'Y',  0x01, 0x00, 0x31, 0x00, 0x00, 0x00, 0x00, 0x00,  // 10: command set 1, its table at 31
+    0x27, 0x36, 0x00, 0x00,                                            // 1b: 2.7 to 3.6 V, no programming voltage
+    0x07, 0x07, 0x0a, 0x00,        // 1f: 128 us for a word and a buffer, 1 s for a block (powers of 2)
+    0x04, 0x04, 0x04, 0x00,        // 23: at most 16 times that
+    25,   0x01, 0x00, 0x0a, 0x00,  // 27: 32 MiB, 16 bits wide, buffer of 1 KiB
+    0x01, 0xff, 0x00, 0x00, 0x02,  // 2c: one region: 256 blocks of 512 * 256 bytes
+    'P',  'R',  'I',  '1',  '0',   // 31
+    0x26, 0x00, 0x00, 0x00,        // 36: erase and program can be suspended, blocks locked one by one
+    0x01,                          // 3a: programming while an erase is suspended
+    0x03, 0x00,                    // 3b: lock and lock-down bits can be read
+    0x30, 0x00, 0x00,              // 3d: 3.0 V, no programming voltage, no protection registers
 };
 
 }  // namespace
 
-CfiChip::CfiChip(std::string name, Wiring wiring, Log& log) : name_(std::move(name)), wiring_(std::move(wiring)), log_(log) {
+CfiChip::CfiChip(std::string name, Wiring wiring, Log& log)
+    : name_(std::move(name)), wiring_(std::move(wiring)), log_(log) {
   buffer_.fill(0xffff);
 }
 
@@ -106,12 +116,15 @@ void CfiChip::command(u32 word, u8 code) {
     case kReadIdentifier: mode_ = Mode::identifier; return;
     case kQueryCommand: mode_ = Mode::query; return;
     case kClearStatus: status_ = kReady; return;
-    case kWordProgram: case kWordProgramOld: pending_ = Pending::program; break;
+    case kWordProgram:
+    case kWordProgramOld: pending_ = Pending::program; break;
     case kBlockErase: pending_ = Pending::erase; break;
     case kLockSetup: pending_ = Pending::lock; break;
     case kProtectionProgram: pending_ = Pending::protection; break;
     case kBufferProgram: pending_ = Pending::buffer_count; break;
-    case kReadStatus: case kSuspend: case kConfirm: break;  // nothing runs that could be suspended or resumed
+    case kReadStatus:
+    case kSuspend:
+    case kConfirm: break;  // nothing runs that could be suspended or resumed
     default:
       // Software that looks for other chips writes their commands: the array is read after those.
       log_.guest_error("{}: command {:#x} at word {:#x}: there is none", name_, code, word);
@@ -153,7 +166,7 @@ void CfiChip::lock(u32 word, u8 code) {
     case kLockBlock: bits |= kBlockLocked; break;
     case kLockDown: bits |= kBlockLocked | kBlockLockedDown; break;
     case kUnlockBlock: bits &= static_cast<u8>(~kBlockLocked); break;  // WP# is high: locked-down ones too
-    case kConfiguration: break;  // reads are asynchronous whatever it says
+    case kConfiguration: break;                                        // reads are asynchronous whatever it says
     default: sequence_error(); break;
   }
 }
@@ -194,7 +207,8 @@ void CfiChip::fields(Visitor& visitor) {
   if (pending_ > Pending::protection) pending_ = Pending::none;
   buffer_start_ %= kWords;
   buffer_count_ = std::min({buffer_count_, kBufferWords, kBlockWords - buffer_start_ % kBlockWords});
-  if (pending_ >= Pending::buffer_data && (buffer_count_ == 0 || buffer_taken_ > buffer_count_)) pending_ = Pending::none;
+  if (pending_ >= Pending::buffer_data && (buffer_count_ == 0 || buffer_taken_ > buffer_count_))
+    pending_ = Pending::none;
 }
 
 }  // namespace rhea::devices

@@ -28,8 +28,8 @@ class Pflash : public SysbusDevice, public memory::MmioHandler, public block::Dr
  public:
   Pflash(const DeviceContext& context, memory::RamBlock& cells, std::unique_ptr<memory::RamBlock> own)
       : name_(context.id), memory_(context.memory), loop_(context.loop), log_(context.log), drive_(context.drive),
-        own_cells_(std::move(own)), cells_(cells),
-        chips_{CfiChip(context.id + ".low", wiring(0), context.log), CfiChip(context.id + ".high", wiring(1), context.log)},
+        own_cells_(std::move(own)), cells_(cells), chips_{CfiChip(context.id + ".low", wiring(0), context.log),
+                                                          CfiChip(context.id + ".high", wiring(1), context.log)},
         self_(std::make_shared<Pflash*>(this)) {
     windows_[0].rom = &cells_;
     windows_[0].direct = &direct_;
@@ -41,7 +41,8 @@ class Pflash : public SysbusDevice, public memory::MmioHandler, public block::Dr
 
   Result<void> connect() {
     if (!drive_) return {};
-    if (!drive_->has_medium()) return Error("drive '{}' has no image: flash needs one of {} bytes", drive_->id(), kSize);
+    if (!drive_->has_medium())
+      return Error("drive '{}' has no image: flash needs one of {} bytes", drive_->id(), kSize);
     if (drive_->size() != kSize)
       return Error("device requires {} bytes, block backend provides {} bytes", kSize, drive_->size())
           .with_hint(fmt::format("A flash image of this board has 64 MiB: 'rhea-img resize -f raw {} 64M' makes it so.",

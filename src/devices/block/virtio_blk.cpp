@@ -238,7 +238,8 @@ void VirtioBlk::handle(const std::shared_ptr<Pending>& pending) {
   std::array<u8, kHeader> header;
   if (chain.writable_bytes == 0 || Virtqueue::read(chain, 0, header.data(), kHeader) != kHeader) {
     // There is no place for a status: nothing that could be answered.
-    log_.guest_error("{}: a request of {} readable and {} writable bytes", name_, chain.readable_bytes, chain.writable_bytes);
+    log_.guest_error("{}: a request of {} readable and {} writable bytes", name_, chain.readable_bytes,
+                     chain.writable_bytes);
     requests_.remove(pending);
     queues_[pending->queue].give_back(chain.head, 0);
     report_broken();
@@ -277,7 +278,8 @@ void VirtioBlk::handle_data(const std::shared_ptr<Pending>& pending, bool write,
 void VirtioBlk::handle_range(const std::shared_ptr<Pending>& pending, bool discard) {
   std::array<u8, kRangeSize> range;
   const Chain& chain = pending->chain;
-  if (chain.readable_bytes != kHeader + kRangeSize || Virtqueue::read(chain, kHeader, range.data(), kRangeSize) != kRangeSize)
+  if (chain.readable_bytes != kHeader + kRangeSize ||
+      Virtqueue::read(chain, kHeader, range.data(), kRangeSize) != kRangeSize)
     return finish(pending, chain.readable_bytes > kHeader + kRangeSize ? kUnsupported : kIoError);
   const u64 sector = load_le<u64>(&range[0]);
   const u32 sectors = load_le<u32>(&range[8]), flags = load_le<u32>(&range[12]);

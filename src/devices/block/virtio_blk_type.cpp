@@ -72,15 +72,15 @@ Result<void> check(const C& config) {
   } unsupported[] = {{"packed", config.packed}, {"iommu_platform", config.iommu_platform}, {"scsi", config.scsi}};
   for (const auto& [name, on] : unsupported)
     if (on) return Error("virtio-blk-device: {}=on is not supported yet; leave it off", name);
-  if (!config.iothread.empty())
-    return Error("virtio-blk-device: iothread is not supported: requests need none here");
+  if (!config.iothread.empty()) return Error("virtio-blk-device: iothread is not supported: requests need none here");
   if (config.num_queues < 1 || config.num_queues > 64)
     return Error("num-queues property must be larger than 0 and at most 64");
   if (config.queue_size < 4 || config.queue_size > 1024 || !is_power_of_two(config.queue_size))
     return Error("invalid queue-size property ({}), must be a power of 2 from 4 to 1024", config.queue_size);
   constexpr u32 kMostSectors = 0x3fffff;
   if (config.max_discard_sectors < 1 || config.max_discard_sectors > kMostSectors)
-    return Error("invalid max-discard-sectors property ({}), must be between 1 and {}", config.max_discard_sectors, kMostSectors);
+    return Error("invalid max-discard-sectors property ({}), must be between 1 and {}", config.max_discard_sectors,
+                 kMostSectors);
   if (config.max_write_zeroes_sectors < 1 || config.max_write_zeroes_sectors > kMostSectors)
     return Error("invalid max-write-zeroes-sectors property ({}), must be between 1 and {}",
                  config.max_write_zeroes_sectors, kMostSectors);

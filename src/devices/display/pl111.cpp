@@ -18,15 +18,38 @@ struct Config {};
 
 // Section 3.2, table 3-1.
 enum Offset : u32 {
-  kTiming0 = 0x000, kTiming1 = 0x004, kUpBase = 0x010, kLpBase = 0x014, kControl = 0x018, kImsc = 0x01c, kRis = 0x020,
-  kMis = 0x024, kIcr = 0x028, kPalette = 0x200, kPaletteEnd = 0x400, kCursorImage = 0x800, kCursorImageEnd = 0xc00,
-  kCrsrCtrl = 0xc00, kCrsrConfig = 0xc04, kCrsrPalette0 = 0xc08, kCrsrPalette1 = 0xc0c, kCrsrXy = 0xc10,
-  kCrsrClip = 0xc14, kCrsrImsc = 0xc20, kCrsrRis = 0xc28
+  kTiming0 = 0x000,
+  kTiming1 = 0x004,
+  kUpBase = 0x010,
+  kLpBase = 0x014,
+  kControl = 0x018,
+  kImsc = 0x01c,
+  kRis = 0x020,
+  kMis = 0x024,
+  kIcr = 0x028,
+  kPalette = 0x200,
+  kPaletteEnd = 0x400,
+  kCursorImage = 0x800,
+  kCursorImageEnd = 0xc00,
+  kCrsrCtrl = 0xc00,
+  kCrsrConfig = 0xc04,
+  kCrsrPalette0 = 0xc08,
+  kCrsrPalette1 = 0xc0c,
+  kCrsrXy = 0xc10,
+  kCrsrClip = 0xc14,
+  kCrsrImsc = 0xc20,
+  kCrsrRis = 0xc28
 };
 // LCDControl, section 3.2.7.
 enum Control : u32 {
-  kLcdEn = 1u << 0, kLcdBw = 1u << 4, kLcdTft = 1u << 5, kLcdDual = 1u << 7, kBgr = 1u << 8, kBebo = 1u << 9,
-  kBepo = 1u << 10, kLcdPwr = 1u << 11
+  kLcdEn = 1u << 0,
+  kLcdBw = 1u << 4,
+  kLcdTft = 1u << 5,
+  kLcdDual = 1u << 7,
+  kBgr = 1u << 8,
+  kBebo = 1u << 9,
+  kBepo = 1u << 10,
+  kLcdPwr = 1u << 11
 };
 // LCDControl.LcdBpp.
 enum Depth : u32 { k1Bpp, k2Bpp, k4Bpp, k8Bpp, k16Bpp, k24Bpp, k16Bpp565, k12Bpp };
@@ -190,10 +213,14 @@ std::span<const memory::Register> Pl111::table() {
       {0xc24, "ClcdCrsrICR", 0, 0, nullptr, hook<D, &D::clear_cursor>()},
       {kCrsrRis, "ClcdCrsrRIS", 0, 0},
       {0xc2c, "ClcdCrsrMIS", 0, 0, hook<D, &D::read_cursor_mis>()},
-      {0xfe0, "CLCDPeriphID0", 0x11, 0}, {0xfe4, "CLCDPeriphID1", 0x11, 0},
-      {0xfe8, "CLCDPeriphID2", 0x24, 0}, {0xfec, "CLCDPeriphID3", 0x00, 0},
-      {0xff0, "CLCDPCellID0", 0x0d, 0},  {0xff4, "CLCDPCellID1", 0xf0, 0},
-      {0xff8, "CLCDPCellID2", 0x05, 0},  {0xffc, "CLCDPCellID3", 0xb1, 0},
+      {0xfe0, "CLCDPeriphID0", 0x11, 0},
+      {0xfe4, "CLCDPeriphID1", 0x11, 0},
+      {0xfe8, "CLCDPeriphID2", 0x24, 0},
+      {0xfec, "CLCDPeriphID3", 0x00, 0},
+      {0xff0, "CLCDPCellID0", 0x0d, 0},
+      {0xff4, "CLCDPCellID1", 0xf0, 0},
+      {0xff8, "CLCDPCellID2", 0x05, 0},
+      {0xffc, "CLCDPCellID3", 0xb1, 0},
   };
   return table;
 }

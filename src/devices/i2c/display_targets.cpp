@@ -48,15 +48,15 @@ std::array<u8, 128> edid_block(u32 width, u32 height) {
   edid[17] = 2026 - 1990;
   edid[18] = 1;  // version 1.3
   edid[19] = 3;
-  edid[20] = 0x80;  // digital
+  edid[20] = 0x80;                         // digital
   edid[21] = static_cast<u8>(width / 38);  // about 96 dots an inch, in centimetres
   edid[22] = static_cast<u8>(height / 38);
   edid[23] = 120;   // gamma 2.2
   edid[24] = 0x0a;  // RGB, and the first timing is the preferred one
   constexpr std::array<u8, 10> kSrgb = {0xee, 0x91, 0xa3, 0x54, 0x4c, 0x99, 0x26, 0x0f, 0x50, 0x54};
   std::copy(kSrgb.begin(), kSrgb.end(), &edid[25]);
-  edid[35] = 0x21;  // 640x480 and 800x600 at 60 Hz
-  edid[36] = 0x08;  // 1024x768 at 60 Hz
+  edid[35] = 0x21;                              // 640x480 and 800x600 at 60 Hz
+  edid[36] = 0x08;                              // 1024x768 at 60 Hz
   for (usize i = 38; i < 54; ++i) edid[i] = 1;  // no more standard timings
   const u32 blank_x = width * 320 / 1024, blank_y = height * 38 / 768;
   const u32 front = width * 24 / 1024, sync = width * 136 / 1024;
@@ -141,8 +141,13 @@ class Sii9022 final : public PointedMemory {
 
  private:
   enum Register : u8 {
-    kSystemControl = 0x1a, kDeviceId = 0x1b, kProductionRevision = 0x1c, kTpiRevision = 0x1d, kHdcpRevision = 0x30,
-    kInterruptStatus = 0x3d, kTpiRequest = 0xc7
+    kSystemControl = 0x1a,
+    kDeviceId = 0x1b,
+    kProductionRevision = 0x1c,
+    kTpiRevision = 0x1d,
+    kHdcpRevision = 0x30,
+    kInterruptStatus = 0x3d,
+    kTpiRequest = 0xc7
   };
   static constexpr u8 kDdcGranted = 2, kDdcRequest = 4, kPlugged = 0x0c;  // receiver sense and hot plug
   std::array<u8, 256> registers_{};

@@ -75,7 +75,8 @@ void I2cWires::take_byte() {
     return;
   }
   const bool reading = shift_ & 1;
-  const auto target = std::find_if(targets_.begin(), targets_.end(), [&](const auto& one) { return one->address() == shift_ >> 1; });
+  const auto target =
+      std::find_if(targets_.begin(), targets_.end(), [&](const auto& one) { return one->address() == shift_ >> 1; });
   acknowledge_ = target != targets_.end();
   if (!acknowledge_) {
     phase_ = Phase::ignored;

@@ -46,7 +46,7 @@ class I2cWires {
   bool clock_ = true, data_ = true;  // as the host drives them
   bool pulled_ = false;              // a target holds the data wire low
   Phase phase_ = Phase::idle;
-  u8 shift_ = 0, bit_ = 0;           // bits of the byte; bit_ 8 is the acknowledge
+  u8 shift_ = 0, bit_ = 0;  // bits of the byte; bit_ 8 is the acknowledge
   bool acknowledge_ = false, host_acknowledged_ = true;
   u8 selected_ = 0xff;
 };

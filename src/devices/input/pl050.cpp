@@ -57,8 +57,7 @@ class Pl050 : public SysbusDevice {
   void plug_cable(std::unique_ptr<Ps2Device> device) { device_ = std::move(device); }
   void update() {
     const u32 control = registers_[kCr];
-    irq_.set((control & kEnable) &&
-             (((control & kRxIntrEn) && device_->has_data()) || (control & kTxIntrEn)));
+    irq_.set((control & kEnable) && (((control & kRxIntrEn) && device_->has_data()) || (control & kTxIntrEn)));
   }
 
  private:
@@ -71,10 +70,14 @@ class Pl050 : public SysbusDevice {
         {kData, "KMIDATA", 0, 0, hook<D, &D::read_data>(), hook<D, &D::write_data>()},
         {kClkDiv, "KMICLKDIV", 0, 0xf},
         {kIr, "KMIIR", 0, 0, hook<D, &D::read_interrupts>()},
-        {0xfe0, "KMIPeriphID0", 0x50, 0}, {0xfe4, "KMIPeriphID1", 0x10, 0},
-        {0xfe8, "KMIPeriphID2", 0x04, 0}, {0xfec, "KMIPeriphID3", 0x00, 0},
-        {0xff0, "KMIPCellID0", 0x0d, 0},  {0xff4, "KMIPCellID1", 0xf0, 0},
-        {0xff8, "KMIPCellID2", 0x05, 0},  {0xffc, "KMIPCellID3", 0xb1, 0},
+        {0xfe0, "KMIPeriphID0", 0x50, 0},
+        {0xfe4, "KMIPeriphID1", 0x10, 0},
+        {0xfe8, "KMIPeriphID2", 0x04, 0},
+        {0xfec, "KMIPeriphID3", 0x00, 0},
+        {0xff0, "KMIPCellID0", 0x0d, 0},
+        {0xff4, "KMIPCellID1", 0xf0, 0},
+        {0xff8, "KMIPCellID2", 0x05, 0},
+        {0xffc, "KMIPCellID3", 0xb1, 0},
     };
     return table;
   }

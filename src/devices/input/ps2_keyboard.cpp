@@ -11,9 +11,23 @@ namespace rhea::devices {
 namespace {
 
 enum Command : u8 {
-  kSetLeds = 0xed, kEcho = 0xee, kScanSet = 0xf0, kReadId = 0xf2, kTypematicRate = 0xf3, kEnable = 0xf4,
-  kDefaultDisable = 0xf5, kDefault = 0xf6, kAllTypematic = 0xf7, kAllMakeBreak = 0xf8, kAllMake = 0xf9,
-  kAllTypematicMakeBreak = 0xfa, kKeyTypematic = 0xfb, kKeyMakeBreak = 0xfc, kKeyMake = 0xfd, kResendLast = 0xfe, kReset = 0xff
+  kSetLeds = 0xed,
+  kEcho = 0xee,
+  kScanSet = 0xf0,
+  kReadId = 0xf2,
+  kTypematicRate = 0xf3,
+  kEnable = 0xf4,
+  kDefaultDisable = 0xf5,
+  kDefault = 0xf6,
+  kAllTypematic = 0xf7,
+  kAllMakeBreak = 0xf8,
+  kAllMake = 0xf9,
+  kAllTypematicMakeBreak = 0xfa,
+  kKeyTypematic = 0xfb,
+  kKeyMakeBreak = 0xfc,
+  kKeyMake = 0xfd,
+  kResendLast = 0xfe,
+  kReset = 0xff
 };
 constexpr u8 kDefaultRate = 0x2b;  // 500 ms, 10.9 characters a second
 
@@ -117,7 +131,12 @@ void Ps2Keyboard::write(u8 byte) {
   }
   command_ = 0;
   switch (byte) {
-    case kSetLeds: case kScanSet: case kTypematicRate: case kKeyTypematic: case kKeyMakeBreak: case kKeyMake:
+    case kSetLeds:
+    case kScanSet:
+    case kTypematicRate:
+    case kKeyTypematic:
+    case kKeyMakeBreak:
+    case kKeyMake:
       command_ = byte;
       answer({kAck});
       break;
@@ -128,13 +147,17 @@ void Ps2Keyboard::write(u8 byte) {
       queue_.clear();
       answer({kAck});
       break;
-    case kDefaultDisable: case kDefault:
+    case kDefaultDisable:
+    case kDefault:
       set_defaults();
       enabled_ = byte == kDefault;
       queue_.clear();
       answer({kAck});
       break;
-    case kAllTypematic: case kAllMakeBreak: case kAllMake: case kAllTypematicMakeBreak: {
+    case kAllTypematic:
+    case kAllMakeBreak:
+    case kAllMake:
+    case kAllTypematicMakeBreak: {
       constexpr std::array<u8, 4> kModes = {kTypematic, kMakeBreak, kMakeOnly, kAll};
       set3_modes_.fill(kModes[byte - kAllTypematic]);
       answer({kAck});
@@ -218,7 +241,8 @@ void Ps2Keyboard::key(const display::Key& key, bool down) {
   if (key.name == "alt" || key.name == "alt_r") alt_down_ = down;
   if (!enabled_) return;
   send(key, down);
-  const bool repeats = key.name != "pause" && (scan_set_ != 3 || set3_modes_[key.set3] == kTypematic || set3_modes_[key.set3] == kAll);
+  const bool repeats =
+      key.name != "pause" && (scan_set_ != 3 || set3_modes_[key.set3] == kTypematic || set3_modes_[key.set3] == kAll);
   if (down && repeats) {
     repeating_ = &key;
     repeat_timer_->arm(clock_.now() + repeat_delay());

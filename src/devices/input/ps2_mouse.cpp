@@ -12,9 +12,22 @@ namespace rhea::devices {
 namespace {
 
 enum Command : u8 {
-  kScaling1 = 0xe6, kScaling2 = 0xe7, kResolution = 0xe8, kStatus = 0xe9, kStream = 0xea, kReadData = 0xeb,
-  kResetWrap = 0xec, kWrap = 0xee, kRemote = 0xf0, kReadId = 0xf2, kSampleRate = 0xf3, kEnable = 0xf4, kDisable = 0xf5,
-  kDefault = 0xf6, kResendLast = 0xfe, kReset = 0xff
+  kScaling1 = 0xe6,
+  kScaling2 = 0xe7,
+  kResolution = 0xe8,
+  kStatus = 0xe9,
+  kStream = 0xea,
+  kReadData = 0xeb,
+  kResetWrap = 0xec,
+  kWrap = 0xee,
+  kRemote = 0xf0,
+  kReadId = 0xf2,
+  kSampleRate = 0xf3,
+  kEnable = 0xf4,
+  kDisable = 0xf5,
+  kDefault = 0xf6,
+  kResendLast = 0xfe,
+  kReset = 0xff
 };
 constexpr s32 kMostDistance = 255, kMostWheel = 7;
 constexpr s32 kMostPending = 1 << 20;
@@ -94,8 +107,10 @@ std::vector<u8> Ps2Mouse::packet() {
     y = std::clamp(scale(y), -kMostDistance, kMostDistance);
   }
   buttons_sent_ = buttons_;
-  const u32 ordered = (buttons_ & display::kButtonLeft) | (buttons_ & display::kButtonRight ? 2u : 0u) | (buttons_ & display::kButtonMiddle ? 4u : 0u);
-  std::vector<u8> bytes = {static_cast<u8>(8 | ordered | (x < 0 ? 0x10 : 0) | (y < 0 ? 0x20 : 0)), static_cast<u8>(x), static_cast<u8>(y)};
+  const u32 ordered = (buttons_ & display::kButtonLeft) | (buttons_ & display::kButtonRight ? 2u : 0u) |
+                      (buttons_ & display::kButtonMiddle ? 4u : 0u);
+  std::vector<u8> bytes = {static_cast<u8>(8 | ordered | (x < 0 ? 0x10 : 0) | (y < 0 ? 0x20 : 0)), static_cast<u8>(x),
+                           static_cast<u8>(y)};
   if (id_ == 3) bytes.push_back(static_cast<u8>(take(wheel_, 127)));
   if (id_ == 4) bytes.push_back(static_cast<u8>((take(wheel_, kMostWheel) & 15) | (buttons_ & 0x18) << 1));
   if (id_ == 0) wheel_ = 0;
@@ -105,7 +120,8 @@ std::vector<u8> Ps2Mouse::packet() {
 void Ps2Mouse::report() {
   if (!reporting_ || remote_ || wrap_) return;
   const usize size = id_ ? 4 : 3;
-  while ((dx_ || dy_ || (id_ && wheel_) || buttons_ != buttons_sent_) && queue_.size() + size <= kQueueSize) queue(packet());
+  while ((dx_ || dy_ || (id_ && wheel_) || buttons_ != buttons_sent_) && queue_.size() + size <= kQueueSize)
+    queue(packet());
 }
 
 void Ps2Mouse::write(u8 byte) {
@@ -118,20 +134,26 @@ void Ps2Mouse::write(u8 byte) {
     return;
   }
   switch (byte) {
-    case kScaling1: case kScaling2:
+    case kScaling1:
+    case kScaling2:
       scaling_ = byte == kScaling2;
       answer({kAck});
       break;
-    case kResolution: case kSampleRate:
+    case kResolution:
+    case kSampleRate:
       command_ = byte;
       answer({kAck});
       break;
     case kStatus: {
       const u32 pressed = (buttons_ & 1 ? 4u : 0u) | (buttons_ & 4 ? 1u : 0u) | (buttons_ & 2);
-      answer({kAck, static_cast<u8>((remote_ ? 0x40 : 0) | (reporting_ ? 0x20 : 0) | (scaling_ ? 0x10 : 0) | pressed), resolution_, rate_});
+      answer({kAck, static_cast<u8>((remote_ ? 0x40 : 0) | (reporting_ ? 0x20 : 0) | (scaling_ ? 0x10 : 0) | pressed),
+              resolution_, rate_});
       break;
     }
-    case kStream: case kRemote: case kWrap: case kResetWrap:
+    case kStream:
+    case kRemote:
+    case kWrap:
+    case kResetWrap:
       if (byte == kStream || byte == kRemote) remote_ = byte == kRemote;
       else wrap_ = byte == kWrap;
       answer({kAck});

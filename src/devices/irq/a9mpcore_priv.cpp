@@ -45,8 +45,7 @@ class Window : public memory::MmioHandler {
     return read_words(offset, size, [&](u32 at) { return read_(attributes, at); });
   }
   bool write(u64 offset, u64 value, unsigned size, const Attributes& attributes) override {
-    return write_words(offset, value, size,
-                       [&](u32 at, u32 word, u32 mask) { write_(attributes, at, word, mask); });
+    return write_words(offset, value, size, [&](u32 at, u32 word, u32 mask) { write_(attributes, at, word, mask); });
   }
 
  private:
@@ -62,12 +61,11 @@ std::unique_ptr<memory::MmioHandler> make_window(Read read, Write write) {
 class A9MpcorePriv : public SysbusDevice, public IrqSink {
  public:
   A9MpcorePriv(const DeviceContext& context, unsigned cpus)
-      : cpus_(cpus),
-        gic_(cpus, outputs(context), context.log),
-        scu_(scu_table(), this, context.id + ".scu", context.log),
-        scu_window_(scu_),
-        global_timer_(context.clock, kPeriphClk, cpus,
-                      [this](unsigned cpu, bool level) { gic_.set_ppi(cpu, kGlobalTimerPpi, level); }, context.log) {
+      : cpus_(cpus), gic_(cpus, outputs(context), context.log),
+        scu_(scu_table(), this, context.id + ".scu", context.log), scu_window_(scu_),
+        global_timer_(
+            context.clock, kPeriphClk, cpus,
+            [this](unsigned cpu, bool level) { gic_.set_ppi(cpu, kGlobalTimerPpi, level); }, context.log) {
     for (unsigned cpu = 0; cpu < cpus; ++cpu) {
       private_timers_.push_back(std::make_unique<MpcoreTimer>(
           context.clock, kPeriphClk,
@@ -110,7 +108,7 @@ class A9MpcorePriv : public SysbusDevice, public IrqSink {
         {0x00, "SCUControl", 0, 0x3f},
         {0x04, "SCUConfiguration", 0, 0, memory::hook<D, &D::read_scu_config>()},
         {0x08, "SCUCPUPowerStatus", 0, 0x03030303},
-        {0x0c, "SCUInvalidateAll", 0, 0},  // the tags are always clean here
+        {0x0c, "SCUInvalidateAll", 0, 0},        // the tags are always clean here
         {0x30, "SCUDiagnosticControl", 0, 0x1},  // erratum 764369 asks for bit 0
         {0x40, "FilteringStartAddress", 0, 0xfff00000},
         {0x44, "FilteringEndAddress", 0, 0xfff00000},
@@ -139,13 +137,12 @@ class A9MpcorePriv : public SysbusDevice, public IrqSink {
   }
 
   void make_windows() {
-    interface_window_ = make_window(
-        [this](const Attributes& who, u32 offset) {
-          return gic_.read_interface(who.cpu, who.secure, offset, who.debug);
-        },
-        [this](const Attributes& who, u32 offset, u32 value, u32 mask) {
-          gic_.write_interface(who.cpu, who.secure, offset, value, mask);
-        });
+    interface_window_ =
+        make_window([this](const Attributes& who,
+                           u32 offset) { return gic_.read_interface(who.cpu, who.secure, offset, who.debug); },
+                    [this](const Attributes& who, u32 offset, u32 value, u32 mask) {
+                      gic_.write_interface(who.cpu, who.secure, offset, value, mask);
+                    });
     distributor_window_ = make_window(
         [this](const Attributes& who, u32 offset) { return gic_.read_distributor(who.cpu, who.secure, offset); },
         [this](const Attributes& who, u32 offset, u32 value, u32 mask) {

@@ -17,17 +17,35 @@ namespace {
 
 // Distributor, IHI 0048B table 4-1.
 enum DistributorOffset : u32 {
-  kGicdCtlr = 0x000, kGicdTyper = 0x004, kGicdIidr = 0x008,
-  kGicdIgroupr = 0x080, kGicdIsenabler = 0x100, kGicdIcenabler = 0x180, kGicdIspendr = 0x200,
-  kGicdIcpendr = 0x280, kGicdIsactiver = 0x300, kGicdIcactiver = 0x380,
-  kGicdIpriorityr = 0x400, kGicdItargetsr = 0x800, kGicdIcfgr = 0xc00,
-  kPpiStatus = 0xd00, kSpiStatus = 0xd04,  // DDI 0407I section 3.3.8
-  kGicdSgir = 0xf00, kPeripheralId = 0xfd0
+  kGicdCtlr = 0x000,
+  kGicdTyper = 0x004,
+  kGicdIidr = 0x008,
+  kGicdIgroupr = 0x080,
+  kGicdIsenabler = 0x100,
+  kGicdIcenabler = 0x180,
+  kGicdIspendr = 0x200,
+  kGicdIcpendr = 0x280,
+  kGicdIsactiver = 0x300,
+  kGicdIcactiver = 0x380,
+  kGicdIpriorityr = 0x400,
+  kGicdItargetsr = 0x800,
+  kGicdIcfgr = 0xc00,
+  kPpiStatus = 0xd00,
+  kSpiStatus = 0xd04,  // DDI 0407I section 3.3.8
+  kGicdSgir = 0xf00,
+  kPeripheralId = 0xfd0
 };
 // CPU interface, table 4-2.
 enum InterfaceOffset : u32 {
-  kGiccCtlr = 0x00, kGiccPmr = 0x04, kGiccBpr = 0x08, kGiccIar = 0x0c, kGiccEoir = 0x10,
-  kGiccRpr = 0x14, kGiccHppir = 0x18, kGiccAbpr = 0x1c, kGiccIidr = 0xfc
+  kGiccCtlr = 0x00,
+  kGiccPmr = 0x04,
+  kGiccBpr = 0x08,
+  kGiccIar = 0x0c,
+  kGiccEoir = 0x10,
+  kGiccRpr = 0x14,
+  kGiccHppir = 0x18,
+  kGiccAbpr = 0x1c,
+  kGiccIidr = 0xfc
 };
 // GICC_CTLR as secure accesses see it.
 enum InterfaceControl : u32 { kEnableGroup0 = 1, kEnableGroup1 = 2, kAckCtl = 4, kFiqEn = 8, kCbpr = 16 };

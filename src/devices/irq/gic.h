@@ -20,11 +20,11 @@ namespace rhea::devices {
 class Gic {
  public:
   static constexpr unsigned kMaxCpus = 8;
-  static constexpr unsigned kWords = 3;              // 96 interrupts
+  static constexpr unsigned kWords = 3;  // 96 interrupts
   static constexpr unsigned kIds = kWords * 32;
   static constexpr unsigned kSpis = kIds - 32;
-  static constexpr u32 kSpurious = 1023;             // nothing to acknowledge
-  static constexpr u32 kOtherGroup = 1022;           // a group 1 interrupt is pending; secure access without AckCtl
+  static constexpr u32 kSpurious = 1023;    // nothing to acknowledge
+  static constexpr u32 kOtherGroup = 1022;  // a group 1 interrupt is pending; secure access without AckCtl
 
   // `irq` and `fiq` hold one line a CPU.
   struct Outputs {
@@ -54,20 +54,20 @@ class Gic {
     u32 latched = 0;  // pending by an edge or by software
     u32 level = 0;    // the input lines
     u32 active = 0;
-    u32 group = 0;    // 1: group 1 (non-secure)
-    u32 edge = 0;     // 1: edge triggered
+    u32 group = 0;  // 1: group 1 (non-secure)
+    u32 edge = 0;   // 1: edge triggered
     u32 pending() const { return latched | (level & ~edge); }
   };
   struct Interface {  // of one CPU
     u32 control = 0;
-    u32 mask = 0;             // GICC_PMR
-    u32 binary_point = 0;     // group 0
-    u32 binary_point_ns = 0;  // group 1
+    u32 mask = 0;                            // GICC_PMR
+    u32 binary_point = 0;                    // group 0
+    u32 binary_point_ns = 0;                 // group 1
     std::array<u32, 2> active_priorities{};  // by group; bit n: priority n * 8 is active
     std::array<u8, 16> sgi_sources{};        // who sent each pending SGI
     std::array<u8, 32> priority{};           // of the banked interrupts
     std::array<u16, 16> sgi_active_source{};
-    bool irq = false, fiq = false;           // what the outputs carry
+    bool irq = false, fiq = false;  // what the outputs carry
   };
   struct Best {
     u32 id = kSpurious;

@@ -162,7 +162,7 @@ TEST_F(GicTest, GroupsAndFiq) {
   enable();
   set_dist(0x000, 3);
   set_if(0, 0x00, 1 | 2 | 8);  // both groups, FIQ for group 0
-  set_dist(0x084, 1u << 5);        // id 37 is in group 1
+  set_dist(0x084, 1u << 5);    // id 37 is in group 1
   gic.set_spi(4, true);
   EXPECT_TRUE(fiqs.levels[0]);
   EXPECT_FALSE(irqs.levels[0]);

@@ -32,6 +32,7 @@ class L2x0 : public SysbusDevice {
   static std::span<const memory::Register> table() {  // DDI 0246H table 3-1
     using D = L2x0;
     constexpr auto done = memory::hook<D, &D::complete>();
+    // clang-format off
     static constexpr memory::Register table[] = {
         {0x000, "reg0_cache_id", 0x410000c8, 0},
         {0x004, "reg0_cache_type", 0, 0, memory::hook<D, &D::read_cache_type>()},
@@ -74,6 +75,7 @@ class L2x0 : public SysbusDevice {
         {0xf60, "reg15_prefetch_ctrl", 0x04000000, 0x7fe0001f},
         {0xf80, "reg15_power_ctrl", 0, 3},
     };
+    // clang-format on
     return table;
   }
 

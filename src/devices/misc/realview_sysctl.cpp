@@ -27,19 +27,33 @@ constexpr Property kProperties[] = {
 
 // DUI 0447J table 4-2.
 enum Offset : u32 {
-  kLock = 0x20, kFlags = 0x30, kFlagsClr = 0x34, kNvFlags = 0x38, kNvFlagsClr = 0x3c, k24Mhz = 0x5c,
-  kCfgData = 0xa0, kCfgCtrl = 0xa4, kCfgStat = 0xa8
+  kLock = 0x20,
+  kFlags = 0x30,
+  kFlagsClr = 0x34,
+  kNvFlags = 0x38,
+  kNvFlagsClr = 0x3c,
+  k24Mhz = 0x5c,
+  kCfgData = 0xa0,
+  kCfgCtrl = 0xa4,
+  kCfgStat = 0xa8
 };
 enum CfgCtrl : u32 { kStart = 1u << 31, kWrite = 1u << 30 };
 enum CfgStat : u32 { kComplete = 1, kFailed = 2 };
 // SYS_CFGCTRL function field, table 4-22.
 enum Function : u32 {
-  kOscillator = 1, kVoltage = 2, kTemperature = 4, kReset = 5, kMuxFpga = 7, kShutdown = 8, kReboot = 9, kDviMode = 11
+  kOscillator = 1,
+  kVoltage = 2,
+  kTemperature = 4,
+  kReset = 5,
+  kMuxFpga = 7,
+  kShutdown = 8,
+  kReboot = 9,
+  kDviMode = 11
 };
 enum Site : u32 { kMotherboard = 0, kDaughterboard1 = 1 };
 
 constexpr u32 kUnlock = 0xa05f;
-constexpr u32 kMotherboardVoltage = 3'300'000;  // microvolts: VIO
+constexpr u32 kMotherboardVoltage = 3'300'000;   // microvolts: VIO
 constexpr u32 kTemperatureReading = 25'000'000;  // microdegrees
 // CoreTile Express A9x4 (DUI 0448H tables 2-4 and 2-6): Hz, microvolts.
 constexpr std::array<u32, 3> kTileClocks = {45'000'000, 23'750'000, 66'670'000};

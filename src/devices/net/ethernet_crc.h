@@ -33,8 +33,8 @@ inline u32 ethernet_remainder(std::span<const u8> data) {
   usize left = data.size();
   for (; left >= 8; left -= 8, at += 8) {
     const u32 low = crc ^ load_le<u32>(at), high = load_le<u32>(at + 4);
-    crc = t[7][low & 0xff] ^ t[6][low >> 8 & 0xff] ^ t[5][low >> 16 & 0xff] ^ t[4][low >> 24] ^
-          t[3][high & 0xff] ^ t[2][high >> 8 & 0xff] ^ t[1][high >> 16 & 0xff] ^ t[0][high >> 24];
+    crc = t[7][low & 0xff] ^ t[6][low >> 8 & 0xff] ^ t[5][low >> 16 & 0xff] ^ t[4][low >> 24] ^ t[3][high & 0xff] ^
+          t[2][high >> 8 & 0xff] ^ t[1][high >> 16 & 0xff] ^ t[0][high >> 24];
   }
   for (; left; --left) crc = crc >> 8 ^ t[0][(crc ^ *at++) & 0xff];
   return crc;

@@ -34,8 +34,9 @@ class Lan9118 : public SysbusDevice, public memory::MmioHandler {
               {context.loop, context.net_loop},
               {[this] { pull(); }, [this] { chip_.transmit_again(); }, [this](bool up) { chip_.set_link(up); }}),
         chip_(context.clock, context.id, address_bytes(config.mac), config.mode_16bit != 0,
-              {[this](std::span<const u8> frame) { return port_.transmit(frame); }, [this](bool level) { set_irq(level); },
-               [this] { pull(); }, [this] { receiver_changed(); }, [this] { stop_receiving(); }},
+              {[this](std::span<const u8> frame) { return port_.transmit(frame); },
+               [this](bool level) { set_irq(level); }, [this] { pull(); }, [this] { receiver_changed(); },
+               [this] { stop_receiving(); }},
               context.log) {
     if (context.netdev) port_.connect_to(*context.netdev);
   }

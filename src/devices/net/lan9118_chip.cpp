@@ -78,7 +78,8 @@ Lan9118Chip::Lan9118Chip(Clock& clock, std::string name, std::array<u8, 6> addre
                          Log& log)
     : clock_(clock), wiring_(std::move(wiring)), log_(log), bus_16bit_(bus_16bit),
       registers_(table(), this, std::move(name), log),
-      general_timer_(clock, kGptHz, 1, [this] { return raise(kGpt), true; }), deassert_timer_(clock.timer([this] { update_irq(); })) {
+      general_timer_(clock, kGptHz, 1, [this] { return raise(kGpt), true; }),
+      deassert_timer_(clock.timer([this] { update_irq(); })) {
   eeprom_.fill(0xff);
   eeprom_[0] = kEepromValid;
   std::copy(address.begin(), address.end(), eeprom_.begin() + 1);
@@ -315,8 +316,7 @@ void Lan9118Chip::update_levels() {
   registers_[kIntSts] |= bits_if(rx_.status_count() > (levels & 0xff), kRsfl) |
                          bits_if(rx_.has_status() && !rx_.fits(kMinFrameOnWire), kRsff) |
                          bits_if(tx_.status_count() > (levels >> 16 & 0xff), kTsfl) |
-                         bits_if(tx_.status_full(), kTsff) |
-                         bits_if(tx_.data_free() > (levels >> 24) * 64, kTdfa) |
+                         bits_if(tx_.status_full(), kTsff) | bits_if(tx_.data_free() > (levels >> 24) * 64, kTdfa) |
                          bits_if(mac_.phy.interrupt(), kPhy);
   update_irq();
 }

@@ -119,7 +119,7 @@ class Lan9118Chip {
   bool pin_ = false;
   u32 rx_dropped_ = 0;
   u32 rx_dma_count_ = 0;
-  u32 read_latch_ = 0;     // 16-bit mode: the half that was not read or is not yet written
+  u32 read_latch_ = 0;  // 16-bit mode: the half that was not read or is not yet written
   u32 write_latch_ = 0;
   s64 free_run_base_ = 0;
   u64 filtered_ = 0;

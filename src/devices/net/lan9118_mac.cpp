@@ -10,8 +10,8 @@ namespace rhea::devices {
 namespace {
 
 // What can be written.
-constexpr std::array<u32, Lan9118Mac::kCount> kWritable = {
-    0, 0x90bfbdec, 0xffff, ~0u, ~0u, ~0u, 0xffc2, 0xffff, 0xffff0006, 0xffff, 0xffff, ~0u, 0x206};
+constexpr std::array<u32, Lan9118Mac::kCount> kWritable = {0,      0x90bfbdec, 0xffff, ~0u,    ~0u, ~0u,  0xffc2,
+                                                           0xffff, 0xffff0006, 0xffff, 0xffff, ~0u, 0x206};
 constexpr u32 kMacCrReset = 0x00040000;  // PRMS
 constexpr usize kAddressBytes = 6;
 constexpr usize kMaxUntagged = 1518, kMaxTagged = 1522;  // with the frame check sequence
@@ -81,8 +81,7 @@ Lan9118Mac::Judgement Lan9118Mac::judge(std::span<const u8> frame) const {
   }
   if (std::all_of(destination.begin(), destination.end(), [](u8 byte) { return byte == 0xff; }))
     result.status |= kBroadcast;
-  else if (destination[0] & 1)
-    result.status |= kMulticast;
+  else if (destination[0] & 1) result.status |= kMulticast;
   const u16 type = load_be<u16>(frame.data() + 12);
   if (type > 1500) result.status |= kFrameType;
   else if (type > frame.size() - 14) result.status |= kLengthError;

@@ -15,18 +15,45 @@ namespace rhea::devices {
 class Lan9118Mac {
  public:
   enum Index : unsigned {
-    kMacCr = 1, kAddrH = 2, kAddrL = 3, kHashH = 4, kHashL = 5, kMiiAcc = 6, kMiiData = 7, kFlow = 8,
-    kVlan1 = 9, kVlan2 = 10, kWuff = 11, kWucsr = 12, kCount
+    kMacCr = 1,
+    kAddrH = 2,
+    kAddrL = 3,
+    kHashH = 4,
+    kHashL = 5,
+    kMiiAcc = 6,
+    kMiiData = 7,
+    kFlow = 8,
+    kVlan1 = 9,
+    kVlan2 = 10,
+    kWuff = 11,
+    kWucsr = 12,
+    kCount
   };
   enum MacCr : u32 {
-    kRxAll = 1u << 31, kLoopback = 1u << 21, kFullDuplex = 1u << 20, kMcPas = 1u << 19, kPrms = 1u << 18,
-    kInvFilt = 1u << 17, kPassBad = 1u << 16, kHo = 1u << 15, kHpFilt = 1u << 13, kBcast = 1u << 11,
-    kPadStr = 1u << 8, kTxEn = 1u << 3, kRxEn = 1u << 2
+    kRxAll = 1u << 31,
+    kLoopback = 1u << 21,
+    kFullDuplex = 1u << 20,
+    kMcPas = 1u << 19,
+    kPrms = 1u << 18,
+    kInvFilt = 1u << 17,
+    kPassBad = 1u << 16,
+    kHo = 1u << 15,
+    kHpFilt = 1u << 13,
+    kBcast = 1u << 11,
+    kPadStr = 1u << 8,
+    kTxEn = 1u << 3,
+    kRxEn = 1u << 2
   };
   // RX status word bits (section 3.13.3).
   enum RxStatus : u32 {
-    kFilterFail = 1u << 30, kErrorStatus = 1u << 15, kBroadcast = 1u << 13, kLengthError = 1u << 12,
-    kRunt = 1u << 11, kMulticast = 1u << 10, kTooLong = 1u << 7, kFrameType = 1u << 5
+    kFilterFail = 1u << 30,
+    kErrorStatus = 1u << 15,
+    kBroadcast = 1u << 13,
+    kLengthError = 1u << 12,
+    kRunt = 1u << 11,
+    kMulticast = 1u << 10,
+    kTooLong = 1u << 7,
+    kFrameType = 1u << 5
   };
 
   void reset();

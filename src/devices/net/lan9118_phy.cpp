@@ -7,19 +7,34 @@ namespace rhea::devices {
 namespace {
 
 enum Index : unsigned {
-  kControl = 0, kStatus = 1, kId1 = 2, kId2 = 3, kAdvertisement = 4, kPartner = 5, kExpansion = 6,
-  kModeControl = 17, kSpecialModes = 18, kIndications = 27, kInterruptSource = 29, kInterruptMask = 30,
+  kControl = 0,
+  kStatus = 1,
+  kId1 = 2,
+  kId2 = 3,
+  kAdvertisement = 4,
+  kPartner = 5,
+  kExpansion = 6,
+  kModeControl = 17,
+  kSpecialModes = 18,
+  kIndications = 27,
+  kInterruptSource = 29,
+  kInterruptMask = 30,
   kSpecialStatus = 31
 };
 enum Control : u16 {  // IEEE 802.3 table 22-7
-  kReset = 0x8000, kSpeed100 = 0x2000, kAutoNegotiation = 0x1000, kPowerDown = 0x0800, kIsolate = 0x0400,
-  kRestart = 0x0200, kFullDuplex = 0x0100
+  kReset = 0x8000,
+  kSpeed100 = 0x2000,
+  kAutoNegotiation = 0x1000,
+  kPowerDown = 0x0800,
+  kIsolate = 0x0400,
+  kRestart = 0x0200,
+  kFullDuplex = 0x0100
 };
 enum Interrupt : u16 { kLinkDown = 0x10, kNegotiated = 0x40, kEnergyOn = 0x80 };
 
 constexpr u16 kControlReset = kSpeed100 | kAutoNegotiation;
 constexpr u16 kControlMask = 0x7d80;
-constexpr u16 kStatusBase = 0x7809;      // 10/100, half and full duplex, auto-negotiation, extended registers
+constexpr u16 kStatusBase = 0x7809;        // 10/100, half and full duplex, auto-negotiation, extended registers
 constexpr u16 kPartnerAbilities = 0x45e1;  // acknowledged, pause, 10/100 half and full
 
 }  // namespace

@@ -22,9 +22,7 @@ void Lan9118RxFifo::clear() {
   next_ = nullptr;
 }
 
-void Lan9118RxFifo::push(std::span<const u8> frame, u32 status) {
-  push(frame, status, frame_check_sequence(frame));
-}
+void Lan9118RxFifo::push(std::span<const u8> frame, u32 status) { push(frame, status, frame_check_sequence(frame)); }
 
 void Lan9118RxFifo::push(std::span<const u8> frame, u32 status, u32 check_sequence) {
   const usize size = frame.size() + 4;

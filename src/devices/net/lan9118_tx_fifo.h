@@ -77,8 +77,8 @@ class Lan9118TxFifo {
   std::array<u32, kMaxBufferWords> raw_{};  // of the buffer that is being written
   u32 raw_count_ = 0;
   u32 words_left_ = 0;
-  Frame assembly_;                          // of the frame whose buffers are coming in
-  std::vector<std::vector<u8>> spare_;      // memory of frames that are gone
+  Frame assembly_;                      // of the frame whose buffers are coming in
+  std::vector<std::vector<u8>> spare_;  // memory of frames that are gone
   std::deque<Frame> frames_;
   std::deque<u32> statuses_;
   usize data_used_ = 0;

@@ -25,8 +25,8 @@ class QueuedPort final : public net::Port {
  public:
   // Called on the device's loop, under its lock.
   struct Hooks {
-    std::function<void()> frames_wait;     // after arm(): a frame came
-    std::function<void()> room;            // after transmit() said no
+    std::function<void()> frames_wait;  // after arm(): a frame came
+    std::function<void()> room;         // after transmit() said no
     std::function<void(bool)> link;
   };
   struct Loops {
@@ -99,14 +99,14 @@ class QueuedPort final : public net::Port {
   std::atomic<Intake> intake_{Intake::drop};
   std::atomic<bool> inbox_waits_{false};  // there is something in the inbox
   std::atomic<bool> armed_{false};
-  bool sender_waits_ = false;             // under inbox_mutex_
-  Batch received_;                        // the device's
+  bool sender_waits_ = false;  // under inbox_mutex_
+  Batch received_;             // the device's
 
   std::mutex outbox_mutex_;
   Batch outbox_;
-  bool device_waits_ = false;             // under outbox_mutex_
+  bool device_waits_ = false;  // under outbox_mutex_
   std::atomic<bool> flush_posted_{false};
-  Batch sending_;                         // the network's
+  Batch sending_;  // the network's
 };
 
 }  // namespace rhea::devices

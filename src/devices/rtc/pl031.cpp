@@ -68,10 +68,14 @@ class Pl031 : public SysbusDevice {
         {kRtcris, "RTCRIS", 0, 0},
         {0x18, "RTCMIS", 0, 0, hook<D, &D::read_masked>()},
         {0x1c, "RTCICR", 0, 0, nullptr, hook<D, &D::write_clear>()},
-        {0xfe0, "RTCPeriphID0", 0x31, 0}, {0xfe4, "RTCPeriphID1", 0x10, 0},
-        {0xfe8, "RTCPeriphID2", 0x14, 0}, {0xfec, "RTCPeriphID3", 0x00, 0},
-        {0xff0, "RTCPCellID0", 0x0d, 0},  {0xff4, "RTCPCellID1", 0xf0, 0},
-        {0xff8, "RTCPCellID2", 0x05, 0},  {0xffc, "RTCPCellID3", 0xb1, 0},
+        {0xfe0, "RTCPeriphID0", 0x31, 0},
+        {0xfe4, "RTCPeriphID1", 0x10, 0},
+        {0xfe8, "RTCPeriphID2", 0x14, 0},
+        {0xfec, "RTCPeriphID3", 0x00, 0},
+        {0xff0, "RTCPCellID0", 0x0d, 0},
+        {0xff4, "RTCPCellID1", 0xf0, 0},
+        {0xff8, "RTCPCellID2", 0x05, 0},
+        {0xffc, "RTCPCellID3", 0xb1, 0},
     };
     return table;
   }

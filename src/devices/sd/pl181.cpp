@@ -16,8 +16,11 @@ class Pl181 : public SysbusDevice, public memory::MmioHandler, public block::Dri
  public:
   explicit Pl181(const DeviceContext& context)
       : name_(context.id), drive_(context.drive),
-        card_(context.drive, context.id + ".sd", {[this] { chip_.card_changed(); }, [this] { slot_changed(); }}, context.log),
-        chip_(context.clock, card_, context.id, [this](bool first, bool second) { set_interrupts(first, second); }, context.log),
+        card_(context.drive, context.id + ".sd", {[this] { chip_.card_changed(); }, [this] { slot_changed(); }},
+              context.log),
+        chip_(
+            context.clock, card_, context.id, [this](bool first, bool second) { set_interrupts(first, second); },
+            context.log),
         registers_(chip_.registers()) {
     for (usize i = 0; i < irqs_.size() && i < context.irqs.size(); ++i) irqs_[i] = context.irqs[i];
   }
@@ -56,14 +59,16 @@ class Pl181 : public SysbusDevice, public memory::MmioHandler, public block::Dri
   void resized() override { medium_changed(true); }
 
   memory::ReadResult read(u64 offset, unsigned size, const memory::Attributes& attributes) override {
-    if (offset < Pl181Chip::kFifoFirst || offset > Pl181Chip::kFifoLast) return registers_.read(offset, size, attributes);
+    if (offset < Pl181Chip::kFifoFirst || offset > Pl181Chip::kFifoLast)
+      return registers_.read(offset, size, attributes);
     if (attributes.debug) return {};
     if (size < 4) return {chip_.read_fifo() & ((1u << 8 * size) - 1)};
     const u64 low = chip_.read_fifo();
     return {size == 4 ? low : low | u64{chip_.read_fifo()} << 32};
   }
   bool write(u64 offset, u64 value, unsigned size, const memory::Attributes& attributes) override {
-    if (offset < Pl181Chip::kFifoFirst || offset > Pl181Chip::kFifoLast) return registers_.write(offset, value, size, attributes);
+    if (offset < Pl181Chip::kFifoFirst || offset > Pl181Chip::kFifoLast)
+      return registers_.write(offset, value, size, attributes);
     chip_.write_fifo(static_cast<u32>(value));
     if (size == 8) chip_.write_fifo(static_cast<u32>(value >> 32));
     return true;

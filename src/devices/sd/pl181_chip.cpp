@@ -19,7 +19,8 @@ constexpr u32 kStaticFlags = 0x7ff;
 std::span<const memory::Register> Pl181Chip::table() {
   using D = Pl181Chip;
   using memory::hook;
-  static constexpr memory::Register rows[] = {  // table 3-1
+  static constexpr memory::Register rows[] = {
+      // table 3-1
       {kPower, "MCIPower", 0, 0xff, nullptr, hook<D, &D::write_power>()},
       {kClock, "MCIClock", 0, 0xfff},
       {kArgument, "MCIArgument", 0, ~0u},
@@ -51,7 +52,8 @@ std::span<const memory::Register> Pl181Chip::table() {
   return rows;
 }
 
-Pl181Chip::Pl181Chip(Clock& clock, sd::SdCard& card, std::string name, std::function<void(bool, bool)> set_interrupts, Log& log)
+Pl181Chip::Pl181Chip(Clock& clock, sd::SdCard& card, std::string name, std::function<void(bool, bool)> set_interrupts,
+                     Log& log)
     : clock_(clock), card_(card), set_interrupts_(std::move(set_interrupts)),
       registers_(table(), this, std::move(name), log), timer_(clock.timer([this] { timed_out(); })) {}
 
@@ -245,14 +247,15 @@ u32 Pl181Chip::read_fifo_count() { return (read_count() + 3) / 4; }
 u32 Pl181Chip::status() const {
   u32 value = flags_;
   if (path_ == Path::send || path_ == Path::busy) {
-    value |= kTxActive | bits_if(level_ <= kFifoBytes / 2, kTxFifoHalfEmpty) | bits_if(level_ + 4 > kFifoBytes, kTxFifoFull) |
-             bits_if(level_ == 0, kTxFifoEmpty) | bits_if(level_ != 0, kTxDataAvlbl);
+    value |= kTxActive | bits_if(level_ <= kFifoBytes / 2, kTxFifoHalfEmpty) |
+             bits_if(level_ + 4 > kFifoBytes, kTxFifoFull) | bits_if(level_ == 0, kTxFifoEmpty) |
+             bits_if(level_ != 0, kTxDataAvlbl);
   }
   if (from_card_) {
     // Linux's driver takes nothing from the FIFO once the receiver is not active: so it is until the FIFO is empty.
-    value |= bits_if(path_ == Path::receive || level_ != 0, kRxActive) | bits_if(usable() >= kFifoBytes / 2, kRxFifoHalfFull) |
-             bits_if(level_ == kFifoBytes, kRxFifoFull) | bits_if(usable() == 0, kRxFifoEmpty) |
-             bits_if(usable() != 0, kRxDataAvlbl);
+    value |= bits_if(path_ == Path::receive || level_ != 0, kRxActive) |
+             bits_if(usable() >= kFifoBytes / 2, kRxFifoHalfFull) | bits_if(level_ == kFifoBytes, kRxFifoFull) |
+             bits_if(usable() == 0, kRxFifoEmpty) | bits_if(usable() != 0, kRxDataAvlbl);
   }
   return value;
 }

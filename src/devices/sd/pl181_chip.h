@@ -22,11 +22,27 @@ class Pl181Chip {
  public:
   // MCIStatus (DDI 0205B table 3-14).
   enum Status : u32 {
-    kCmdCrcFail = 1u << 0, kDataCrcFail = 1u << 1, kCmdTimeOut = 1u << 2, kDataTimeOut = 1u << 3,
-    kTxUnderrun = 1u << 4, kRxOverrun = 1u << 5, kCmdRespEnd = 1u << 6, kCmdSent = 1u << 7, kDataEnd = 1u << 8,
-    kStartBitErr = 1u << 9, kDataBlockEnd = 1u << 10, kCmdActive = 1u << 11, kTxActive = 1u << 12,
-    kRxActive = 1u << 13, kTxFifoHalfEmpty = 1u << 14, kRxFifoHalfFull = 1u << 15, kTxFifoFull = 1u << 16,
-    kRxFifoFull = 1u << 17, kTxFifoEmpty = 1u << 18, kRxFifoEmpty = 1u << 19, kTxDataAvlbl = 1u << 20,
+    kCmdCrcFail = 1u << 0,
+    kDataCrcFail = 1u << 1,
+    kCmdTimeOut = 1u << 2,
+    kDataTimeOut = 1u << 3,
+    kTxUnderrun = 1u << 4,
+    kRxOverrun = 1u << 5,
+    kCmdRespEnd = 1u << 6,
+    kCmdSent = 1u << 7,
+    kDataEnd = 1u << 8,
+    kStartBitErr = 1u << 9,
+    kDataBlockEnd = 1u << 10,
+    kCmdActive = 1u << 11,
+    kTxActive = 1u << 12,
+    kRxActive = 1u << 13,
+    kTxFifoHalfEmpty = 1u << 14,
+    kRxFifoHalfFull = 1u << 15,
+    kTxFifoFull = 1u << 16,
+    kRxFifoFull = 1u << 17,
+    kTxFifoEmpty = 1u << 18,
+    kRxFifoEmpty = 1u << 19,
+    kTxDataAvlbl = 1u << 20,
     kRxDataAvlbl = 1u << 21
   };
   static constexpr u32 kFifoFirst = 0x80, kFifoLast = 0xbf;  // the FIFO's addresses
@@ -44,12 +60,26 @@ class Pl181Chip {
 
  private:
   enum Offset : u32 {
-    kPower = 0x00, kClock = 0x04, kArgument = 0x08, kCommand = 0x0c, kRespCmd = 0x10, kResponse0 = 0x14,
-    kDataTimer = 0x24, kDataLength = 0x28, kDataCtrl = 0x2c, kMask0 = 0x3c, kMask1 = 0x40
+    kPower = 0x00,
+    kClock = 0x04,
+    kArgument = 0x08,
+    kCommand = 0x0c,
+    kRespCmd = 0x10,
+    kResponse0 = 0x14,
+    kDataTimer = 0x24,
+    kDataLength = 0x28,
+    kDataCtrl = 0x2c,
+    kMask0 = 0x3c,
+    kMask1 = 0x40
   };
   enum Control : u32 {
-    kCmdResponse = 1u << 6, kCmdLongResponse = 1u << 7, kCmdPending = 1u << 9, kCmdEnable = 1u << 10,
-    kDataEnable = 1u << 0, kDataFromCard = 1u << 1, kDataStream = 1u << 2
+    kCmdResponse = 1u << 6,
+    kCmdLongResponse = 1u << 7,
+    kCmdPending = 1u << 9,
+    kCmdEnable = 1u << 10,
+    kDataEnable = 1u << 0,
+    kDataFromCard = 1u << 1,
+    kDataStream = 1u << 2
   };
   enum class Path : u8 { idle, receive, send, busy };
   static constexpr usize kFifoBytes = 64;
@@ -81,14 +111,14 @@ class Pl181Chip {
   std::function<void(bool, bool)> set_interrupts_;
   memory::RegisterFile registers_;
   std::unique_ptr<Timer> timer_;
-  u32 flags_ = 0;               // the static ones: bits 10 to 0
+  u32 flags_ = 0;  // the static ones: bits 10 to 0
   Path path_ = Path::idle;
   bool from_card_ = false;      // of the last transfer: whose the FIFO is
   u32 data_count_ = 0;          // bytes that have not passed the card's side
   bool command_waits_ = false;  // for the end of the data (MCICommand.Pending)
   std::array<u8, kFifoBytes> fifo_{};
-  u32 first_ = 0, level_ = 0;   // bytes; read data always begins at a word
-  bool powered_ = false;        // MCIPower
+  u32 first_ = 0, level_ = 0;  // bytes; read data always begins at a word
+  bool powered_ = false;       // MCIPower
   bool in_pump_ = false;
 };
 

@@ -18,8 +18,8 @@ constexpr u16 in(std::initializer_list<State> states) {
 }
 constexpr u16 kAny = 0x1ff;  // all but inactive
 constexpr u16 kTransfer = in({State::transfer});
-constexpr u16 kAddressed = in({State::standby, State::transfer, State::sending, State::receiving, State::programming,
-                               State::disconnect});
+constexpr u16 kAddressed =
+    in({State::standby, State::transfer, State::sending, State::receiving, State::programming, State::disconnect});
 // Commands between the two that set an erase range and the erase itself that do not disturb it.
 constexpr bool keeps_erase(u8 index) { return index == 32 || index == 33 || index == 38 || index == 13 || index == 0; }
 
@@ -95,8 +95,9 @@ void SdCard::medium_changed() {
     const Result<void> usable = check_capacity(drive_->size(), drive_->image()->info().filename);
     buffers_ = drive_->image()->info().format != "raw";
     if (usable.ok()) capacity_ = drive_->size();
-    else log_.write_text(fmt::format("{}: {}: there is no card in the slot\n{}", name_, usable.error().message(),
-                                     usable.error().hint()));
+    else
+      log_.write_text(fmt::format("{}: {}: there is no card in the slot\n{}", name_, usable.error().message(),
+                                  usable.error().hint()));
   }
   high_capacity_ = capacity_ > kMostStandard;
   csd_writable_ = 0;
@@ -180,12 +181,14 @@ std::optional<Reply> SdCard::command(u8 index, u32 argument) {
 }
 
 std::optional<Reply> SdCard::answer(Reply::Kind kind, State before) {
-  u32 status = status_ | static_cast<u32>(before) << 9 | bits_if(!busy(), kReadyForData) | bits_if(locked_, kCardIsLocked);
+  u32 status =
+      status_ | static_cast<u32>(before) << 9 | bits_if(!busy(), kReadyForData) | bits_if(locked_, kCardIsLocked);
   if (expecting_app_) status |= kAppCommand;
   Reply reply{.kind = kind, .bytes = {}};
   switch (kind) {
     case Reply::Kind::r2: reply.bytes = reply_; break;
-    case Reply::Kind::r3: case Reply::Kind::r7: std::copy_n(reply_.begin(), 4, reply.bytes.begin()); break;
+    case Reply::Kind::r3:
+    case Reply::Kind::r7: std::copy_n(reply_.begin(), 4, reply.bytes.begin()); break;
     case Reply::Kind::r6:  // bits 23, 22, 19 and 12 to 0 of the status (section 4.9.5)
       store_be<u32>(reply.bytes.data(),
                     u32{rca_} << 16 | bits(status, 22, 2) << 14 | bits(status, 19, 1) << 13 | bits(status, 0, 13));
@@ -263,7 +266,8 @@ bool SdCard::select(u32 argument) {
     case State::standby:
       if (mine) state_ = State::transfer;
       return true;
-    case State::transfer: case State::sending:
+    case State::transfer:
+    case State::sending:
       if (mine) return false;
       abort_data();
       state_ = State::standby;
@@ -349,8 +353,8 @@ bool SdCard::app_written_blocks(u32) {
   return true;
 }
 
-bool SdCard::app_erase_count(u32) { return true; }   // a hint
-bool SdCard::app_card_detect(u32) { return true; }   // the pull-up of the data line
+bool SdCard::app_erase_count(u32) { return true; }  // a hint
+bool SdCard::app_card_detect(u32) { return true; }  // the pull-up of the data line
 
 bool SdCard::app_scr(u32) {
   send_bytes(make_scr());

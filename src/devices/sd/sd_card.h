@@ -37,8 +37,8 @@ struct Reply {
 class SdCard {
  public:
   struct Wiring {
-    std::function<void()> changed;      // data came, or the card is no longer busy
-    std::function<void()> slot_changed; // another card or none
+    std::function<void()> changed;       // data came, or the card is no longer busy
+    std::function<void()> slot_changed;  // another card or none
   };
   // `drive` may be nullptr: there is no card, ever.
   SdCard(block::Drive* drive, std::string name, Wiring wiring, Log& log);
@@ -125,39 +125,39 @@ class SdCard {
 
   // What a power cycle resets.
   State state_ = State::idle;
-  u32 status_ = 0;                // error bits to be sent
-  bool expecting_app_ = false;    // after CMD55
+  u32 status_ = 0;              // error bits to be sent
+  bool expecting_app_ = false;  // after CMD55
   bool powered_up_ = false, seen_cmd8_ = false, wide_ = false;
   u16 rca_ = 0, dsr_ = 0x404;
   u32 block_length_ = kBlock;
-  u64 block_count_ = 0;           // of CMD23; 0: none
+  u64 block_count_ = 0;  // of CMD23; 0: none
   bool erase_first_set_ = false, erase_last_set_ = false;
   u64 erase_first_ = 0, erase_last_ = 0;
   std::array<u8, 6> functions_{};  // selected by CMD6
-  u32 written_blocks_ = 0;        // of the last write
+  u32 written_blocks_ = 0;         // of the last write
   bool cache_on_ = false;
-  Register128 reply_{};           // of R2; the first four bytes for R3, R6 and R7
+  Register128 reply_{};  // of R2; the first four bytes for R3, R6 and R7
 
   // What outlives it.
-  u8 csd_writable_ = 0;           // bits 15 to 8 of the CSD
+  u8 csd_writable_ = 0;  // bits 15 to 8 of the CSD
   std::vector<u8> password_;
   bool locked_ = false;
   std::array<u8, kBlock> vendor_{};
 
   // The transfer.
   Incoming incoming_ = Incoming::nothing;
-  u64 position_ = 0;              // bytes from the medium's start: of the window's first byte
-  u64 blocks_left_ = 0;           // after the window
+  u64 position_ = 0;     // bytes from the medium's start: of the window's first byte
+  u64 blocks_left_ = 0;  // after the window
   std::shared_ptr<std::vector<u8>> window_;
-  usize at_ = 0;                  // read so far of the window
-  bool silent_ = false;           // reading failed: nothing comes any more
+  usize at_ = 0;         // read so far of the window
+  bool silent_ = false;  // reading failed: nothing comes any more
   u32 extension_argument_ = 0;
 
   // The image.
   bool in_flight_ = false, fetching_ = false;
-  bool unsafe_ = false;           // the image holds data back that a flush would make safe
-  bool buffers_ = false;          // it is of a kind that does so
-  u64 generation_ = 0;            // of the request that counts
+  bool unsafe_ = false;            // the image holds data back that a flush would make safe
+  bool buffers_ = false;           // it is of a kind that does so
+  u64 generation_ = 0;             // of the request that counts
   std::shared_ptr<SdCard*> self_;  // callbacks that come later find out whether the card is still there
 };
 

@@ -137,7 +137,8 @@ usize SdCard::read(std::span<u8> to, usize ahead) {
   usize done = 0;
   while (state_ == State::sending && !silent_ && !in_flight_) {
     const usize part = std::min(to.size() - done, window_->size() - at_);
-    std::copy_n(window_->begin() + static_cast<std::ptrdiff_t>(at_), part, to.begin() + static_cast<std::ptrdiff_t>(done));
+    std::copy_n(window_->begin() + static_cast<std::ptrdiff_t>(at_), part,
+                to.begin() + static_cast<std::ptrdiff_t>(done));
     at_ += part;
     done += part;
     if (at_ == window_->size() && blocks_left_ == 0) {
@@ -279,7 +280,9 @@ void SdCard::received() {
     case Incoming::csd: received_csd(*window); break;
     case Incoming::lock: received_lock(*window); break;
     case Incoming::extension: received_extension(*window); break;
-    case Incoming::vendor: std::copy_n(window->begin(), std::min<usize>(window->size(), kBlock), vendor_.begin()); break;
+    case Incoming::vendor:
+      std::copy_n(window->begin(), std::min<usize>(window->size(), kBlock), vendor_.begin());
+      break;
     default: break;
   }
   if (!in_flight_) wind_up();
@@ -383,8 +386,8 @@ std::array<u8, kBlock> SdCard::extension_page(unsigned function, unsigned page) 
     store_le<u16>(&bytes[2], 64);  // length
     bytes[4] = 1;                  // one extension
     u8* extension = &bytes[16];
-    store_le<u16>(extension, 2);   // standard function: performance enhancement
-    extension[42] = 1;             // one set of registers
+    store_le<u16>(extension, 2);  // standard function: performance enhancement
+    extension[42] = 1;            // one set of registers
     store_le<u32>(extension + 44, u32{kPerformance} << 18);
   } else if (function == kPerformance) {
     bytes[0] = 1;

@@ -62,11 +62,11 @@ void seal(Register128& value) { value[15] = static_cast<u8>(crc7(value.data(), 1
 
 Register128 make_cid(u32 serial) {  // section 5.2
   Register128 cid{};
-  put(cid, 127, 120, 0x7a);       // manufacturer
-  put(cid, 119, 104, 0x5248);     // "RH"
+  put(cid, 127, 120, 0x7a);    // manufacturer
+  put(cid, 119, 104, 0x5248);  // "RH"
   const char name[] = "RHEA1";
   for (unsigned i = 0; i < 5; ++i) put(cid, 103 - 8 * i, 96 - 8 * i, static_cast<u8>(name[i]));
-  put(cid, 63, 56, 0x10);         // revision 1.0
+  put(cid, 63, 56, 0x10);  // revision 1.0
   put(cid, 55, 24, serial);
   put(cid, 19, 8, 24u << 4 | 1);  // January 2024
   seal(cid);
@@ -109,12 +109,12 @@ std::array<u8, 8> make_scr() {
 
 std::array<u8, 64> make_ssr(u64 capacity, bool wide) {
   std::array<u8, 64> ssr{};
-  ssr[0] = wide ? 0x80 : 0;   // DAT_BUS_WIDTH
-  ssr[8] = 4;                 // SPEED_CLASS: 10
-  ssr[10] = 9 << 4;           // AU_SIZE: 4 MiB
+  ssr[0] = wide ? 0x80 : 0;    // DAT_BUS_WIDTH
+  ssr[8] = 4;                  // SPEED_CLASS: 10
+  ssr[10] = 9 << 4;            // AU_SIZE: 4 MiB
   store_be<u16>(&ssr[11], 8);  // ERASE_SIZE, in AUs
-  ssr[13] = 1 << 2;           // ERASE_TIMEOUT 1 s, ERASE_OFFSET 0
-  ssr[24] = 2;                // DISCARD_SUPPORT (bit 313)
+  ssr[13] = 1 << 2;            // ERASE_TIMEOUT 1 s, ERASE_OFFSET 0
+  ssr[24] = 2;                 // DISCARD_SUPPORT (bit 313)
   return ssr;
 }
 

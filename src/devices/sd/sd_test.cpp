@@ -20,7 +20,8 @@ struct CardTest : ::testing::Test {
   void insert(u64 bytes) {
     card.reset();
     bench.insert_disk(bytes);
-    card = std::make_unique<SdCard>(bench.drive.get(), "sd", SdCard::Wiring{[this] { ++changes; }, [this] { ++slots; }}, bench.log);
+    card = std::make_unique<SdCard>(bench.drive.get(), "sd", SdCard::Wiring{[this] { ++changes; }, [this] { ++slots; }},
+                                    bench.log);
     card->medium_changed();
   }
   std::optional<u32> send(u8 index, u32 argument = 0) {
@@ -53,7 +54,7 @@ struct CardTest : ::testing::Test {
 
 TEST(SdRegisters, ChecksSumsAsTheSpecificationDoes) {
   const u8 cmd0[] = {0x40, 0, 0, 0, 0}, cmd17[] = {0x51, 0, 0, 0, 0};
-  EXPECT_EQ(sd::crc7(cmd0, 5), 0x4a);   // section 4.5
+  EXPECT_EQ(sd::crc7(cmd0, 5), 0x4a);  // section 4.5
   EXPECT_EQ(sd::crc7(cmd17, 5), 0x2a);
 }
 

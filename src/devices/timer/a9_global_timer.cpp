@@ -10,8 +10,13 @@ namespace {
 
 // DDI 0407I table 4-8.
 enum Offset : u32 {
-  kCounterLow = 0x00, kCounterHigh = 0x04, kControl = 0x08, kInterruptStatus = 0x0c,
-  kComparatorLow = 0x10, kComparatorHigh = 0x14, kIncrement = 0x18
+  kCounterLow = 0x00,
+  kCounterHigh = 0x04,
+  kControl = 0x08,
+  kInterruptStatus = 0x0c,
+  kComparatorLow = 0x10,
+  kComparatorHigh = 0x14,
+  kIncrement = 0x18
 };
 enum Control : u32 { kEnable = 1, kCompareEnable = 2, kIrqEnable = 4, kAutoIncrement = 8 };
 
@@ -145,9 +150,7 @@ void A9GlobalTimer::write(unsigned cpu, u32 offset, u32 value) {
       comparator.increment = value;
       update(cpu);
       break;
-    default:
-      log_.guest_error("global timer: write of {:#x} at {:#x}, where no register is", value, offset);
-      break;
+    default: log_.guest_error("global timer: write of {:#x} at {:#x}, where no register is", value, offset); break;
   }
 }
 

@@ -43,7 +43,7 @@ class A9GlobalTimer {
   SetInterrupt set_interrupt_;
   Log& log_;
   bool enabled_ = false;
-  s64 base_ = 0;     // while enabled: when the counter was `count_`
+  s64 base_ = 0;  // while enabled: when the counter was `count_`
   u64 count_ = 0;
   std::vector<Comparator> comparators_;
 };

@@ -10,8 +10,12 @@ namespace {
 
 // DDI 0407I table 4-1.
 enum Offset : u32 {
-  kLoad = 0x00, kCounter = 0x04, kControl = 0x08, kInterruptStatus = 0x0c,
-  kResetStatus = 0x10, kDisable = 0x14  // watchdog
+  kLoad = 0x00,
+  kCounter = 0x04,
+  kControl = 0x08,
+  kInterruptStatus = 0x0c,
+  kResetStatus = 0x10,
+  kDisable = 0x14  // watchdog
 };
 enum Control : u32 { kEnable = 1, kAutoReload = 2, kIrqEnable = 4, kWatchdogMode = 8 };
 
@@ -114,9 +118,7 @@ void MpcoreTimer::write(u32 offset, u32 value) {
       }
       disable_begun_ = value == kDisableFirst;
       break;
-    default:
-      log_.guest_error("mpcore timer: write of {:#x} at {:#x}, where no register is", value, offset);
-      break;
+    default: log_.guest_error("mpcore timer: write of {:#x} at {:#x}, where no register is", value, offset); break;
   }
 }
 

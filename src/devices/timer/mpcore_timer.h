@@ -13,8 +13,8 @@ namespace rhea::devices {
 class MpcoreTimer {
  public:
   struct Wiring {
-    std::function<void(bool)> set_interrupt;    // the PPI
-    std::function<void()> request_reset = {};   // a watchdog's; a private timer has none
+    std::function<void(bool)> set_interrupt;   // the PPI
+    std::function<void()> request_reset = {};  // a watchdog's; a private timer has none
   };
   MpcoreTimer(Clock& clock, u64 hz, Wiring wiring, Log& log);
 

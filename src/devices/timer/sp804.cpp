@@ -21,7 +21,11 @@ constexpr Property kProperties[] = {
 
 // TimerXControl, DDI 0271D table 3-2.
 enum Control : u32 {
-  kOneShot = 1u << 0, k32Bit = 1u << 1, kIntEnable = 1u << 5, kPeriodic = 1u << 6, kEnable = 1u << 7
+  kOneShot = 1u << 0,
+  k32Bit = 1u << 1,
+  kIntEnable = 1u << 5,
+  kPeriodic = 1u << 6,
+  kEnable = 1u << 7
 };
 constexpr u32 kControlReset = kIntEnable;
 constexpr u32 kControlMask = 0xef;
@@ -53,7 +57,10 @@ class Counter {
   u32 load() { return load_; }
   u32 value() { return static_cast<u32>(counter_.value()) & limit(); }
   u32 control() { return control_; }
-  bool raw_interrupt() { counter_.sync(); return event_; }
+  bool raw_interrupt() {
+    counter_.sync();
+    return event_;
+  }
   bool interrupt() { return event_ && (control_ & kIntEnable); }
 
   void write_load(u32 value) {
@@ -127,15 +134,43 @@ class Sp804 : public SysbusDevice {
     if (visitor.restoring()) update();
   }
 
-  template <unsigned I> u32 read_load() { return counters_[I].load(); }
-  template <unsigned I> void write_load(u32 value) { counters_[I].write_load(value); }
-  template <unsigned I> u32 read_value() { return counters_[I].value(); }
-  template <unsigned I> u32 read_control() { return counters_[I].control(); }
-  template <unsigned I> void write_control(u32 value) { counters_[I].write_control(value); }
-  template <unsigned I> void write_clear(u32) { counters_[I].clear_interrupt(); }
-  template <unsigned I> u32 read_raw() { return counters_[I].raw_interrupt(); }
-  template <unsigned I> u32 read_masked() { counters_[I].raw_interrupt(); return counters_[I].interrupt(); }
-  template <unsigned I> void write_background(u32 value) { counters_[I].write_background_load(value); }
+  template <unsigned I>
+  u32 read_load() {
+    return counters_[I].load();
+  }
+  template <unsigned I>
+  void write_load(u32 value) {
+    counters_[I].write_load(value);
+  }
+  template <unsigned I>
+  u32 read_value() {
+    return counters_[I].value();
+  }
+  template <unsigned I>
+  u32 read_control() {
+    return counters_[I].control();
+  }
+  template <unsigned I>
+  void write_control(u32 value) {
+    counters_[I].write_control(value);
+  }
+  template <unsigned I>
+  void write_clear(u32) {
+    counters_[I].clear_interrupt();
+  }
+  template <unsigned I>
+  u32 read_raw() {
+    return counters_[I].raw_interrupt();
+  }
+  template <unsigned I>
+  u32 read_masked() {
+    counters_[I].raw_interrupt();
+    return counters_[I].interrupt();
+  }
+  template <unsigned I>
+  void write_background(u32 value) {
+    counters_[I].write_background_load(value);
+  }
   void write_test(u32) { update(); }
 
  private:
@@ -163,10 +198,14 @@ class Sp804 : public SysbusDevice {
         {0x38, "Timer2BGLoad", 0, ~0u, hook<D, &D::read_load<1>>(), hook<D, &D::write_background<1>>()},
         {kItcr, "TimerITCR", 0, 1, nullptr, hook<D, &D::write_test>()},
         {kItop, "TimerITOP", 0, 3, nullptr, hook<D, &D::write_test>()},
-        {0xfe0, "TimerPeriphID0", 0x04, 0}, {0xfe4, "TimerPeriphID1", 0x18, 0},
-        {0xfe8, "TimerPeriphID2", 0x14, 0}, {0xfec, "TimerPeriphID3", 0x00, 0},
-        {0xff0, "TimerPCellID0", 0x0d, 0},  {0xff4, "TimerPCellID1", 0xf0, 0},
-        {0xff8, "TimerPCellID2", 0x05, 0},  {0xffc, "TimerPCellID3", 0xb1, 0},
+        {0xfe0, "TimerPeriphID0", 0x04, 0},
+        {0xfe4, "TimerPeriphID1", 0x18, 0},
+        {0xfe8, "TimerPeriphID2", 0x14, 0},
+        {0xfec, "TimerPeriphID3", 0x00, 0},
+        {0xff0, "TimerPCellID0", 0x0d, 0},
+        {0xff4, "TimerPCellID1", 0xf0, 0},
+        {0xff8, "TimerPCellID2", 0x05, 0},
+        {0xffc, "TimerPCellID3", 0xb1, 0},
     };
     return table;
   }

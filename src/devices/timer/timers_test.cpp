@@ -25,7 +25,7 @@ struct Mpcore : ::testing::Test {
 };
 
 TEST_F(Mpcore, PrivateTimerCountsAndReloads) {
-  Bench::write(*chip, kPrivate, 0x0, 99);   // 100 ticks of 10 ns
+  Bench::write(*chip, kPrivate, 0x0, 99);  // 100 ticks of 10 ns
   Bench::write(*chip, kPrivate, 0x8, 7);
   bench.clock.advance(500);
   EXPECT_EQ(Bench::read(*chip, kPrivate, 0x4), 49u);

@@ -20,12 +20,15 @@ constexpr Property kProperties[] = {
 class Pl011 : public SysbusDevice, public chardev::Frontend {
  public:
   explicit Pl011(const DeviceContext& context)
-      : backend_(context.chardev),
-        chip_(context.clock, context.id,
-              {[this](u8 byte) { if (backend_) backend_->write({&byte, 1}); },
-               [this](u32 interrupts) { set_interrupts(interrupts); },
-               [this] { if (backend_) backend_->accept_input(); }},
-              context.log),
+      : backend_(context.chardev), chip_(context.clock, context.id,
+                                         {[this](u8 byte) {
+                                            if (backend_) backend_->write({&byte, 1});
+                                          },
+                                          [this](u32 interrupts) { set_interrupts(interrupts); },
+                                          [this] {
+                                            if (backend_) backend_->accept_input();
+                                          }},
+                                         context.log),
         window_(chip_.registers()) {
     for (usize i = 0; i < irqs_.size() && i < context.irqs.size(); ++i) irqs_[i] = context.irqs[i];
     if (backend_) backend_->set_frontend(this);

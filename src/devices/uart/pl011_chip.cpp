@@ -10,16 +10,28 @@ namespace {
 
 // UARTFR, DDI 0183G table 3-4.
 enum Flag : u32 {
-  kFlagCts = 1u << 0, kFlagDsr = 1u << 1, kFlagDcd = 1u << 2, kBusy = 1u << 3, kRxFe = 1u << 4, kTxFf = 1u << 5,
-  kRxFf = 1u << 6, kTxFe = 1u << 7, kFlagRi = 1u << 8
+  kFlagCts = 1u << 0,
+  kFlagDsr = 1u << 1,
+  kFlagDcd = 1u << 2,
+  kBusy = 1u << 3,
+  kRxFe = 1u << 4,
+  kTxFf = 1u << 5,
+  kRxFf = 1u << 6,
+  kTxFe = 1u << 7,
+  kFlagRi = 1u << 8
 };
 // UARTCR, table 3-11.
 enum Control : u32 {
-  kLbe = 1u << 7, kRxe = 1u << 9, kDtr = 1u << 10, kRts = 1u << 11, kOut1 = 1u << 12, kOut2 = 1u << 13
+  kLbe = 1u << 7,
+  kRxe = 1u << 9,
+  kDtr = 1u << 10,
+  kRts = 1u << 11,
+  kOut1 = 1u << 12,
+  kOut2 = 1u << 13
 };
-constexpr u32 kFifoEnable = 1u << 4;     // UARTLCR_H.FEN
-constexpr u16 kBreakFlag = 1u << 10;     // UARTDR.BE
-constexpr u16 kOverrunFlag = 1u << 11;   // UARTDR.OE
+constexpr u32 kFifoEnable = 1u << 4;             // UARTLCR_H.FEN
+constexpr u16 kBreakFlag = 1u << 10;             // UARTDR.BE
+constexpr u16 kOverrunFlag = 1u << 11;           // UARTDR.OE
 constexpr s64 kTimeout = 32 * kSecond / 115200;  // 32 bit periods (section 2.4.3) at a usual rate
 
 }  // namespace
@@ -42,10 +54,14 @@ std::span<const memory::Register> Pl011Chip::table() {  // DDI 0183G table 3-1
       {0x40, "UARTMIS", 0, 0, hook<D, &D::read_masked>()},
       {0x44, "UARTICR", 0, 0, nullptr, hook<D, &D::clear_interrupts>()},
       {0x48, "UARTDMACR", 0, 7},
-      {0xfe0, "UARTPeriphID0", 0x11, 0}, {0xfe4, "UARTPeriphID1", 0x10, 0},
-      {0xfe8, "UARTPeriphID2", 0x14, 0}, {0xfec, "UARTPeriphID3", 0x00, 0},
-      {0xff0, "UARTPCellID0", 0x0d, 0},  {0xff4, "UARTPCellID1", 0xf0, 0},
-      {0xff8, "UARTPCellID2", 0x05, 0},  {0xffc, "UARTPCellID3", 0xb1, 0},
+      {0xfe0, "UARTPeriphID0", 0x11, 0},
+      {0xfe4, "UARTPeriphID1", 0x10, 0},
+      {0xfe8, "UARTPeriphID2", 0x14, 0},
+      {0xfec, "UARTPeriphID3", 0x00, 0},
+      {0xff0, "UARTPCellID0", 0x0d, 0},
+      {0xff4, "UARTPCellID1", 0xf0, 0},
+      {0xff8, "UARTPCellID2", 0x05, 0},
+      {0xffc, "UARTPCellID3", 0xb1, 0},
   };
   return table;
 }

@@ -20,8 +20,18 @@ class Pl011Chip {
  public:
   // UARTRIS bits (DDI 0183G table 3-15).
   enum Interrupt : u32 {
-    kRi = 1u << 0, kCts = 1u << 1, kDcd = 1u << 2, kDsr = 1u << 3, kRx = 1u << 4, kTx = 1u << 5, kRt = 1u << 6,
-    kFe = 1u << 7, kPe = 1u << 8, kBe = 1u << 9, kOe = 1u << 10, kAllInterrupts = 0x7ff
+    kRi = 1u << 0,
+    kCts = 1u << 1,
+    kDcd = 1u << 2,
+    kDsr = 1u << 3,
+    kRx = 1u << 4,
+    kTx = 1u << 5,
+    kRt = 1u << 6,
+    kFe = 1u << 7,
+    kPe = 1u << 8,
+    kBe = 1u << 9,
+    kOe = 1u << 10,
+    kAllInterrupts = 0x7ff
   };
   struct Wiring {
     std::function<void(u8)> transmit;        // a character leaves
@@ -40,7 +50,14 @@ class Pl011Chip {
 
  private:
   enum Offset : u32 {
-    kDr = 0x00, kRsr = 0x04, kFr = 0x18, kLcrH = 0x2c, kCr = 0x30, kIfls = 0x34, kImsc = 0x38, kRis = 0x3c
+    kDr = 0x00,
+    kRsr = 0x04,
+    kFr = 0x18,
+    kLcrH = 0x2c,
+    kCr = 0x30,
+    kIfls = 0x34,
+    kImsc = 0x38,
+    kRis = 0x3c
   };
   static constexpr usize kFifoSize = 16;
 

@@ -14,11 +14,11 @@ namespace {
 
 using sys::TreeStat;
 
-constexpr usize kHeader = 7;        // size, type, tag
-constexpr usize kIoHeader = 24;     // of Twrite, the largest around data
+constexpr usize kHeader = 7;     // size, type, tag
+constexpr usize kIoHeader = 24;  // of Twrite, the largest around data
 constexpr u8 kRlerror = 7;
 constexpr u32 kLeastMessage = 4096;
-constexpr usize kMostNames = 16;    // of a walk
+constexpr usize kMostNames = 16;  // of a walk
 constexpr usize kMostNameSize = 255;
 constexpr u64 kMostXattr = 65536;
 constexpr u32 kTypeMask = 0170000, kFolder = 0040000, kLink = 0120000;
@@ -27,7 +27,15 @@ constexpr u32 kAccess = 03, kExclusiveFlags = 0300;
 constexpr std::string_view kVersion = "9P2000.L";
 
 enum Valid : u32 {  // of Tsetattr
-  kMode = 1, kUid = 2, kGid = 4, kSize = 8, kAtime = 0x10, kMtime = 0x20, kCtime = 0x40, kAtimeSet = 0x80, kMtimeSet = 0x100
+  kMode = 1,
+  kUid = 2,
+  kGid = 4,
+  kSize = 8,
+  kAtime = 0x10,
+  kMtime = 0x20,
+  kCtime = 0x40,
+  kAtimeSet = 0x80,
+  kMtimeSet = 0x100
 };
 
 u8 qid_type(u32 mode) { return (mode & kTypeMask) == kFolder ? 0x80 : (mode & kTypeMask) == kLink ? 0x02 : 0; }
@@ -44,6 +52,7 @@ std::vector<u8> seal(u8 type, u16 tag, const std::vector<u8>& body) {
 }  // namespace
 
 std::span<const Server::Row> Server::rows() {
+  // clang-format off
   static constexpr Row table[] = {
       {8, "Tstatfs", &Server::statfs},         {12, "Tlopen", &Server::lopen},       {14, "Tlcreate", &Server::lcreate},
       {16, "Tsymlink", &Server::symlink},      {18, "Tmknod", &Server::mknod},       {20, "Trename", &Server::rename},
@@ -56,6 +65,7 @@ std::span<const Server::Row> Server::rows() {
       {110, "Twalk", &Server::walk},           {116, "Tread", &Server::read},        {118, "Twrite", &Server::write},
       {120, "Tclunk", &Server::clunk},         {122, "Tremove", &Server::remove},
   };
+  // clang-format on
   return table;
 }
 
@@ -278,7 +288,8 @@ int Server::statfs(Reader& in, Writer& out) {
   // Blocks in the size that fits into a message, so that the guest reads and writes whole ones.
   out.number(static_cast<u32>(space.type));
   out.number(static_cast<u32>(space.block_size));
-  for (const u64 value : {space.blocks, space.free, space.available, space.files, space.files_free, space.id}) out.number(value);
+  for (const u64 value : {space.blocks, space.free, space.available, space.files, space.files_free, space.id})
+    out.number(value);
   out.number(static_cast<u32>(space.name_length));
   return 0;
 }
@@ -571,10 +582,13 @@ int Server::setattr(Reader& in, Writer&) {
     if (const int error = share_.set_mode(path, mode)) return error;
   if (valid & (kAtime | kMtime)) {
     const auto action = [valid](u32 wanted, u32 given) {
-      return !(valid & wanted) ? sys::Tree::TimeAction::keep : valid & given ? sys::Tree::TimeAction::set : sys::Tree::TimeAction::now;
+      return !(valid & wanted) ? sys::Tree::TimeAction::keep
+             : valid & given   ? sys::Tree::TimeAction::set
+                               : sys::Tree::TimeAction::now;
     };
-    if (const int error = share_.set_times(path, action(kAtime, kAtimeSet), {static_cast<s64>(access_seconds), static_cast<u32>(access_ns)},
-                                           action(kMtime, kMtimeSet), {static_cast<s64>(modify_seconds), static_cast<u32>(modify_ns)}))
+    if (const int error = share_.set_times(
+            path, action(kAtime, kAtimeSet), {static_cast<s64>(access_seconds), static_cast<u32>(access_ns)},
+            action(kMtime, kMtimeSet), {static_cast<s64>(modify_seconds), static_cast<u32>(modify_ns)}))
       return error;
   }
   // Only a change time: the host's moves when anything is set, so the owner is set to nobody new.
@@ -598,7 +612,8 @@ int Server::xattrwalk(Reader& in, Writer& out) {
   if (name.empty()) {
     std::vector<std::string> names;
     if (const int error = share_.list_xattr(fid->path, names)) return error;
-    for (const std::string& one : names) attribute.value.insert(attribute.value.end(), one.c_str(), one.c_str() + one.size() + 1);
+    for (const std::string& one : names)
+      attribute.value.insert(attribute.value.end(), one.c_str(), one.c_str() + one.size() + 1);
   } else if (const int error = share_.get_xattr(fid->path, name, attribute.value)) {
     return error;
   }
@@ -612,7 +627,9 @@ int Server::xattrcreate(Reader& in, Writer&) {
   const u64 size = in.u64_();
   const u32 flags = in.u32_();
   if (!fid) return EBADF;
-  if (!in.ok() || fid->kind != Kind::path || name.empty() || name.size() > kMostNameSize || name.find('\0') != name.npos) return EINVAL;
+  if (!in.ok() || fid->kind != Kind::path || name.empty() || name.size() > kMostNameSize ||
+      name.find('\0') != name.npos)
+    return EINVAL;
   if (size > kMostXattr) return E2BIG;
   if (share_.read_only()) return EROFS;
   fid->kind = Kind::xattr_write;

@@ -35,7 +35,7 @@ class Server {
     std::string path;
     Kind kind = Kind::path;
     u32 uid = ~0u;
-    u32 flags = 0;                        // that it was opened with
+    u32 flags = 0;  // that it was opened with
     sys::Fd fd;
     std::vector<sys::TreeEntry> entries;  // of a folder that is being read
     std::string xattr;                    // the attribute's name

@@ -22,7 +22,8 @@ class Session {
     root = ::mkdtemp(name.data());
     fs::create_directory(root / "share");
     std::ofstream(root / "secret") << "secret";
-    auto opened = fsdev::Share::open({.id = "f", .path = (root / "share").string(), .model = model, .read_only = read_only});
+    auto opened =
+        fsdev::Share::open({.id = "f", .path = (root / "share").string(), .model = model, .read_only = read_only});
     EXPECT_TRUE(opened.ok());
     share = opened.take();
     server = std::make_unique<Server>(*share, log);
@@ -234,7 +235,8 @@ std::string model_name(fsdev::SecurityModel model) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, EveryModel,
-                         ::testing::Values(fsdev::SecurityModel::none, fsdev::SecurityModel::mapped_xattr, fsdev::SecurityModel::mapped_file),
+                         ::testing::Values(fsdev::SecurityModel::none, fsdev::SecurityModel::mapped_xattr,
+                                           fsdev::SecurityModel::mapped_file),
                          [](const auto& info) { return model_name(info.param); });
 
 TEST(P9, MappedModelsKeepWhatTheHostCannot) {

@@ -82,15 +82,18 @@ class Virtio9p final : public VirtioQueues {
 Result<std::unique_ptr<Device>> create(const DeviceContext& context, const void* given) {
   const Config& config = *static_cast<const Config*>(given);
   RHEA_TRY(config.check("virtio-9p-device"));
-  if (config.fsdev.empty()) return Error("virtio-9p-device: 'fsdev' names no -fsdev: give -fsdev local,id=ID,... and fsdev=ID");
+  if (config.fsdev.empty())
+    return Error("virtio-9p-device: 'fsdev' names no -fsdev: give -fsdev local,id=ID,... and fsdev=ID");
   fsdev::Share* share = context.fsdevs ? context.fsdevs->find(config.fsdev) : nullptr;
   if (!share) {
     const auto ids = context.fsdevs ? context.fsdevs->ids() : std::vector<std::string>();
     return Error("9pfs device couldn't find fsdev with the id = {}{}", config.fsdev,
                  ids.empty() ? std::string() : fmt::format(" (there are: {})", join(ids, ", ")));
   }
-  if (config.mount_tag.empty()) return Error("virtio-9p-device: 'mount_tag' is missing: the name that the guest mounts");
-  if (config.mount_tag.size() > kMostTag) return Error("virtio-9p-device: a mount_tag of {} bytes: it has {} at most", config.mount_tag.size(), kMostTag);
+  if (config.mount_tag.empty())
+    return Error("virtio-9p-device: 'mount_tag' is missing: the name that the guest mounts");
+  if (config.mount_tag.size() > kMostTag)
+    return Error("virtio-9p-device: a mount_tag of {} bytes: it has {} at most", config.mount_tag.size(), kMostTag);
   return std::unique_ptr<Device>(std::make_unique<Virtio9p>(context, config, *share));
 }
 

@@ -16,12 +16,15 @@ struct Config : VirtioCommonConfig {
   u32 polling_interval = 0;
 };
 constexpr Property kProperties[] = {
-    property<&Config::deflate_on_oom>("deflate-on-oom", PropertyKind::boolean, "a guest out of memory may take pages back"),
+    property<&Config::deflate_on_oom>("deflate-on-oom", PropertyKind::boolean,
+                                      "a guest out of memory may take pages back"),
     property<&Config::free_page_hint>("free-page-hint", PropertyKind::boolean, "not supported: off"),
-    property<&Config::free_page_reporting>("free-page-reporting", PropertyKind::boolean, "the guest tells which pages are free"),
+    property<&Config::free_page_reporting>("free-page-reporting", PropertyKind::boolean,
+                                           "the guest tells which pages are free"),
     property<&Config::polling_interval>("guest-stats-polling-interval", PropertyKind::number,
                                         "seconds between questions for statistics; 0: none"),
-    property<&Config::page_poison>("page-poison", PropertyKind::boolean, "the guest tells what it fills free pages with"),
+    property<&Config::page_poison>("page-poison", PropertyKind::boolean,
+                                   "the guest tells what it fills free pages with"),
     RHEA_VIRTIO_PROPERTIES(Config),
 };
 
@@ -33,17 +36,17 @@ constexpr unsigned kPageShift = 12;  // of the pages that the protocol counts in
 constexpr usize kMostPages = 4096;   // read of a chain at once
 constexpr unsigned kBatch = 32;
 // Tags of section 5.5.6.3, as monitors name them.
-constexpr std::array<const char*, 10> kTags = {"stat-swap-in", "stat-swap-out", "stat-major-faults", "stat-minor-faults",
-                                               "stat-free-memory", "stat-total-memory", "stat-available-memory",
-                                               "stat-disk-caches", "stat-htlb-pgalloc", "stat-htlb-pgfail"};
+constexpr std::array<const char*, 10> kTags = {
+    "stat-swap-in",      "stat-swap-out",         "stat-major-faults", "stat-minor-faults", "stat-free-memory",
+    "stat-total-memory", "stat-available-memory", "stat-disk-caches",  "stat-htlb-pgalloc", "stat-htlb-pgfail"};
 constexpr usize kStatSize = 10;
 
 class VirtioBalloon final : public VirtioQueues, public Balloon {
  public:
   VirtioBalloon(const DeviceContext& context, const Config& config)
-      : VirtioQueues(context, features_of(config), kQueueSize, queue_names(config)), config_(config), clock_(context.clock),
-        memory_(context.memory), ram_size_(context.ram_size), again_(clock_.timer([this] { run_all(); })),
-        poll_(clock_.timer([this] { ask(); })) {}
+      : VirtioQueues(context, features_of(config), kQueueSize, queue_names(config)), config_(config),
+        clock_(context.clock), memory_(context.memory), ram_size_(context.ram_size),
+        again_(clock_.timer([this] { run_all(); })), poll_(clock_.timer([this] { ask(); })) {}
 
   u32 device_id() const override { return kDeviceId; }
   u32 read_config(u32 offset, unsigned size) override {
@@ -192,7 +195,8 @@ class VirtioBalloon final : public VirtioQueues, public Balloon {
 Result<std::unique_ptr<Device>> create(const DeviceContext& context, const void* given) {
   const Config& config = *static_cast<const Config*>(given);
   RHEA_TRY(config.check("virtio-balloon-device"));
-  if (config.free_page_hint) return Error("virtio-balloon-device: free-page-hint=on is not supported yet; leave it off");
+  if (config.free_page_hint)
+    return Error("virtio-balloon-device: free-page-hint=on is not supported yet; leave it off");
   return std::unique_ptr<Device>(std::make_unique<VirtioBalloon>(context, config));
 }
 

@@ -42,7 +42,7 @@ class VirtioDevice : public Device {
   virtual void write_config(u32 offset, u32 value, unsigned size) {}
   virtual void start_queue(unsigned queue, const QueueLayout& layout) = 0;
   virtual void stop_queue(unsigned queue) = 0;
-  virtual void notify(unsigned queue) = 0;  // the driver made buffers available
+  virtual void notify(unsigned queue) = 0;        // the driver made buffers available
   virtual void set_driver_ready(bool ready) = 0;  // DRIVER_OK was set; all is stopped
   // The driver wrote 0 to the status: queues stop, features are forgotten. When it returns the guest's memory is
   // no longer touched.

@@ -85,7 +85,8 @@ class VirtioInput : public VirtioQueues {
   void report() {
     if (group_.empty()) return;
     add(kSyn, 0, 0);
-    if (ready() && pending_.size() + group_.size() <= kMostPending) pending_.insert(pending_.end(), group_.begin(), group_.end());
+    if (ready() && pending_.size() + group_.size() <= kMostPending)
+      pending_.insert(pending_.end(), group_.begin(), group_.end());
     group_.clear();
     deliver();
   }
@@ -229,8 +230,8 @@ class VirtioKeyboard final : public VirtioInput, public display::Keyboard {
 class VirtioPointer final : public VirtioInput, public display::Pointer {
  public:
   VirtioPointer(const DeviceContext& context, const PointerConfig& config, bool is_tablet)
-      : VirtioInput(context, config.features(), name_of(is_tablet), config.serial, is_tablet ? 3 : 2), inputs_(context.inputs),
-        tablet_(is_tablet), wheel_axis_(config.wheel_axis) {
+      : VirtioInput(context, config.features(), name_of(is_tablet), config.serial, is_tablet ? 3 : 2),
+        inputs_(context.inputs), tablet_(is_tablet), wheel_axis_(config.wheel_axis) {
     if (inputs_) inputs_->add(*this);
   }
   ~VirtioPointer() override {

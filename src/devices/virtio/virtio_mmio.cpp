@@ -26,13 +26,38 @@ constexpr Property kProperties[] = {
 
 // Table 4.1, and 4.3 for the legacy ones.
 enum Offset : u32 {
-  kMagic = 0x000, kVersion = 0x004, kDeviceId = 0x008, kVendorId = 0x00c, kDeviceFeatures = 0x010,
-  kDeviceFeaturesSel = 0x014, kDriverFeatures = 0x020, kDriverFeaturesSel = 0x024, kGuestPageSize = 0x028,
-  kQueueSel = 0x030, kQueueNumMax = 0x034, kQueueNum = 0x038, kQueueAlign = 0x03c, kQueuePfn = 0x040,
-  kQueueReady = 0x044, kQueueNotify = 0x050, kInterruptStatus = 0x060, kInterruptAck = 0x064, kStatus = 0x070,
-  kQueueDescLow = 0x080, kQueueDescHigh = 0x084, kQueueDriverLow = 0x090, kQueueDriverHigh = 0x094,
-  kQueueDeviceLow = 0x0a0, kQueueDeviceHigh = 0x0a4, kShmLenLow = 0x0b0, kShmLenHigh = 0x0b4, kShmBaseLow = 0x0b8,
-  kShmBaseHigh = 0x0bc, kQueueReset = 0x0c0, kConfigGeneration = 0x0fc, kConfigSpace = 0x100
+  kMagic = 0x000,
+  kVersion = 0x004,
+  kDeviceId = 0x008,
+  kVendorId = 0x00c,
+  kDeviceFeatures = 0x010,
+  kDeviceFeaturesSel = 0x014,
+  kDriverFeatures = 0x020,
+  kDriverFeaturesSel = 0x024,
+  kGuestPageSize = 0x028,
+  kQueueSel = 0x030,
+  kQueueNumMax = 0x034,
+  kQueueNum = 0x038,
+  kQueueAlign = 0x03c,
+  kQueuePfn = 0x040,
+  kQueueReady = 0x044,
+  kQueueNotify = 0x050,
+  kInterruptStatus = 0x060,
+  kInterruptAck = 0x064,
+  kStatus = 0x070,
+  kQueueDescLow = 0x080,
+  kQueueDescHigh = 0x084,
+  kQueueDriverLow = 0x090,
+  kQueueDriverHigh = 0x094,
+  kQueueDeviceLow = 0x0a0,
+  kQueueDeviceHigh = 0x0a4,
+  kShmLenLow = 0x0b0,
+  kShmLenHigh = 0x0b4,
+  kShmBaseLow = 0x0b8,
+  kShmBaseHigh = 0x0bc,
+  kQueueReset = 0x0c0,
+  kConfigGeneration = 0x0fc,
+  kConfigSpace = 0x100
 };
 constexpr u32 kMagicValue = 0x74726976;   // "virt"
 constexpr u32 kVendorValue = 0x554d4551;  // the vendor that guests know from other emulators of this transport
@@ -234,7 +259,10 @@ u32 VirtioMmio::read_register(u32 offset) {
       std::lock_guard lock(interrupt_mutex_);
       return status_ | bits_if(needs_reset_ && !legacy_, virtio::kNeedsReset);
     }
-    case kShmLenLow: case kShmLenHigh: case kShmBaseLow: case kShmBaseHigh: return ~0u;  // there is none
+    case kShmLenLow:
+    case kShmLenHigh:
+    case kShmBaseLow:
+    case kShmBaseHigh: return ~0u;  // there is none
     case kQueueReset: return 0;
     case kConfigGeneration: {
       std::lock_guard lock(interrupt_mutex_);

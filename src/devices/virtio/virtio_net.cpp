@@ -33,7 +33,7 @@ enum HeaderFlag : u8 { kNeedsCsum = 1, kDataValid = 2 };
 constexpr u8 kGsoEcn = 0x80;
 constexpr usize kShortHeader = 10;  // without num_buffers
 constexpr usize kLongHeader = 12;
-constexpr unsigned kBatch = 64;     // frames in a row, before the loop gets to others
+constexpr unsigned kBatch = 64;                         // frames in a row, before the loop gets to others
 constexpr usize kLargestFrame = net::kMaxGsoFrame + 4;  // with a VLAN tag
 constexpr u16 kControlQueueSize = 64;
 
@@ -370,7 +370,8 @@ net::Sent VirtioNet::send(const net::Frame& frame) {
   }
   usize chain = 0, buffer = 0, at = header_size_;  // where the next byte goes
   const auto settle = [&] {
-    while (chain < filling_.size() && (buffer >= filling_[chain].writable.size() || at >= filling_[chain].writable[buffer].size)) {
+    while (chain < filling_.size() &&
+           (buffer >= filling_[chain].writable.size() || at >= filling_[chain].writable[buffer].size)) {
       if (buffer < filling_[chain].writable.size()) at -= filling_[chain].writable[buffer++].size;
       if (buffer >= filling_[chain].writable.size()) ++chain, buffer = 0;
     }

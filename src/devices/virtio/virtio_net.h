@@ -125,22 +125,22 @@ class VirtioNet final : public VirtioDevice, public HasPort, public net::Port {
   usize header_size_ = 10;
   bool mergeable_ = false;
 
-  std::deque<Chain> ready_;           // taken from the receive queue and not used yet
-  std::vector<Chain> filling_;        // of send()
-  std::vector<Chain> reserved_;       // lent by reserve()
+  std::deque<Chain> ready_;      // taken from the receive queue and not used yet
+  std::vector<Chain> filling_;   // of send()
+  std::vector<Chain> reserved_;  // lent by reserve()
   std::array<net::Piece, net::kMaxSegments> reserved_pieces_{};
   bool lent_ = false;
-  std::vector<Chain> spare_;          // memory of chains that are gone
+  std::vector<Chain> spare_;  // memory of chains that are gone
   Chain transmitting_;
-  bool transmit_held_ = false;        // `transmitting_` waits for the peer
+  bool transmit_held_ = false;  // `transmitting_` waits for the peer
   std::vector<u8> linear_;
 
   std::atomic<u64> guest_offloads_{0};  // those of the GUEST_ features that are in force
   std::atomic<bool> lends_{false};      // can_reserve()
   std::atomic<bool> link_up_{true};
-  std::atomic<bool> starved_{false};    // the peer waits for on_room()
+  std::atomic<bool> starved_{false};  // the peer waits for on_room()
   std::atomic<bool> kick_posted_{false};
-  std::atomic<u32> kicks_{0};           // bits by queue
+  std::atomic<u32> kicks_{0};  // bits by queue
 };
 
 }  // namespace rhea::devices

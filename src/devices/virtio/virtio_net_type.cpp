@@ -58,9 +58,14 @@ Result<void> check(const C& config) {
   const struct {
     const char* name;
     bool on;
-  } unsupported[] = {{"mq", config.mq}, {"rss", config.rss}, {"hash", config.hash}, {"packed", config.packed},
-                     {"guest_ufo", config.guest_ufo}, {"host_ufo", config.host_ufo},
-                     {"guest_rsc_ext", config.guest_rsc_ext}, {"iommu_platform", config.iommu_platform},
+  } unsupported[] = {{"mq", config.mq},
+                     {"rss", config.rss},
+                     {"hash", config.hash},
+                     {"packed", config.packed},
+                     {"guest_ufo", config.guest_ufo},
+                     {"host_ufo", config.host_ufo},
+                     {"guest_rsc_ext", config.guest_rsc_ext},
+                     {"iommu_platform", config.iommu_platform},
                      {"failover", config.failover}};
   for (const auto& [name, on] : unsupported)
     if (on) return Error("virtio-net-device: {}=on is not supported yet; leave it off", name);

@@ -32,14 +32,14 @@ struct VirtioCommonConfig {
   }
 };
 
-#define RHEA_VIRTIO_PROPERTIES(C)                                                                             \
-  property<&C::any_layout>("any_layout", PropertyKind::boolean, "on/off"),                                    \
-      property<&C::event_idx>("event_idx", PropertyKind::boolean, "event indices in the rings"),              \
-      property<&C::indirect_desc>("indirect_desc", PropertyKind::boolean, "indirect descriptors"),            \
-      property<&C::iommu_platform>("iommu_platform", PropertyKind::boolean, "not supported: off"),            \
-      property<&C::notify_on_empty>("notify_on_empty", PropertyKind::boolean,                                 \
-                                    "an interrupt when a queue has run empty (legacy)"),                      \
-      property<&C::packed>("packed", PropertyKind::boolean, "not supported: off"),                            \
+#define RHEA_VIRTIO_PROPERTIES(C)                                                                  \
+  property<&C::any_layout>("any_layout", PropertyKind::boolean, "on/off"),                         \
+      property<&C::event_idx>("event_idx", PropertyKind::boolean, "event indices in the rings"),   \
+      property<&C::indirect_desc>("indirect_desc", PropertyKind::boolean, "indirect descriptors"), \
+      property<&C::iommu_platform>("iommu_platform", PropertyKind::boolean, "not supported: off"), \
+      property<&C::notify_on_empty>("notify_on_empty", PropertyKind::boolean,                      \
+                                    "an interrupt when a queue has run empty (legacy)"),           \
+      property<&C::packed>("packed", PropertyKind::boolean, "not supported: off"),                 \
       property<&C::queue_reset>("queue_reset", PropertyKind::boolean, "queues can be reset one by one")
 
 class VirtioQueues : public VirtioDevice {
@@ -84,7 +84,8 @@ class VirtioQueues : public VirtioDevice {
  protected:
   VirtioQueues(const DeviceContext& context, u64 offered, u16 queue_size, const std::vector<std::string>& names)
       : log_(context.log), name_(context.id), offered_(offered), queue_size_(queue_size) {
-    for (const std::string& name : names) queues_.push_back(std::make_unique<Virtqueue>(context.memory, context.log, name));
+    for (const std::string& name : names)
+      queues_.push_back(std::make_unique<Virtqueue>(context.memory, context.log, name));
   }
 
   // The driver has put something into a queue (or DRIVER_OK came).

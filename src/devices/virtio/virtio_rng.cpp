@@ -36,8 +36,7 @@ class VirtioRng : public VirtioDevice {
   unsigned queue_count() const override { return 1; }
   u16 queue_limit(unsigned) const override { return kQueueSize; }
   u64 offered_features() const override {
-    return virtio::kNotifyOnEmpty | virtio::kAnyLayout | virtio::kIndirectDesc | virtio::kEventIdx |
-           virtio::kRingReset;
+    return virtio::kNotifyOnEmpty | virtio::kAnyLayout | virtio::kIndirectDesc | virtio::kEventIdx | virtio::kRingReset;
   }
   bool accept_features(u64 features) override {
     features_ = features;
@@ -125,8 +124,7 @@ class VirtioRng : public VirtioDevice {
 Result<std::unique_ptr<Device>> create(const DeviceContext& context, const void* config) {
   const Config& given = *static_cast<const Config*>(config);
   if (given.period == 0) return Error("'period' parameter expects a positive integer");
-  if (given.max_bytes > INT64_MAX)
-    return Error("'max-bytes' parameter must be non-negative, and less than 2^63");
+  if (given.max_bytes > INT64_MAX) return Error("'max-bytes' parameter must be non-negative, and less than 2^63");
   return std::unique_ptr<Device>(std::make_unique<VirtioRng>(context, given));
 }
 

@@ -9,7 +9,14 @@ namespace {
 constexpr u64 kMultiport = 1u << 1, kEmergencyWrite = 1u << 2;
 enum Queue : unsigned { kControlReceive = 2, kControlTransmit = 3 };
 // Section 5.3.6.2.
-enum ControlEvent : u16 { kDeviceReady = 0, kDeviceAdd = 1, kPortReady = 3, kConsolePort = 4, kPortOpen = 6, kPortName = 7 };
+enum ControlEvent : u16 {
+  kDeviceReady = 0,
+  kDeviceAdd = 1,
+  kPortReady = 3,
+  kConsolePort = 4,
+  kPortOpen = 6,
+  kPortName = 7
+};
 constexpr u16 kQueueSize = 128;
 constexpr u32 kMostPorts = 31;
 constexpr usize kMostMessages = 512;
@@ -32,7 +39,8 @@ std::vector<std::string> queue_names(u32 max_ports) {
 // --- ports --------------------------------------------------------------------------------------------------------
 
 VirtioSerialPort::VirtioSerialPort(const DeviceContext& context, const VirtioSerialPortConfig& config, bool is_console)
-    : config_(config), console_(is_console), backend_(context.chardev), host_open_(context.chardev && context.chardev->is_open()) {
+    : config_(config), console_(is_console), backend_(context.chardev),
+      host_open_(context.chardev && context.chardev->is_open()) {
   if (backend_) backend_->set_frontend(this);
 }
 
@@ -59,7 +67,8 @@ usize VirtioSerialPort::can_receive() {
 void VirtioSerialPort::receive(std::span<const u8> data) {
   while (!data.empty() && device_ && device_->hold(*this)) {
     const unsigned index = VirtioSerial::receive_queue(number_);
-    const usize written = device_->queue(index).write(chain_, 0, data.data(), std::min<usize>(data.size(), chain_.writable_bytes));
+    const usize written =
+        device_->queue(index).write(chain_, 0, data.data(), std::min<usize>(data.size(), chain_.writable_bytes));
     device_->queue(index).give_back(head_, static_cast<u32>(written));
     in_hand_ = false;
     device_->publish(index);
@@ -76,9 +85,10 @@ void VirtioSerialPort::event(chardev::Event event) {
 // --- the device ---------------------------------------------------------------------------------------------------
 
 VirtioSerial::VirtioSerial(const DeviceContext& context, const VirtioSerialConfig& config)
-    : VirtioQueues(context,
-                   (config.max_ports > 1 ? kMultiport : 0) | (config.emergency_write ? kEmergencyWrite : 0) | config.features(),
-                   kQueueSize, queue_names(config.max_ports)),
+    : VirtioQueues(
+          context,
+          (config.max_ports > 1 ? kMultiport : 0) | (config.emergency_write ? kEmergencyWrite : 0) | config.features(),
+          kQueueSize, queue_names(config.max_ports)),
       config_(config), clock_(context.clock), again_(clock_.timer([this] {
         for (unsigned i = 0; i < queue_count(); ++i) notify(i);
       })),
@@ -138,7 +148,8 @@ Result<void> VirtioSerial::plug_in(Device& device) {
     // Number 0 is kept for a console, as old guests expect one there.
     number = port->is_console() ? 0 : 1;
     while (number < ports_.size() && ports_[number]) ++number;
-    if (number >= ports_.size()) return Error("virtio-serial-bus: Maximum port limit for this device reached ({})", config_.max_ports);
+    if (number >= ports_.size())
+      return Error("virtio-serial-bus: Maximum port limit for this device reached ({})", config_.max_ports);
   }
   if (number >= ports_.size())
     return Error("virtio-serial-bus: Out-of-range port id specified, max. allowed: {}", config_.max_ports - 1);
@@ -297,7 +308,8 @@ using C = VirtioSerialConfig;
 using P = VirtioSerialPortConfig;
 
 constexpr Property kProperties[] = {
-    property<&C::emergency_write>("emergency-write", PropertyKind::boolean, "a register for characters before there are queues"),
+    property<&C::emergency_write>("emergency-write", PropertyKind::boolean,
+                                  "a register for characters before there are queues"),
     property<&C::max_ports>("max_ports", PropertyKind::number, "ports that can be plugged in, 1 to 31"),
     RHEA_VIRTIO_PROPERTIES(C),
 };
@@ -318,7 +330,8 @@ template <bool is_console>
 Result<std::unique_ptr<Device>> create_port(const DeviceContext& context, const void* given) {
   const P& config = *static_cast<const P*>(given);
   constexpr usize kMostName = 255;
-  if (config.name.size() > kMostName) return Error("a port's name of {} bytes: it has {} at most", config.name.size(), kMostName);
+  if (config.name.size() > kMostName)
+    return Error("a port's name of {} bytes: it has {} at most", config.name.size(), kMostName);
   return std::unique_ptr<Device>(std::make_unique<VirtioSerialPort>(context, config, is_console));
 }
 

@@ -257,8 +257,9 @@ TEST(VirtioInput, TabletPositions) {
   driver.bench.inputs.move(5, 5, 1);
   driver.bench.inputs.set_buttons(2);
   driver.notify(0);
-  EXPECT_EQ(take_events(driver, seen), (std::vector<std::array<u32, 3>>{{3, 0, 100}, {3, 1, 200}, {0, 0, 0}, {2, 8, 1}, {0, 0, 0},
-                                                                        {1, 0x112, 1}, {0, 0, 0}}));
+  EXPECT_EQ(take_events(driver, seen),
+            (std::vector<std::array<u32, 3>>{
+                {3, 0, 100}, {3, 1, 200}, {0, 0, 0}, {2, 8, 1}, {0, 0, 0}, {1, 0x112, 1}, {0, 0, 0}}));
 }
 
 TEST(VirtioInput, WithoutBuffersEventsWait) {

@@ -107,8 +107,8 @@ void Virtqueue::fields(Visitor& visitor) {
 
 Virtqueue::Taken Virtqueue::fail(const char* what) {
   if (!broken_)
-    log_.guest_error("{}: {}: the device needs a reset (descriptors {:#x}, available {:#x}, used {:#x}, {} entries)", name_,
-                     what, layout_.descriptors, layout_.available, layout_.used, layout_.size);
+    log_.guest_error("{}: {}: the device needs a reset (descriptors {:#x}, available {:#x}, used {:#x}, {} entries)",
+                     name_, what, layout_.descriptors, layout_.available, layout_.used, layout_.size);
   broken_ = true;
   return Taken::broken;
 }

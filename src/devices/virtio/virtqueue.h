@@ -107,9 +107,9 @@ class Virtqueue {
   u8* descriptors_ = nullptr;
   u8* available_ = nullptr;
   u8* used_ = nullptr;
-  u16 next_available_ = 0;   // the next entry of the available ring to take
-  u16 next_used_ = 0;        // the next entry of the used ring to fill
-  u16 published_ = 0;        // the used index that the guest has been shown
+  u16 next_available_ = 0;        // the next entry of the available ring to take
+  u16 next_used_ = 0;             // the next entry of the used ring to fill
+  u16 published_ = 0;             // the used index that the guest has been shown
   bool interrupt_valid_ = false;  // `published_` was compared with the event index before
   std::vector<u8> indirect_;
 };

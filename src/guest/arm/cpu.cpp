@@ -12,32 +12,58 @@ namespace {
 // does not have is left out: large physical
 // addresses, virtualization, the generic timer.
 constexpr Model kModels[] = {
-    {.name = "cortex-a9", .midr = 0x410fc090, .ctr = 0x80038003, .clidr = 0x09000003,
-     .ccsidr = {0xe00fe019, 0x200fe019, 0, 0}, .id_pfr0 = 0x1031, .id_pfr1 = 0x11, .id_dfr0 = 0, .id_afr0 = 0,
+    {.name = "cortex-a9",
+     .midr = 0x410fc090,
+     .ctr = 0x80038003,
+     .clidr = 0x09000003,
+     .ccsidr = {0xe00fe019, 0x200fe019, 0, 0},
+     .id_pfr0 = 0x1031,
+     .id_pfr1 = 0x11,
+     .id_dfr0 = 0,
+     .id_afr0 = 0,
      .id_mmfr = {0x00100103, 0x20000000, 0x01230000, 0x00002111},
      .id_isar = {0x00101111, 0x13112111, 0x21232041, 0x11112131, 0x00111142},
-     .fpsid = 0x41033090, .mvfr0 = 0x11110222, .mvfr1 = 0x01111111, .dbgdidr = 0x35141000, .sctlr_reset = 0x00c50078,
-     .divide = false, .fused_mac = false, .pmcr = 0x41093000},
-    {.name = "cortex-a7", .midr = 0x410fc075, .ctr = 0x84448003, .clidr = 0x0a200023,
-     .ccsidr = {0x701fe00a, 0x201fe00a, 0x711fe07a, 0}, .id_pfr0 = 0x1131, .id_pfr1 = 0x11, .id_dfr0 = 0x02010555,
-     .id_afr0 = 0, .id_mmfr = {0x10101103, 0x40000000, 0x01240000, 0x02102211},
+     .fpsid = 0x41033090,
+     .mvfr0 = 0x11110222,
+     .mvfr1 = 0x01111111,
+     .dbgdidr = 0x35141000,
+     .sctlr_reset = 0x00c50078,
+     .divide = false,
+     .fused_mac = false,
+     .pmcr = 0x41093000},
+    {.name = "cortex-a7",
+     .midr = 0x410fc075,
+     .ctr = 0x84448003,
+     .clidr = 0x0a200023,
+     .ccsidr = {0x701fe00a, 0x201fe00a, 0x711fe07a, 0},
+     .id_pfr0 = 0x1131,
+     .id_pfr1 = 0x11,
+     .id_dfr0 = 0x02010555,
+     .id_afr0 = 0,
+     .id_mmfr = {0x10101103, 0x40000000, 0x01240000, 0x02102211},
      .id_isar = {0x02101110, 0x13112111, 0x21232041, 0x11112131, 0x10011142},
-     .fpsid = 0x41023075, .mvfr0 = 0x10110222, .mvfr1 = 0x11111111, .dbgdidr = 0x3515f005, .sctlr_reset = 0x00c50078,
-     .divide = true, .fused_mac = true, .pmcr = 0x41072000},
+     .fpsid = 0x41023075,
+     .mvfr0 = 0x10110222,
+     .mvfr1 = 0x11111111,
+     .dbgdidr = 0x3515f005,
+     .sctlr_reset = 0x00c50078,
+     .divide = true,
+     .fused_mac = true,
+     .pmcr = 0x41072000},
 };
 
 // Registers in the order of how much a host register helps: what compilers use most.
 constexpr ir::Pin kPins[] = {
-    {offset_r(0), ir::Type::I32, "r0"},   {offset_r(3), ir::Type::I32, "r3"},   {offset_r(13), ir::Type::I32, "sp"},
-    {offset_r(2), ir::Type::I32, "r2"},   {offset_r(1), ir::Type::I32, "r1"},   {offset_r(4), ir::Type::I32, "r4"},
-    {offset_r(5), ir::Type::I32, "r5"},   {offset_r(14), ir::Type::I32, "lr"},  {offset_r(6), ir::Type::I32, "r6"},
-    {offset_r(12), ir::Type::I32, "r12"}, {offset_r(7), ir::Type::I32, "r7"},   {offset_r(11), ir::Type::I32, "r11"},
-    {offset_r(8), ir::Type::I32, "r8"},   {offset_r(9), ir::Type::I32, "r9"},   {offset_r(10), ir::Type::I32, "r10"},
-    {offset_q(0), ir::Type::V128, "q0"},  {offset_q(1), ir::Type::V128, "q1"},  {offset_q(2), ir::Type::V128, "q2"},
-    {offset_q(3), ir::Type::V128, "q3"},  {offset_q(8), ir::Type::V128, "q8"},  {offset_q(9), ir::Type::V128, "q9"},
+    {offset_r(0), ir::Type::I32, "r0"},    {offset_r(3), ir::Type::I32, "r3"},    {offset_r(13), ir::Type::I32, "sp"},
+    {offset_r(2), ir::Type::I32, "r2"},    {offset_r(1), ir::Type::I32, "r1"},    {offset_r(4), ir::Type::I32, "r4"},
+    {offset_r(5), ir::Type::I32, "r5"},    {offset_r(14), ir::Type::I32, "lr"},   {offset_r(6), ir::Type::I32, "r6"},
+    {offset_r(12), ir::Type::I32, "r12"},  {offset_r(7), ir::Type::I32, "r7"},    {offset_r(11), ir::Type::I32, "r11"},
+    {offset_r(8), ir::Type::I32, "r8"},    {offset_r(9), ir::Type::I32, "r9"},    {offset_r(10), ir::Type::I32, "r10"},
+    {offset_q(0), ir::Type::V128, "q0"},   {offset_q(1), ir::Type::V128, "q1"},   {offset_q(2), ir::Type::V128, "q2"},
+    {offset_q(3), ir::Type::V128, "q3"},   {offset_q(8), ir::Type::V128, "q8"},   {offset_q(9), ir::Type::V128, "q9"},
     {offset_q(10), ir::Type::V128, "q10"}, {offset_q(11), ir::Type::V128, "q11"}, {offset_q(12), ir::Type::V128, "q12"},
     {offset_q(13), ir::Type::V128, "q13"}, {offset_q(14), ir::Type::V128, "q14"}, {offset_q(15), ir::Type::V128, "q15"},
-    {offset_q(4), ir::Type::V128, "q4"},  {offset_q(5), ir::Type::V128, "q5"},  {offset_q(6), ir::Type::V128, "q6"},
+    {offset_q(4), ir::Type::V128, "q4"},   {offset_q(5), ir::Type::V128, "q5"},   {offset_q(6), ir::Type::V128, "q6"},
     {offset_q(7), ir::Type::V128, "q7"},
 };
 constexpr ir::StateLayout kLayout{.size = sizeof(State), .pins = kPins};
@@ -171,8 +197,8 @@ u32 Cpu::dacr_class(u32 dacr) {
 // the high half.
 void Cpu::update_space() {
   const BankedRegs& regs = bank();
-  const u64 space = (regs.contextidr & 0xff) | static_cast<u64>(dacr_class(regs.dacr)) << 33 |
-                    static_cast<u64>(!secure()) << 32;
+  const u64 space =
+      (regs.contextidr & 0xff) | static_cast<u64>(dacr_class(regs.dacr)) << 33 | static_cast<u64>(!secure()) << 32;
   if (space == space_) return;
   space_ = space;
   if (hooks_) hooks_->space_changed(space);
@@ -213,7 +239,8 @@ void Cpu::fields(Visitor& visitor) {
   visitor.end();
   if (!visitor.restoring()) return;
   // Whatever came: only what a CPU can hold.
-  constexpr u32 kModes = 1u << 0x10 | 1u << 0x11 | 1u << 0x12 | 1u << 0x13 | 1u << 0x16 | 1u << 0x17 | 1u << 0x1b | 1u << 0x1f;
+  constexpr u32 kModes =
+      1u << 0x10 | 1u << 0x11 | 1u << 0x12 | 1u << 0x13 | 1u << 0x16 | 1u << 0x17 | 1u << 0x1b | 1u << 0x1f;
   if (s.cpsr_mode > 31 || !(kModes >> s.cpsr_mode & 1)) s.cpsr_mode = static_cast<u32>(Mode::svc);
   s.header.flags &= ir::kImageMask;
   s.fpscr_nzcv &= ir::kImageMask;

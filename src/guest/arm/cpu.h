@@ -29,9 +29,9 @@ struct Model {
   u32 fpsid, mvfr0, mvfr1;
   u32 dbgdidr;
   u32 sctlr_reset;
-  bool divide;       // SDIV, UDIV
-  bool fused_mac;    // VFPv4: VFMA, VFMS
-  u32 pmcr;          // implementer, id code, number of counters
+  bool divide;     // SDIV, UDIV
+  bool fused_mac;  // VFPv4: VFMA, VFMS
+  u32 pmcr;        // implementer, id code, number of counters
 };
 const Model* find_model(std::string_view name);
 std::vector<std::string> model_names();
@@ -112,7 +112,9 @@ class Cpu final : public ir::Guest {
   u32 read_sysreg(unsigned index);
   void write_sysreg(unsigned index, u32 value, u64 next_key);
   // How often each row of a decode table was translated.
-  void count_row(const Row& row) { row_uses_[static_cast<usize>(row.table)][static_cast<usize>(&row - decode_rows(row.table).data())]++; }
+  void count_row(const Row& row) {
+    row_uses_[static_cast<usize>(row.table)][static_cast<usize>(&row - decode_rows(row.table).data())]++;
+  }
   std::span<const u32> row_uses(Table table) const { return row_uses_[static_cast<usize>(table)]; }
 
  private:

@@ -39,10 +39,17 @@ constexpr u32 letter_mask(std::string_view pattern, char letter) {
 
 constexpr Row make_row(Handler handler, std::string_view name, std::string_view pattern, u32 flags, Table table) {
   const u32 ones = letter_mask(pattern, '1');
-  return Row{.handler = handler, .name = name, .pattern = pattern, .flags = flags,
-             .mask = ones | letter_mask(pattern, '0'), .value = ones, .d_mask = letter_mask(pattern, 'd'),
-             .s_mask = letter_mask(pattern, 's'), .zero_mask = letter_mask(pattern, 'z'),
-             .one_mask = letter_mask(pattern, 'o'), .table = table};
+  return Row{.handler = handler,
+             .name = name,
+             .pattern = pattern,
+             .flags = flags,
+             .mask = ones | letter_mask(pattern, '0'),
+             .value = ones,
+             .d_mask = letter_mask(pattern, 'd'),
+             .s_mask = letter_mask(pattern, 's'),
+             .zero_mask = letter_mask(pattern, 'z'),
+             .one_mask = letter_mask(pattern, 'o'),
+             .table = table};
 }
 
 // One row more than there are: a table may still be empty.
@@ -144,9 +151,7 @@ const Decoder& decoder() {
 const Row* decode_a32_neon(u32 insn) { return decoder().neon.find(insn); }
 
 // Advanced SIMD in A32: data processing 1111001u, element loads and stores 11110100xxx0.
-constexpr bool is_neon(u32 insn) {
-  return (insn & 0xfe000000) == 0xf2000000 || (insn & 0xff100000) == 0xf4000000;
-}
+constexpr bool is_neon(u32 insn) { return (insn & 0xfe000000) == 0xf2000000 || (insn & 0xff100000) == 0xf4000000; }
 // Coprocessors 10 and 11.
 constexpr bool is_vfp(u32 insn) { return (insn & 0x0e000e00) == 0x0c000a00 || (insn & 0x0f000e00) == 0x0e000a00; }
 

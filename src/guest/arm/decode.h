@@ -6,7 +6,8 @@
 // `handler` is a function void handler(Translator&, u32 insn) in the table's namespace (a32, t16, t32, vfp, neon).
 // In the pattern, 0 and 1 are fixed, letters are fields (any run of one letter), most significant bit first:
 // c is the condition (never 1111), d the destination register, s the "sets flags" bit, n, m, t, a other registers;
-// z and o are bits that should be zero and one (they do not matter), x bits that do not matter. Where rows overlap, the one with more fixed bits wins.
+// z and o are bits that should be zero and one (they do not matter), x bits that do not matter. Where rows overlap, the
+// one with more fixed bits wins.
 //
 // T32 encodings are the first half-word in bits 31..16, the second in bits 15..0. The tables vfp and neon are in
 // their A32 form; T32 encodings are brought to it before they are looked up (decode.cpp: to_a32_form).
@@ -32,11 +33,11 @@ enum RowFlag : u32 {
   kSetsNZ = 1u << 5,      // writes these flags: when the pattern has an s, only where that bit is set
   kSetsC = 1u << 6,
   kSetsV = 1u << 7,
-  kPlain = 1u << 8,       // writes nothing but register d (and, with s, flags): may be done by selection
-  kOwnCondition = 1u << 9,  // the handler looks at the condition itself
-  kReadsFlags = 1u << 10,   // may read all of N Z C V
-  kMayRrx = 1u << 11,       // reads C when its shift is RRX
-  kNotInIt = 1u << 12,      // T16: sets flags outside of IT blocks alone
+  kPlain = 1u << 8,           // writes nothing but register d (and, with s, flags): may be done by selection
+  kOwnCondition = 1u << 9,    // the handler looks at the condition itself
+  kReadsFlags = 1u << 10,     // may read all of N Z C V
+  kMayRrx = 1u << 11,         // reads C when its shift is RRX
+  kNotInIt = 1u << 12,        // T16: sets flags outside of IT blocks alone
   kUnconditional = 1u << 13,  // done whatever the IT block's condition
   kSetsNZC = kSetsNZ | kSetsC,
   kSetsNZCV = kSetsNZ | kSetsC | kSetsV,
@@ -49,10 +50,10 @@ struct Row {
   std::string_view name;
   std::string_view pattern;
   u32 flags;
-  u32 mask;      // bits that are fixed
-  u32 value;     // and what they are
-  u32 d_mask;    // the field d, or 0
-  u32 s_mask;    // the bit s, or 0
+  u32 mask;                 // bits that are fixed
+  u32 value;                // and what they are
+  u32 d_mask;               // the field d, or 0
+  u32 s_mask;               // the bit s, or 0
   u32 zero_mask, one_mask;  // should-be bits
   Table table;
 };

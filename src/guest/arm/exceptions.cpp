@@ -17,7 +17,13 @@ constexpr u32 kDfsrWrite = 1u << 11;
 
 bool is_mode(u32 mode) {
   switch (static_cast<Mode>(mode)) {
-    case Mode::usr: case Mode::fiq: case Mode::irq: case Mode::svc: case Mode::mon: case Mode::abt: case Mode::und:
+    case Mode::usr:
+    case Mode::fiq:
+    case Mode::irq:
+    case Mode::svc:
+    case Mode::mon:
+    case Mode::abt:
+    case Mode::und:
     case Mode::sys: return true;
   }
   return false;
@@ -128,15 +134,14 @@ void Cpu::enter(ExceptionKind kind, u32 return_address) {
   const Vector& vector = kVectors[static_cast<unsigned>(kind)];
   Mode mode = vector.mode;
   const u32 scr = s.cp15.scr;
-  if ((kind == ExceptionKind::irq && (scr & kScrIrq)) || (kind == ExceptionKind::fiq && (scr & kScrFiq))) mode = Mode::mon;
+  if ((kind == ExceptionKind::irq && (scr & kScrIrq)) || (kind == ExceptionKind::fiq && (scr & kScrFiq)))
+    mode = Mode::mon;
   if (external_abort_ && (scr & kScrEa)) mode = Mode::mon;
   external_abort_ = false;
 
   const u32 old_cpsr = cpsr();
   // What is taken from Monitor mode is handled in Secure state.
-  if (s.cpsr_mode == static_cast<u32>(Mode::mon) && (scr & kScrNs)) {
-    s.cp15.scr &= ~kScrNs;
-  }
+  if (s.cpsr_mode == static_cast<u32>(Mode::mon) && (scr & kScrNs)) { s.cp15.scr &= ~kScrNs; }
   switch_mode(static_cast<u32>(mode));
   s.spsr = old_cpsr;
   s.r[14] = return_address;

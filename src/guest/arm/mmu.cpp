@@ -25,8 +25,8 @@ struct Entry {
   u64 physical = 0;  // of the address
   unsigned size_bits = 12;
   u32 domain = 0;
-  u32 ap = 0;        // AP[2:0]
-  u32 texcb = 0;     // TEX[2:0], C, B
+  u32 ap = 0;     // AP[2:0]
+  u32 texcb = 0;  // TEX[2:0], C, B
   bool execute_never = false;
   bool not_global = false;
   bool nonsecure = false;
@@ -45,7 +45,8 @@ Rights rights(u32 ap, bool access_flag_enabled, bool user) {
     case 2: return {true, !user};
     case 3: return {true, true};
     case 5: return {!user, false};
-    case 6: case 7: return {true, false};
+    case 6:
+    case 7: return {true, false};
     default: return {};
   }
 }
@@ -57,7 +58,8 @@ MemoryType memory_type(u32 texcb, bool remap, const BankedRegs& regs) {
   }
   switch (texcb) {
     case 0: return MemoryType::strongly_ordered;
-    case 1: case 8: return MemoryType::device;
+    case 1:
+    case 8: return MemoryType::device;
     default: return MemoryType::normal;
   }
 }
@@ -123,7 +125,10 @@ bool Cpu::walk_with(const Walk& walk, ir::Mapping& mapping, ir::Fault& fault) co
   const BankedRegs& regs = walk.regs;
   fault = {.address = walk.address, .access = walk.access};
   if (!(regs.sctlr & kSctlrM)) {
-    mapping = {.physical = walk.address & ~0xfffu, .writable = true, .executable = true, .global = true,
+    mapping = {.physical = walk.address & ~0xfffu,
+               .writable = true,
+               .executable = true,
+               .global = true,
                .secure = walk.secure};
     return true;
   }

@@ -15,9 +15,9 @@ namespace rhea::arm {
 namespace {
 
 constexpr unsigned kCpsr = 25;
-constexpr unsigned kVfp = 26;                // d0..d31, fpscr
-constexpr unsigned kVfpSystem = kVfp + 33;   // fpsid, fpexc
-constexpr unsigned kNeon = kVfpSystem + 2;   // q0..q15: d0..d31 in pairs
+constexpr unsigned kVfp = 26;               // d0..d31, fpscr
+constexpr unsigned kVfpSystem = kVfp + 33;  // fpsid, fpexc
+constexpr unsigned kNeon = kVfpSystem + 2;  // q0..q15: d0..d31 in pairs
 constexpr unsigned kModes = kNeon + 16;
 
 constexpr std::string_view kNeonTypes =
@@ -37,13 +37,16 @@ struct ModeRegister {
   enum : u8 { sp, lr, spsr } which;
 };
 constexpr ModeRegister kModeRegisters[] = {
-    {"sp_usr", Mode::usr, ModeRegister::sp}, {"lr_usr", Mode::usr, ModeRegister::lr},
-    {"sp_fiq", Mode::fiq, ModeRegister::sp}, {"lr_fiq", Mode::fiq, ModeRegister::lr}, {"spsr_fiq", Mode::fiq, ModeRegister::spsr},
-    {"sp_irq", Mode::irq, ModeRegister::sp}, {"lr_irq", Mode::irq, ModeRegister::lr}, {"spsr_irq", Mode::irq, ModeRegister::spsr},
-    {"sp_svc", Mode::svc, ModeRegister::sp}, {"lr_svc", Mode::svc, ModeRegister::lr}, {"spsr_svc", Mode::svc, ModeRegister::spsr},
-    {"sp_abt", Mode::abt, ModeRegister::sp}, {"lr_abt", Mode::abt, ModeRegister::lr}, {"spsr_abt", Mode::abt, ModeRegister::spsr},
-    {"sp_und", Mode::und, ModeRegister::sp}, {"lr_und", Mode::und, ModeRegister::lr}, {"spsr_und", Mode::und, ModeRegister::spsr},
-    {"sp_mon", Mode::mon, ModeRegister::sp}, {"lr_mon", Mode::mon, ModeRegister::lr}, {"spsr_mon", Mode::mon, ModeRegister::spsr},
+    {"sp_usr", Mode::usr, ModeRegister::sp},     {"lr_usr", Mode::usr, ModeRegister::lr},
+    {"sp_fiq", Mode::fiq, ModeRegister::sp},     {"lr_fiq", Mode::fiq, ModeRegister::lr},
+    {"spsr_fiq", Mode::fiq, ModeRegister::spsr}, {"sp_irq", Mode::irq, ModeRegister::sp},
+    {"lr_irq", Mode::irq, ModeRegister::lr},     {"spsr_irq", Mode::irq, ModeRegister::spsr},
+    {"sp_svc", Mode::svc, ModeRegister::sp},     {"lr_svc", Mode::svc, ModeRegister::lr},
+    {"spsr_svc", Mode::svc, ModeRegister::spsr}, {"sp_abt", Mode::abt, ModeRegister::sp},
+    {"lr_abt", Mode::abt, ModeRegister::lr},     {"spsr_abt", Mode::abt, ModeRegister::spsr},
+    {"sp_und", Mode::und, ModeRegister::sp},     {"lr_und", Mode::und, ModeRegister::lr},
+    {"spsr_und", Mode::und, ModeRegister::spsr}, {"sp_mon", Mode::mon, ModeRegister::sp},
+    {"lr_mon", Mode::mon, ModeRegister::lr},     {"spsr_mon", Mode::mon, ModeRegister::spsr},
 };
 constexpr unsigned kSystemFirst = kModes + std::size(kModeRegisters);
 
@@ -59,7 +62,8 @@ const std::vector<SystemRegister>& system_registers() {
     std::vector<std::string_view> seen;
     for (const SysReg& row : sysregs()) {
       const bool usual_name = row.name.find(' ') == row.name.npos;
-      if (!(row.access & (kReadPrivileged | kReadAny)) || row.key.crm == kAny || row.key.op2 == kAny || !usual_name) continue;
+      if (!(row.access & (kReadPrivileged | kReadAny)) || row.key.crm == kAny || row.key.op2 == kAny || !usual_name)
+        continue;
       if (std::find(seen.begin(), seen.end(), row.name) != seen.end()) continue;
       seen.push_back(row.name);
       all.push_back({std::string(row.name), &row, SystemRegister::current});
@@ -86,12 +90,14 @@ std::vector<RegisterFeature> make_features() {
   for (unsigned i = 0; i < 32; i++) vfp.registers.push_back({fmt::format("d{}", i), 64, "ieee_double", "float"});
   vfp.registers.push_back({"fpscr", 32, "int", "float"});
   features.push_back(vfp);
-  features.push_back({"org.rhea.gdb.arm.vfp-system", kVfpSystem, {{"fpsid", 32, "int", "system"}, {"fpexc", 32, "int", "system"}}});
+  features.push_back(
+      {"org.rhea.gdb.arm.vfp-system", kVfpSystem, {{"fpsid", 32, "int", "system"}, {"fpexc", 32, "int", "system"}}});
   RegisterFeature neon{"org.rhea.gdb.arm.neon", kNeon, {}, std::string(kNeonTypes)};
   for (unsigned i = 0; i < 16; i++) neon.registers.push_back({fmt::format("q{}", i), 128, "neon_q", "vector"});
   features.push_back(neon);
   RegisterFeature modes{"org.rhea.gdb.arm.banked", kModes, {}};
-  for (const ModeRegister& row : kModeRegisters) modes.registers.push_back({std::string(row.name), 32, "int", "system"});
+  for (const ModeRegister& row : kModeRegisters)
+    modes.registers.push_back({std::string(row.name), 32, "int", "system"});
   features.push_back(modes);
   RegisterFeature system{"org.rhea.gdb.arm.system", kSystemFirst, {}};
   for (const SystemRegister& row : system_registers()) system.registers.push_back({row.name, 32, "int", "system"});
@@ -146,7 +152,8 @@ bool Cpu::read_register(unsigned number, std::vector<u8>& bytes) {
   if (number - kSystemFirst >= system.size()) return false;
   const SystemRegister& which = system[number - kSystemFirst];
   const SysReg& row = *which.row;
-  if (which.which != SystemRegister::current) return put(bytes, stored(s, row, which.which == SystemRegister::secure)), true;
+  if (which.which != SystemRegister::current)
+    return put(bytes, stored(s, row, which.which == SystemRegister::secure)), true;
   put(bytes, row.read ? row.read(*this) : row.stored() ? stored(s, row, secure()) : row.reset);
   return true;
 }

@@ -40,17 +40,21 @@ std::string Cpu::registers_text() const {
   const bool monitor = state_.cpsr_mode == static_cast<u32>(Mode::mon);
   text += fmt::format("PSR={:08x} {}{}{}{} {} {}{}{}\n", psr, psr >> 31 ? 'N' : '-', psr >> 30 & 1 ? 'Z' : '-',
                       psr >> 29 & 1 ? 'C' : '-', psr >> 28 & 1 ? 'V' : '-', psr >> 5 & 1 ? 'T' : 'A',
-                      monitor ? "" : state_.cp15.scr & 1 ? "NS " : "S ", mode_name(psr & 31), psr & 0x10 ? 32 : 26);
+                      monitor               ? ""
+                      : state_.cp15.scr & 1 ? "NS "
+                                            : "S ",
+                      mode_name(psr & 31), psr & 0x10 ? 32 : 26);
   for (unsigned i = 0; i < 32; i++) {
-    text += fmt::format("s{:02}={:08x} s{:02}={:08x} d{:02}={:016x}\n", 2 * i, vector_part<u32>(state_, 2 * i), 2 * i + 1,
-                        vector_part<u32>(state_, 2 * i + 1), i, vector_part<u64>(state_, i));
+    text += fmt::format("s{:02}={:08x} s{:02}={:08x} d{:02}={:016x}\n", 2 * i, vector_part<u32>(state_, 2 * i),
+                        2 * i + 1, vector_part<u32>(state_, 2 * i + 1), i, vector_part<u64>(state_, i));
   }
   text += fmt::format("FPSCR: {:08x}\n", fpscr());
   return text;
 }
 
 bool Cpu::register_value(std::string_view name, u64& value) const {
-  constexpr std::pair<std::string_view, unsigned> kAliases[] = {{"sp", 13}, {"lr", 14}, {"ip", 12}, {"fp", 11}, {"sl", 10}};
+  constexpr std::pair<std::string_view, unsigned> kAliases[] = {
+      {"sp", 13}, {"lr", 14}, {"ip", 12}, {"fp", 11}, {"sl", 10}};
   for (const auto& [alias, number] : kAliases) {
     if (name == alias) return value = state_.r[number], true;
   }

@@ -19,9 +19,7 @@ namespace rhea::arm {
 class Cpu;
 
 // CPSR.M
-enum class Mode : u8 {
-  usr = 0x10, fiq = 0x11, irq = 0x12, svc = 0x13, mon = 0x16, abt = 0x17, und = 0x1b, sys = 0x1f
-};
+enum class Mode : u8 { usr = 0x10, fiq = 0x11, irq = 0x12, svc = 0x13, mon = 0x16, abt = 0x17, und = 0x1b, sys = 0x1f };
 
 // Banks of r13, r14 and SPSR, by Bank; usr and sys share one (and have no SPSR).
 enum Bank : u8 { kBankUsr, kBankFiq, kBankIrq, kBankSvc, kBankMon, kBankAbt, kBankUnd, kBanks };
@@ -43,17 +41,17 @@ constexpr Bank bank_of(Mode mode) {
 // part has FPSCR's own places (LEN, STRIDE, RMode, FZ, DN, AHP).
 enum ModeBit : u32 {
   kModeThumb = 1u << 0,
-  kModeCpuShift = 1,              // CPSR.M[3:0]; 0 is User, the only unprivileged mode
+  kModeCpuShift = 1,  // CPSR.M[3:0]; 0 is User, the only unprivileged mode
   kModeCpuMask = 15u << kModeCpuShift,
-  kModeFpAccess = 1u << 5,        // CPACR and NSACR allow coprocessors 10 and 11 at this privilege
-  kModeFpEnabled = 1u << 6,       // FPEXC.EN
-  kModeNeonOff = 1u << 7,         // CPACR.ASEDIS
-  kModeItShift = 8,               // ITSTATE[7:0]
+  kModeFpAccess = 1u << 5,   // CPACR and NSACR allow coprocessors 10 and 11 at this privilege
+  kModeFpEnabled = 1u << 6,  // FPEXC.EN
+  kModeNeonOff = 1u << 7,    // CPACR.ASEDIS
+  kModeItShift = 8,          // ITSTATE[7:0]
   kModeItMask = 0xffu << kModeItShift,
   kModeFpscrMask = 0x07f70000u,
-  kModeBigEndian = 1u << 28,      // CPSR.E
-  kModeAlign = 1u << 29,          // SCTLR.A: every misaligned access faults
-  kModeSecure = 1u << 30,         // secure state (Monitor mode or SCR.NS = 0)
+  kModeBigEndian = 1u << 28,  // CPSR.E
+  kModeAlign = 1u << 29,      // SCTLR.A: every misaligned access faults
+  kModeSecure = 1u << 30,     // secure state (Monitor mode or SCR.NS = 0)
 };
 
 // FPSCR, the parts that are not flags or cumulative exceptions: AHP, DN, FZ, RMode, STRIDE, LEN.
@@ -62,20 +60,20 @@ constexpr u32 kFpscrControl = kModeFpscrMask;
 struct State {
   ir::StateHeader header;  // first
 
-  u32 r[16] = {};          // current mode; r[15] is unused
-  u32 cpsr_mode = 0x13;    // CPSR.M
-  u32 cpsr_masks = 0x1c0;  // CPSR.A, I, F at their places (bits 8, 7, 6)
-  u32 cpsr_ge = 0;         // CPSR.GE, 4 bits
-  u32 cpsr_q = 0;          // CPSR.Q: 0 or 1
-  u32 cpsr_e = 0;          // CPSR.E: 0 or 1
-  u32 spsr = 0;            // of the current mode
+  u32 r[16] = {};            // current mode; r[15] is unused
+  u32 cpsr_mode = 0x13;      // CPSR.M
+  u32 cpsr_masks = 0x1c0;    // CPSR.A, I, F at their places (bits 8, 7, 6)
+  u32 cpsr_ge = 0;           // CPSR.GE, 4 bits
+  u32 cpsr_q = 0;            // CPSR.Q: 0 or 1
+  u32 cpsr_e = 0;            // CPSR.E: 0 or 1
+  u32 spsr = 0;              // of the current mode
   std::atomic<u32> pins{0};  // bit 0: IRQ, bit 1: FIQ
 
   // FPSCR = fpscr_control | N Z C V of fpscr_nzcv | QC from header.saturated | header.fp_flags.
-  u32 fpscr_control = 0;   // kFpscrControl bits
-  u32 fpscr_nzcv = 0;      // image format of ir.h, like header.flags
+  u32 fpscr_control = 0;  // kFpscrControl bits
+  u32 fpscr_nzcv = 0;     // image format of ir.h, like header.flags
   u32 fpexc = 0;
-  u32 tlb_pending = 0;     // TLB maintenance since the last DSB
+  u32 tlb_pending = 0;  // TLB maintenance since the last DSB
   u32 cpsr_j = 0;
 
   alignas(64) u8 v[32 * 8] = {};  // D0..D31, little endian; Qn is D2n, D2n+1
@@ -83,7 +81,7 @@ struct State {
   u32 bank_r13[kBanks] = {};
   u32 bank_r14[kBanks] = {};
   u32 bank_spsr[kBanks] = {};
-  u32 bank_fiq[5] = {};    // r8..r12 of FIQ mode, or of the others while in FIQ mode
+  u32 bank_fiq[5] = {};  // r8..r12 of FIQ mode, or of the others while in FIQ mode
 
   SysRegs cp15;
   Cpu* cpu = nullptr;

@@ -10,7 +10,10 @@
 namespace rhea::arm {
 
 enum SysRegAccess : u8 {
-  kReadPrivileged = 1, kWritePrivileged = 2, kReadAny = 4, kWriteAny = 8,
+  kReadPrivileged = 1,
+  kWritePrivileged = 2,
+  kReadAny = 4,
+  kWriteAny = 8,
   kSecureOnly = 16,   // not in Non-secure state
   kSecureWrite = 32,  // written in Secure state alone
   kRO = kReadPrivileged,
@@ -22,10 +25,12 @@ enum SysRegAccess : u8 {
 };
 
 enum SysRegFlag : u8 {
-  kEndsBlock = 1,     // a write ends the block (translation of addresses may change)
-  kChangesMode = 2,   // a write may change the mode word
-  kUserEnabled = 4,   // User mode may access it when PMUSERENR.EN is set
-  kBarrierIsb = 8, kBarrierDsb = 16, kBarrierDmb = 32,  // CP15 forms of the barriers
+  kEndsBlock = 1,    // a write ends the block (translation of addresses may change)
+  kChangesMode = 2,  // a write may change the mode word
+  kUserEnabled = 4,  // User mode may access it when PMUSERENR.EN is set
+  kBarrierIsb = 8,
+  kBarrierDsb = 16,
+  kBarrierDmb = 32,  // CP15 forms of the barriers
 };
 
 // kAny as a part of a register's number: whatever it is.

@@ -48,9 +48,7 @@ void write_sctlr(Cpu& cpu, u32 value) {
   sctlr = (sctlr & ~kSctlrWritable) | (value & kSctlrWritable);
   if ((before ^ sctlr) & kSctlrTranslation) cpu.hooks().flush_all(false);
 }
-void write_cpacr(Cpu& cpu, u32 value) {
-  cpu.s().cp15.cpacr = value & 0xc0f00000;
-}
+void write_cpacr(Cpu& cpu, u32 value) { cpu.s().cp15.cpacr = value & 0xc0f00000; }
 void write_scr(Cpu& cpu, u32 value) {
   cpu.s().cp15.scr = value & 0x3f;
   cpu.update_space();
@@ -123,9 +121,7 @@ constexpr u32 kCycleCounter = 1u << 31;
 
 u32 counter_mask(Cpu& cpu) { return kCycleCounter | ((1u << (cpu.model().pmcr >> 11 & 31)) - 1); }
 
-bool cycles_count(Cpu& cpu) {
-  return (cpu.s().cp15.pmcr & kPmcrEnable) && (cpu.s().cp15.pmcnten & kCycleCounter);
-}
+bool cycles_count(Cpu& cpu) { return (cpu.s().cp15.pmcr & kPmcrEnable) && (cpu.s().cp15.pmcnten & kCycleCounter); }
 u32 cycles_now(Cpu& cpu) {
   const u64 now = static_cast<u64>(cpu.hooks().virtual_time());
   return static_cast<u32>(cpu.s().cp15.pmcr & kPmcrDivide ? now / 64 : now);
@@ -194,11 +190,15 @@ void write_pmswinc(Cpu& cpu, u32 value) {
 
 // ---- the table ----
 
-#define BANKED(member) \
-  {offsetof(State, cp15) + offsetof(SysRegs, bank) + offsetof(BankedRegs, member), \
-   offsetof(State, cp15) + offsetof(SysRegs, bank) + sizeof(BankedRegs) + offsetof(BankedRegs, member)}
-#define COMMON(member) {offsetof(State, cp15.member), offsetof(State, cp15.member)}
-#define NONE {0, 0}
+#define BANKED(member)                                                                                      \
+  {                                                                                                         \
+    offsetof(State, cp15) + offsetof(SysRegs, bank) + offsetof(BankedRegs, member),                         \
+        offsetof(State, cp15) + offsetof(SysRegs, bank) + sizeof(BankedRegs) + offsetof(BankedRegs, member) \
+  }
+#define COMMON(member) \
+  { offsetof(State, cp15.member), offsetof(State, cp15.member) }
+#define NONE \
+  { 0, 0 }
 #define SYSREG(cp, crn, op1, crm, op2, name, access, storage, mask, reset, read, write, flags) \
   SysReg{{cp, crn, op1, crm, op2}, name, access, storage, mask, reset, read, write, flags},
 constexpr SysReg kSysRegs[] = {

@@ -64,9 +64,7 @@ class System : public ::testing::Test {
     cpu.write_sysreg(sysreg_index(row), value, cpu.state().pc | cpu.state().mode << 32);
   }
   u32 read(std::string_view name) { return cpu.read_sysreg(sysreg_index(reg(name))); }
-  void to_user_mode() {
-    helper_exception_return(cpu, 0x8000, 0x10, 0);
-  }
+  void to_user_mode() { helper_exception_return(cpu, 0x8000, 0x10, 0); }
 };
 
 TEST_F(System, Reset) {
@@ -209,12 +207,12 @@ TEST_F(System, CycleCounterCounts) {
 
 struct WalkCase {
   const char* what;
-  u32 sctlr;      // beside M
+  u32 sctlr;  // beside M
   u32 dacr;
   u32 first, second;
   ir::Access access;
   bool user;
-  u32 fault;      // 0: none
+  u32 fault;  // 0: none
   u64 physical;
   bool writable, global, device;
 };

@@ -28,9 +28,9 @@ class Translator {
   // ---- the instruction being translated ----
   Cpu& cpu;
   ir::Builder b;
-  u32 pc = 0;        // its address
-  u32 next_pc = 0;   // the address behind it
-  u32 mode = 0;      // mode word, with ITSTATE as before this instruction
+  u32 pc = 0;       // its address
+  u32 next_pc = 0;  // the address behind it
+  u32 mode = 0;     // mode word, with ITSTATE as before this instruction
   Cond cond = Cond::AL;
 
   bool thumb() const { return mode & kModeThumb; }
@@ -64,12 +64,12 @@ class Translator {
   Ref call(HelperId id, Ref a, Ref b, Ref c, Type result = Type::I32);
 
   // ---- leaving the block; each ends it (or the conditional run) ----
-  void undefined();                        // takes the Undefined Instruction exception
-  void exit_next(bool poll = false);       // to the instruction behind this one, in a block of its own
+  void undefined();                   // takes the Undefined Instruction exception
+  void exit_next(bool poll = false);  // to the instruction behind this one, in a block of its own
   void exit_to(u32 target, u32 target_mode, ir::ExitKind kind = ir::ExitKind::jump, bool poll = false);
-  void exit_dispatch();                    // a helper has set pc and mode
-  void leave_early();                      // the same, where the block goes on behind a label
-  void exit_retry();                       // does this instruction again; the block goes on behind a label
+  void exit_dispatch();  // a helper has set pc and mode
+  void leave_early();    // the same, where the block goes on behind a label
+  void exit_retry();     // does this instruction again; the block goes on behind a label
   void branch_exchange(Ref address, ir::ExitKind kind);  // bit 0 selects T32
   void branch_indirect(Ref address, ir::ExitKind kind);  // in the current instruction set
   // B with a condition: leaves if it holds, else goes on.
@@ -104,15 +104,15 @@ class Translator {
   ir::CodeReader& code_;
   unsigned max_insns_;
   const bool debugging_;
-  unsigned count_ = 0;          // instructions before the current one
+  unsigned count_ = 0;  // instructions before the current one
   unsigned side_exits_ = 0;
-  bool finished_ = false;       // the block has left unconditionally
-  bool run_open_ = false;       // in a run of conditional instructions, branched around
-  bool run_left_ = false;       // the run's last instruction left the block
+  bool finished_ = false;  // the block has left unconditionally
+  bool run_open_ = false;  // in a run of conditional instructions, branched around
+  bool run_left_ = false;  // the run's last instruction left the block
   bool end_run_ = false;
   Cond run_cond_ = Cond::AL;
   u16 run_label_ = 0;
-  Ref selector_ = ir::kNoRef;   // the current instruction is done by selection on this value
+  Ref selector_ = ir::kNoRef;  // the current instruction is done by selection on this value
   int pending_it_ = -1;
 };
 

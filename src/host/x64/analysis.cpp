@@ -28,7 +28,9 @@ bool touches(const Inst& inst, u32 offset, u32 size) {
   u32 bytes;
   switch (inst.op) {
     case Op::SetState8: bytes = 1; break;
-    case Op::SetState: bytes = inst.type == Type::I32 || inst.type == Type::F32 ? 4 : inst.type == Type::V128 ? 16 : 8; break;
+    case Op::SetState:
+      bytes = inst.type == Type::I32 || inst.type == Type::F32 ? 4 : inst.type == Type::V128 ? 16 : 8;
+      break;
     default: return false;
   }
   // V64 writes its high half too where it is a whole V128: be careful.
@@ -87,15 +89,18 @@ void Emitter::analyze_flags() {
       case Op::GetCarry: live |= kFlagC; break;
       case Op::TestCond: live |= ir::flags_read(static_cast<Cond>(inst.aux)); break;
       case Op::BranchIf: live |= label_live_[inst.imm] | ir::flags_read(static_cast<Cond>(inst.aux)); break;
-      case Op::BranchZero: case Op::BranchNonZero: live |= label_live_[inst.imm]; break;
+      case Op::BranchZero:
+      case Op::BranchNonZero: live |= label_live_[inst.imm]; break;
       case Op::Branch: live = label_live_[inst.imm]; break;
       case Op::Label: label_live_[inst.imm] = live; break;
-      case Op::ExitIf:
-        live |= block_->exits[inst.imm].live_flags | ir::flags_read(static_cast<Cond>(inst.aux));
-        break;
-      case Op::Exit: case Op::ExitIndirect: live = block_->exits[inst.imm].live_flags; break;
+      case Op::ExitIf: live |= block_->exits[inst.imm].live_flags | ir::flags_read(static_cast<Cond>(inst.aux)); break;
+      case Op::Exit:
+      case Op::ExitIndirect: live = block_->exits[inst.imm].live_flags; break;
       case Op::ExitDispatch: live = kFlagNZCV; break;
-      case Op::Call0: case Op::Call1: case Op::Call2: case Op::Call3:
+      case Op::Call0:
+      case Op::Call1:
+      case Op::Call2:
+      case Op::Call3:
         if (settings_.helpers[inst.imm].flags & (ir::kReadsState | ir::kFaults)) live = kFlagNZCV;
         break;
       default:
@@ -114,9 +119,7 @@ bool is_neutral(Op op) {
   return op == Op::SetState || op == Op::GetState || op == Op::Const || op == Op::Loc || op == Op::Copy;
 }
 
-bool gives_flags(Op op) {
-  return has_flags_operands(op) || op == Op::And || op == Op::Or || op == Op::Xor;
-}
+bool gives_flags(Op op) { return has_flags_operands(op) || op == Op::And || op == Op::Or || op == Op::Xor; }
 
 }  // namespace
 
@@ -134,15 +137,24 @@ void Emitter::find_fused_flags() {
 
 bool Emitter::blocks_target(const Inst& inst, u8 pin, usize index, usize definition) const {
   switch (inst.op) {
-    case Op::GetState: case Op::SetState: case Op::GetState8: case Op::SetState8: {
+    case Op::GetState:
+    case Op::SetState:
+    case Op::GetState8:
+    case Op::SetState8: {
       const u32 offset = static_cast<u32>(inst.imm);
       return offset < pin_offsets_[pin] + 4 && pin_offsets_[pin] < offset + 16;
     }
-    case Op::Label: case Op::Branch: case Op::BranchIf: case Op::BranchZero: case Op::BranchNonZero:
-    case Op::Exit: case Op::ExitIf: case Op::ExitIndirect: case Op::ExitDispatch: case Op::Loc:
-      return true;
-    default:
-      return ir::may_fault(inst);
+    case Op::Label:
+    case Op::Branch:
+    case Op::BranchIf:
+    case Op::BranchZero:
+    case Op::BranchNonZero:
+    case Op::Exit:
+    case Op::ExitIf:
+    case Op::ExitIndirect:
+    case Op::ExitDispatch:
+    case Op::Loc: return true;
+    default: return ir::may_fault(inst);
   }
 }
 

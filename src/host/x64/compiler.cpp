@@ -245,8 +245,8 @@ void Compiler::Impl::make_constants() {
       0x0080000000800000, 0x0010000000000000,                                          // the least normal numbers
       0x4f8000004f800000, 0x41f0000000000000, 0x41efffffffe00000,                      // 2^32, 2^32, 2^32 - 1
       0x0080000100800001, 0x7effffff7effffff, 0x7f0000007f000000, 0x007ffffe007ffffe,
-      0xffffffffffffffff, 0x00ff00ff00ff00ff, 0xff00ff00ff00ff00, 0x0101010101010101, 0x0001000100010001,
-      0x7f8000007f800000, 0x007fffff007fffff,
+      0xffffffffffffffff, 0x00ff00ff00ff00ff, 0xff00ff00ff00ff00, 0x0101010101010101,
+      0x0001000100010001, 0x7f8000007f800000, 0x007fffff007fffff,
   };
   static_assert(std::size(kValues) == static_cast<usize>(Constant::kCount));
   for (const u64 value : kValues) {
@@ -362,7 +362,8 @@ std::string Compiler::disassemble(const CompiledBlock& block) const {
     for (u32 at = start; at < start + size;) {
       ZydisDisassembledInstruction instruction;
       const u64 address = reinterpret_cast<u64>(impl_->run_) + at;
-      if (ZYAN_FAILED(ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, address, code + at, start + size - at, &instruction))) {
+      if (ZYAN_FAILED(
+              ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, address, code + at, start + size - at, &instruction))) {
         text += fmt::format("0x{:x}:  .byte 0x{:02x}\n", address, code[at]);
         at++;
         continue;

@@ -39,15 +39,15 @@ struct Settings {
   std::span<const ir::Helper> helpers;
   Runtime runtime;
   u32 features = 0;
-  u32 write_table = 0;   // displacement in bytes from the read table to the write table (u64 entries)
-  u32 exec_table = 0;    // and to the execution table (u32 entries)
+  u32 write_table = 0;  // displacement in bytes from the read table to the write table (u64 entries)
+  u32 exec_table = 0;   // and to the execution table (u32 entries)
   bool pin = true;
   bool lazy_flags = true;
   bool inline_fp = true;
   bool tables = true;
   bool ibtc = true;
   bool icount = false;
-  bool fences = true;    // more than one CPU: Fence is a host fence
+  bool fences = true;  // more than one CPU: Fence is a host fence
 };
 
 // The probe table of indirect jumps, one for each CPU (StateHeader::jump_table points to it). Entry of a pc:
@@ -55,8 +55,8 @@ struct Settings {
 struct JumpEntry {
   u32 pc = 0;
   u32 mode = ~0u;
-  u32 page = 0;          // entry of the execution table that it is valid with
-  u32 second_page = 0;   // of code that reaches into another page, which it checks itself
+  u32 page = 0;         // entry of the execution table that it is valid with
+  u32 second_page = 0;  // of code that reaches into another page, which it checks itself
   const void* code = nullptr;
   u64 reserved = 0;
 };
@@ -85,10 +85,10 @@ struct CompiledBlock {
 
 // What enter() came back with.
 struct Left {
-  static constexpr u64 kDispatch = 0;          // pc and mode are in the state
-  static constexpr u64 kPoll = u64{1} << 32;   // the poll word is not zero; with an exit's id, or at pc and mode in
-                                               // the state (id 0)
-  static constexpr u64 kBudget = u64{2} << 32; // icount: nothing left, at the entry of a block; pc, mode in the state
+  static constexpr u64 kDispatch = 0;           // pc and mode are in the state
+  static constexpr u64 kPoll = u64{1} << 32;    // the poll word is not zero; with an exit's id, or at pc and mode in
+                                                // the state (id 0)
+  static constexpr u64 kBudget = u64{2} << 32;  // icount: nothing left, at the entry of a block; pc, mode in the state
   static constexpr u64 kException = u64{3} << 32;  // StateHeader::exception is set
 };
 
@@ -112,7 +112,8 @@ class Compiler {
   // Runs from `code` (an address in the run mapping) until something leaves.
   u64 enter(ir::StateHeader& state, const void* code) const;
   const void* address(u32 offset) const;
-  // Makes an exit go to a block: `page` is the id of the target's page. And back to where it leaves. Both while code runs.
+  // Makes an exit go to a block: `page` is the id of the target's page. And back to where it leaves. Both while code
+  // runs.
   void link(const ExitSite& site, u32 target, u32 page);
   void unlink(const ExitSite& site);
   // What a dead block's jump entries point to: it leaves with kDispatch.

@@ -13,11 +13,11 @@
 namespace rhea::x64 {
 namespace {
 
-using ir::StateHeader;
-using ir::TestMachine;
 using ir::kNoRef;
 using ir::Op;
 using ir::Ref;
+using ir::StateHeader;
+using ir::TestMachine;
 using ir::Type;
 
 constexpr u32 kTable = 1u << 20;
@@ -41,9 +41,10 @@ Machine& machine_of(StateHeader* state) { return *static_cast<Machine*>(state->e
 
 // Clobbers what a function may clobber.
 void trash() {
-  asm volatile("pcmpeqd %%xmm0, %%xmm0\n movaps %%xmm0, %%xmm1\n movaps %%xmm0, %%xmm5\n mov $-1, %%rsi\n mov $-1, %%r8\n"
-               "mov $-1, %%r9\n mov $-1, %%r10\n mov $-1, %%r11\n mov $-1, %%rcx\n mov $-1, %%rdi\n" ::
-                   : "rsi", "r8", "r9", "r10", "r11", "rcx", "rdi", "xmm0", "xmm1", "xmm5", "cc");
+  asm volatile(
+      "pcmpeqd %%xmm0, %%xmm0\n movaps %%xmm0, %%xmm1\n movaps %%xmm0, %%xmm5\n mov $-1, %%rsi\n mov $-1, %%r8\n"
+      "mov $-1, %%r9\n mov $-1, %%r10\n mov $-1, %%r11\n mov $-1, %%rcx\n mov $-1, %%rdi\n" ::
+          : "rsi", "r8", "r9", "r10", "r11", "rcx", "rdi", "xmm0", "xmm1", "xmm5", "cc");
 }
 bool swaps(u64 descriptor) { return descriptor >> 8 & ir::kBigEndian; }
 u64 in_order(u64 descriptor, u64 value) {
@@ -70,7 +71,8 @@ void store(StateHeader* state, u64 address, u64 descriptor, u64 value) {
 }
 void store128(StateHeader* state, u64 address, u64 descriptor, u64 low, u64 high) {
   u64 value[] = {low, high};
-  if (swaps(descriptor)) for (u64& half : value) half = __builtin_bswap64(half);
+  if (swaps(descriptor))
+    for (u64& half : value) half = __builtin_bswap64(half);
   machine_of(state).write(address, value, 16);
   trash();
 }
@@ -178,7 +180,8 @@ constexpr usize kFirst = TestMachine::kSlots;  // the header's own contents are 
   if (machine.header().fp_flags != plain.fp_flags) {
     wrong += fmt::format("FP flags {:x} instead of {:x}\n", machine.header().fp_flags, plain.fp_flags);
   }
-  if ((machine.header().saturated != 0) != (plain.saturated != 0)) wrong += fmt::format("saturated {}\n", machine.header().saturated);
+  if ((machine.header().saturated != 0) != (plain.saturated != 0))
+    wrong += fmt::format("saturated {}\n", machine.header().saturated);
   if (wrong.empty()) return ::testing::AssertionSuccess();
   return ::testing::AssertionFailure() << wrong << ir::print(block) << harness.code();
 }
@@ -263,31 +266,80 @@ TEST(Compiler, SpillsWithSlowLoads) {
 
 // ---- one operation at a time -----------------------------------------------------------------------------------
 
-constexpr u32 kEdges32[] = {0x00000000, 0x80000000, 0x00000001, 0x807fffff, 0x007fffff, 0x00800000, 0x80800000, 0x00800001,
-                            0x3f800000, 0xbf800000, 0x3f800001, 0x3f7fffff, 0x40490fdb, 0x4b000000, 0x4b800001, 0x4f000000,
-                            0xcf000000, 0x4f7fffff, 0x4f800000, 0xbf000000, 0x3f000000, 0x3fc00000, 0x7f7fffff, 0x7f800000,
-                            0xff800000, 0x7fc00000, 0xffc12345, 0x7f800001, 0xff923456, 0x20000000, 0x1f800000, 0x60000000};
-constexpr u64 kEdges64[] = {0, 0x8000000000000000, 1, 0x800fffffffffffff, 0x000fffffffffffff, 0x0010000000000000,
-                            0x8010000000000000, 0x3ff0000000000000, 0xbff0000000000000, 0x3ff0000000000001,
-                            0x3fefffffffffffff, 0x41dfffffffc00000, 0x41e0000000000000, 0xc1e0000000000000,
-                            0x41efffffffe00000, 0x41efffffffffffff, 0x41f0000000000000, 0xbfe0000000000000,
-                            0x3fe0000000000000, 0x3ff8000000000000, 0x7fefffffffffffff, 0x7ff0000000000000,
-                            0xfff0000000000000, 0x7ff8000000000000, 0xfff8000012345678, 0x7ff0000000000001,
-                            0x1ff0000000000000, 0x2000000000000000, 0x3690000000000000, 0x36a0000000000001,
-                            0x380fffffffffffff, 0x3810000000000000, 0x47efffffe0000000, 0x47effffff0000000};
+constexpr u32 kEdges32[] = {0x00000000, 0x80000000, 0x00000001, 0x807fffff, 0x007fffff, 0x00800000, 0x80800000,
+                            0x00800001, 0x3f800000, 0xbf800000, 0x3f800001, 0x3f7fffff, 0x40490fdb, 0x4b000000,
+                            0x4b800001, 0x4f000000, 0xcf000000, 0x4f7fffff, 0x4f800000, 0xbf000000, 0x3f000000,
+                            0x3fc00000, 0x7f7fffff, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc12345, 0x7f800001,
+                            0xff923456, 0x20000000, 0x1f800000, 0x60000000};
+constexpr u64 kEdges64[] = {0,
+                            0x8000000000000000,
+                            1,
+                            0x800fffffffffffff,
+                            0x000fffffffffffff,
+                            0x0010000000000000,
+                            0x8010000000000000,
+                            0x3ff0000000000000,
+                            0xbff0000000000000,
+                            0x3ff0000000000001,
+                            0x3fefffffffffffff,
+                            0x41dfffffffc00000,
+                            0x41e0000000000000,
+                            0xc1e0000000000000,
+                            0x41efffffffe00000,
+                            0x41efffffffffffff,
+                            0x41f0000000000000,
+                            0xbfe0000000000000,
+                            0x3fe0000000000000,
+                            0x3ff8000000000000,
+                            0x7fefffffffffffff,
+                            0x7ff0000000000000,
+                            0xfff0000000000000,
+                            0x7ff8000000000000,
+                            0xfff8000012345678,
+                            0x7ff0000000000001,
+                            0x1ff0000000000000,
+                            0x2000000000000000,
+                            0x3690000000000000,
+                            0x36a0000000000001,
+                            0x380fffffffffffff,
+                            0x3810000000000000,
+                            0x47efffffe0000000,
+                            0x47effffff0000000};
 
 bool lane_fits(Op op, unsigned lane) {
   switch (op) {
-    case Op::VSatDoubleMulHi: case Op::VSatRndDoubleMulHi: case Op::VSatDoubleMulLong: return lane == 16 || lane == 32;
-    case Op::VNarrow: case Op::VSatNarrowU: case Op::VSatNarrowS: case Op::VSatNarrowSU: return lane >= 16;
-    case Op::VMulPoly: case Op::VMulLongPoly: case Op::VPopCount: case Op::VTableLookup: case Op::VRev16: case Op::VExtract:
-      return lane == 8;
+    case Op::VSatDoubleMulHi:
+    case Op::VSatRndDoubleMulHi:
+    case Op::VSatDoubleMulLong: return lane == 16 || lane == 32;
+    case Op::VNarrow:
+    case Op::VSatNarrowU:
+    case Op::VSatNarrowS:
+    case Op::VSatNarrowSU: return lane >= 16;
+    case Op::VMulPoly:
+    case Op::VMulLongPoly:
+    case Op::VPopCount:
+    case Op::VTableLookup:
+    case Op::VRev16:
+    case Op::VExtract: return lane == 8;
     case Op::VRev32: return lane <= 16;
-    case Op::VRecipEstimateU: case Op::VRsqrtEstimateU: return lane == 32;
-    case Op::VMul: case Op::VAbs: case Op::VWidenU: case Op::VWidenS: case Op::VMulLongU: case Op::VMulLongS:
-    case Op::VPairAddLongU: case Op::VPairAddLongS: case Op::VRev64: case Op::VPairAdd: case Op::VPairMinS:
-    case Op::VPairMinU: case Op::VPairMaxS: case Op::VPairMaxU: case Op::VClz: case Op::VCls:
-      return lane <= 32;
+    case Op::VRecipEstimateU:
+    case Op::VRsqrtEstimateU: return lane == 32;
+    case Op::VMul:
+    case Op::VAbs:
+    case Op::VWidenU:
+    case Op::VWidenS:
+    case Op::VMulLongU:
+    case Op::VMulLongS:
+    case Op::VPairAddLongU:
+    case Op::VPairAddLongS:
+    case Op::VRev64:
+    case Op::VPairAdd:
+    case Op::VPairMinS:
+    case Op::VPairMinU:
+    case Op::VPairMaxS:
+    case Op::VPairMaxU:
+    case Op::VClz:
+    case Op::VCls: return lane <= 32;
     default: return op >= Op::VFAdd ? lane == 32 : true;
   }
 }
@@ -295,17 +347,31 @@ bool lane_fits(Op op, unsigned lane) {
 u64 immediate(Op op, unsigned lane, std::mt19937& random) {
   switch (op) {
     case Op::VConst: return u64{random()} << 32 | random();
-    case Op::VDupLane: case Op::VGetLane: case Op::VSetLane: return random() % (128 / lane);
+    case Op::VDupLane:
+    case Op::VGetLane:
+    case Op::VSetLane: return random() % (128 / lane);
     case Op::VToF: return random() % 2;
-    case Op::VShlImm: case Op::VSatShlUImm: case Op::VSatShlSImm: case Op::VSatShlSUImm: return random() % lane;
-    case Op::VShrUImm: case Op::VShrSImm: case Op::VShrRndUImm: case Op::VShrRndSImm: return 1 + random() % lane;
+    case Op::VShlImm:
+    case Op::VSatShlUImm:
+    case Op::VSatShlSImm:
+    case Op::VSatShlSUImm: return random() % lane;
+    case Op::VShrUImm:
+    case Op::VShrSImm:
+    case Op::VShrRndUImm:
+    case Op::VShrRndSImm: return 1 + random() % lane;
     case Op::VExtract: return random() % 16;
     case Op::VTableLookup: return 8 * (1 + random() % 4);
     case Op::SatS: return 1 + random() % 32;
     case Op::DidSatS: return 1 + random() % 32;
-    case Op::SatU: case Op::DidSatU: return random() % 32;
-    case Op::FCmp: case Op::FToS: case Op::FToU: return random() % 2;
-    case Op::VFFromS: case Op::VFFromU: case Op::VFToS: case Op::VFToU: return random() % 3 ? 0 : random() % 33;
+    case Op::SatU:
+    case Op::DidSatU: return random() % 32;
+    case Op::FCmp:
+    case Op::FToS:
+    case Op::FToU: return random() % 2;
+    case Op::VFFromS:
+    case Op::VFFromU:
+    case Op::VFToS:
+    case Op::VFToU: return random() % 3 ? 0 : random() % 33;
     default: return 0;
   }
 }
@@ -347,7 +413,8 @@ ir::Block block_of(Op op, Type type, unsigned lane, u8 aux, u8 aux2, u64 imm) {
   return block;
 }
 
-void check_op(Harness& harness, Op op, Type type, unsigned lane, u8 aux, u8 aux2, std::mt19937& random, unsigned rounds) {
+void check_op(Harness& harness, Op op, Type type, unsigned lane, u8 aux, u8 aux2, std::mt19937& random,
+              unsigned rounds) {
   const ir::Block block = block_of(op, type, lane, aux, aux2, immediate(op, lane, random));
   harness.compile(block);
   const bool single = type == Type::F32 || op >= Op::VFAdd || op == Op::FToF;
@@ -357,7 +424,8 @@ void check_op(Harness& harness, Op op, Type type, unsigned lane, u8 aux, u8 aux2
     for (unsigned i = 0; i < 32; i++) {
       const unsigned at = TestMachine::kVectors + 4 * i;
       if (single && random() % 4) store_raw<u32>(&plain.state[at], kEdges32[random() % std::size(kEdges32)]);
-      if (!single && i % 2 == 0 && random() % 2) store_raw<u64>(&plain.state[at], kEdges64[random() % std::size(kEdges64)]);
+      if (!single && i % 2 == 0 && random() % 2)
+        store_raw<u64>(&plain.state[at], kEdges64[random() % std::size(kEdges64)]);
     }
     if (op == Op::FToF && type == Type::F32) {
       store_raw<u64>(&plain.state[TestMachine::kVectors], kEdges64[random() % std::size(kEdges64)]);
@@ -410,7 +478,8 @@ void check_all(u32 features) {
         if (op >= Op::SatS && op <= Op::DidSatU && type == Type::I64) continue;
         for (unsigned variant = 0; variant < 48; variant++) {
           const unsigned lane = variant & 1 ? 8 : 16;
-          const u8 aux = op == Op::Parallel || op == Op::ParallelGe ? static_cast<u8>((variant >> 1) % 3 << 3 | (variant & 3)) : 0;
+          const u8 aux =
+              op == Op::Parallel || op == Op::ParallelGe ? static_cast<u8>((variant >> 1) % 3 << 3 | (variant & 3)) : 0;
           check_op(*harness, op, type, lane, aux, 0, random, 20);
           if (::testing::Test::HasFatalFailure()) return;
         }

@@ -72,10 +72,11 @@ void Emitter::emit(const Inst& inst) {
   for (unsigned i = 0; i < 3; i++) {
     const Ref arg = inst.args[i];
     if (arg == kNoRef || (values_[arg].home != Home::condition && values_[arg].home != Home::carry)) continue;
-    const bool takes = (inst.op == Op::Select && i == 0 && !in_xmm(inst.type) && values_[arg].home == Home::condition) ||
-                       ((inst.op == Op::BranchZero || inst.op == Op::BranchNonZero) && values_[arg].home == Home::condition) ||
-                       ((inst.op == Op::Adc || inst.op == Op::Sbc) && i == 2 && inst.args[0] != arg && inst.args[1] != arg) ||
-                       (inst.op == Op::SetCarry && values_[arg].home == Home::carry);
+    const bool takes =
+        (inst.op == Op::Select && i == 0 && !in_xmm(inst.type) && values_[arg].home == Home::condition) ||
+        ((inst.op == Op::BranchZero || inst.op == Op::BranchNonZero) && values_[arg].home == Home::condition) ||
+        ((inst.op == Op::Adc || inst.op == Op::Sbc) && i == 2 && inst.args[0] != arg && inst.args[1] != arg) ||
+        (inst.op == Op::SetCarry && values_[arg].home == Home::carry);
     if (!takes) materialize(arg);
     locked_ = 0;
   }
@@ -123,7 +124,10 @@ bool Emitter::emit_control(const Inst& inst) {
       ahead_ = ir::insns_from(*block_, inst);
       return true;
     case Op::Label: bind_label(static_cast<u32>(inst.imm)); return true;
-    case Op::Branch: case Op::BranchIf: case Op::BranchZero: case Op::BranchNonZero: branch(inst); return true;
+    case Op::Branch:
+    case Op::BranchIf:
+    case Op::BranchZero:
+    case Op::BranchNonZero: branch(inst); return true;
     case Op::Exit: {
       const ExitInfo& exit = block_->exits[inst.imm];
       set_fp_class(FpClass::ieee);
@@ -132,7 +136,8 @@ bool Emitter::emit_control(const Inst& inst) {
       return true;
     }
     case Op::ExitIf: exit_if(inst); return true;
-    case Op::ExitIndirect: case Op::ExitDispatch: indirect_exit(inst); return true;
+    case Op::ExitIndirect:
+    case Op::ExitDispatch: indirect_exit(inst); return true;
     default: return false;
   }
 }

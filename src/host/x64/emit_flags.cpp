@@ -106,9 +106,7 @@ void Emitter::write_image(u8 mask, u8 live) {
   // rax is needed for LAHF; whoever is there steps aside.
   const bool busy = owner_[kRax] != kNoRef || locked_ >> kRax & 1;
   if (busy) a_.mov(a_.qword[a_.rsp + kSaveOffset], a_.rax);
-  if (carry_inverted_ && mask & kFlagC) {
-    complement_carry();
-  }
+  if (carry_inverted_ && mask & kFlagC) { complement_carry(); }
   const u8 high = mask & kFlagsHigh;
   const u8 kept = static_cast<u8>(live & kFlagsHigh & ~high);  // must stay as the image has them
   if (mask & kFlagV) a_.seto(a_.al);
@@ -256,7 +254,7 @@ Cc Emitter::host_condition(Cond cond, bool inverted) {
     case Cond::PL: return Cc::ns;
     case Cond::VS: return Cc::o;
     case Cond::VC: return Cc::no;
-    case Cond::HI: return Cc::a;   // inverted carry only
+    case Cond::HI: return Cc::a;  // inverted carry only
     case Cond::LS: return Cc::be;
     case Cond::GE: return Cc::ge;
     case Cond::LT: return Cc::l;
@@ -268,9 +266,7 @@ Cc Emitter::host_condition(Cond cond, bool inverted) {
 Cc Emitter::test_condition(Cond cond) {
   const u8 need = ir::flags_read(cond);
   if ((host_flags_ & need) == need) {
-    if ((cond == Cond::HI || cond == Cond::LS) && !carry_inverted_) {
-      complement_carry();
-    }
+    if ((cond == Cond::HI || cond == Cond::LS) && !carry_inverted_) { complement_carry(); }
     return host_condition(cond, carry_inverted_);
   }
   save_flags(live_before_[index_] | need);
@@ -281,11 +277,16 @@ Cc Emitter::test_condition(Cond cond) {
     return set ? Cc::ne : Cc::e;
   };
   switch (cond) {
-    case Cond::EQ: case Cond::NE: return test_bit(1, 0x40, cond == Cond::EQ);
-    case Cond::CS: case Cond::CC: return test_bit(1, 0x01, cond == Cond::CS);
-    case Cond::MI: case Cond::PL: return test_bit(1, 0x80, cond == Cond::MI);
-    case Cond::VS: case Cond::VC: return test_bit(0, 0x01, cond == Cond::VS);
-    case Cond::HI: case Cond::LS: {
+    case Cond::EQ:
+    case Cond::NE: return test_bit(1, 0x40, cond == Cond::EQ);
+    case Cond::CS:
+    case Cond::CC: return test_bit(1, 0x01, cond == Cond::CS);
+    case Cond::MI:
+    case Cond::PL: return test_bit(1, 0x80, cond == Cond::MI);
+    case Cond::VS:
+    case Cond::VC: return test_bit(0, 0x01, cond == Cond::VS);
+    case Cond::HI:
+    case Cond::LS: {
       const u8 image = take();
       a_.mov(r32(image), dword_state(kFlagsOffset));
       a_.and_(r32(image), ir::kImageZ | ir::kImageC);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Scalar floating point with the host's SSE, exact.
 //
-// Host and guest agree on values and cumulative flags but for these, which go to a slow path that computes the operation
-// anew with ir/fp.h: a NaN as the result (which one, and its sign), and the least normal number as the result of an
-// operation that may underflow (the guest detects tininess before rounding, the host after). The flags that the host
-// has raised by then are among those that the slow path raises. One comparison finds both cases: UCOMIS sets ZF for
-// equal and for unordered. Modes other than round to nearest without flushing are computed out of line.
+// Host and guest agree on values and cumulative flags but for these, which go to a slow path that computes the
+// operation anew with ir/fp.h: a NaN as the result (which one, and its sign), and the least normal number as the result
+// of an operation that may underflow (the guest detects tininess before rounding, the host after). The flags that the
+// host has raised by then are among those that the slow path raises. One comparison finds both cases: UCOMIS sets ZF
+// for equal and for unordered. Modes other than round to nearest without flushing are computed out of line.
 #include "host/x64/emitter.h"
 
 namespace rhea::x64 {
@@ -36,7 +36,8 @@ bool flushes(const Inst& inst) { return inst.aux & ir::kFpFlushToZero; }
 bool Emitter::emit_float(const Inst& inst) {
   if (inst.op < Op::FAdd || inst.op > Op::FToBits || !settings_.inline_fp) return false;
   switch (inst.op) {
-    case Op::FNeg: case Op::FAbs: float_sign(inst); return true;
+    case Op::FNeg:
+    case Op::FAbs: float_sign(inst); return true;
     case Op::BitsToF: {
       const u8 from = use(inst.args[0]);
       const u8 to = define(index_);
@@ -56,11 +57,13 @@ bool Emitter::emit_float(const Inst& inst) {
   if (flushes(inst)) return false;
   switch (inst.op) {
     case Op::FCmp: float_compare(inst); return true;
-    case Op::FFromS: case Op::FFromU:
+    case Op::FFromS:
+    case Op::FFromU:
       if (inst.type == Type::F32 && !rounds_nearest(inst)) return false;
       float_from_integer(inst);
       return true;
-    case Op::FToS: case Op::FToU:
+    case Op::FToS:
+    case Op::FToU:
       if (!inst.imm && !rounds_nearest(inst)) return false;
       float_to_integer(inst);
       return true;
@@ -85,11 +88,17 @@ void Emitter::float_sign(const Inst& inst) {
   if (inst.op == Op::FNeg) {
     const Xbyak::Address sign = literal(wide ? Constant::sign64 : Constant::sign32);
     if (avx()) a_.vxorps(xmm(to), xmm(from), sign);
-    else { move_xmm(to, from); a_.xorps(xmm(to), sign); }
+    else {
+      move_xmm(to, from);
+      a_.xorps(xmm(to), sign);
+    }
   } else {
     const Xbyak::Address rest = literal(wide ? Constant::abs64 : Constant::abs32);
     if (avx()) a_.vandps(xmm(to), xmm(from), rest);
-    else { move_xmm(to, from); a_.andps(xmm(to), rest); }
+    else {
+      move_xmm(to, from);
+      a_.andps(xmm(to), rest);
+    }
   }
 }
 
@@ -117,7 +126,8 @@ void Emitter::repair(const Inst& inst, Label& cold, u8 to) {
           a_.mov(a_.dword[slot + 4], 0);
           break;
         case Type::F64: a_.movq(a_.qword[slot], xmm(args[i].reg)); break;
-        case Type::I32: case Type::I64: a_.mov(a_.qword[slot], r64(args[i].reg)); break;
+        case Type::I32:
+        case Type::I64: a_.mov(a_.qword[slot], r64(args[i].reg)); break;
         default: a_.movaps(a_.xword[slot], xmm(args[i].reg)); break;
       }
     }

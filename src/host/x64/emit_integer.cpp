@@ -11,30 +11,50 @@ bool Emitter::emit_integer(const Inst& inst) {
     case Op::Const: values_[index_].home = Home::constant; return true;
     case Op::Add: add(inst); return true;
     case Op::Sub: subtract(inst); return true;
-    case Op::Adc: case Op::Sbc: with_carry(inst); return true;
+    case Op::Adc:
+    case Op::Sbc: with_carry(inst); return true;
     case Op::And: binary(inst, &G::and_, &G::and_, true); return true;
     case Op::Or: binary(inst, &G::or_, &G::or_, true); return true;
     case Op::Xor: binary(inst, &G::xor_, &G::xor_, true); return true;
     case Op::AndNot: and_not(inst); return true;
-    case Op::Not: case Op::Neg: case Op::Bswap: case Op::Bswap16: unary(inst); return true;
+    case Op::Not:
+    case Op::Neg:
+    case Op::Bswap:
+    case Op::Bswap16: unary(inst); return true;
     case Op::Mul: multiply(inst); return true;
-    case Op::MulHiU: case Op::MulHiS: multiply_high(inst); return true;
-    case Op::DivU: case Op::DivS: divide(inst); return true;
-    case Op::Shl: case Op::Shr: case Op::Sar: case Op::Ror: shift(inst); return true;
+    case Op::MulHiU:
+    case Op::MulHiS: multiply_high(inst); return true;
+    case Op::DivU:
+    case Op::DivS: divide(inst); return true;
+    case Op::Shl:
+    case Op::Shr:
+    case Op::Sar:
+    case Op::Ror: shift(inst); return true;
     case Op::Clz: count_zeros(inst); return true;
     case Op::Rbit: reverse_bits(inst); return true;
-    case Op::SExt8: case Op::SExt16: case Op::ZExt8: case Op::ZExt16: case Op::SExt32: case Op::ZExt32:
-    case Op::Trunc: case Op::HighHalf: case Op::Pair:
-      extend(inst);
-      return true;
+    case Op::SExt8:
+    case Op::SExt16:
+    case Op::ZExt8:
+    case Op::ZExt16:
+    case Op::SExt32:
+    case Op::ZExt32:
+    case Op::Trunc:
+    case Op::HighHalf:
+    case Op::Pair: extend(inst); return true;
     case Op::Select:
       if (in_xmm(inst.type)) return false;
       select(inst);
       return true;
-    case Op::CmpEq: case Op::CmpNe: case Op::CmpLtU: case Op::CmpLeU: case Op::CmpLtS: case Op::CmpLeS:
-      compare(inst);
-      return true;
-    case Op::SatS: case Op::SatU: case Op::DidSatS: case Op::DidSatU: saturate(inst); return true;
+    case Op::CmpEq:
+    case Op::CmpNe:
+    case Op::CmpLtU:
+    case Op::CmpLeU:
+    case Op::CmpLtS:
+    case Op::CmpLeS: compare(inst); return true;
+    case Op::SatS:
+    case Op::SatU:
+    case Op::DidSatS:
+    case Op::DidSatU: saturate(inst); return true;
     default: return false;
   }
 }
@@ -95,8 +115,9 @@ void Emitter::add(const Inst& inst) {
     return;
   }
   // Without flags: lea where it saves a move or keeps EFLAGS.
-  const bool in_place = !flags_busy() && (values_[index_].target == kNone ? dies(a) && values_[a].reg != kNone
-                                                                         : where(a) == kPinRegs[values_[index_].target]);
+  const bool in_place =
+      !flags_busy() && (values_[index_].target == kNone ? dies(a) && values_[a].reg != kNone
+                                                        : where(a) == kPinRegs[values_[index_].target]);
   if (in_place || is_constant(a)) {
     binary(inst, &G::add, &G::add, true);
     return;

@@ -12,13 +12,18 @@ bool Emitter::emit_memory(const Inst& inst) {
   switch (inst.op) {
     case Op::Load: load(inst); return true;
     case Op::Store: store(inst); return true;
-    case Op::LoadF: case Op::LoadV: load_vector(inst); return true;
-    case Op::StoreF: case Op::StoreV: store_vector(inst); return true;
-    case Op::GroupRead: case Op::GroupWrite: group(inst); return true;
+    case Op::LoadF:
+    case Op::LoadV: load_vector(inst); return true;
+    case Op::StoreF:
+    case Op::StoreV: store_vector(inst); return true;
+    case Op::GroupRead:
+    case Op::GroupWrite: group(inst); return true;
     case Op::GroupCommit: group_commit(inst); return true;
     case Op::PtrLoad: pointer_load(inst); return true;
     case Op::PtrStore: pointer_store(inst); return true;
-    case Op::LoadExclusive: case Op::StoreExclusive: case Op::ClearExclusive: exclusive(inst); return true;
+    case Op::LoadExclusive:
+    case Op::StoreExclusive:
+    case Op::ClearExclusive: exclusive(inst); return true;
     case Op::Fence:
       if (settings_.fences) {
         clobber_flags();

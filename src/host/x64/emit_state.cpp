@@ -10,8 +10,11 @@ namespace {
 
 u32 bytes_of(Type type) {
   switch (type) {
-    case Type::I32: case Type::F32: return 4;
-    case Type::I64: case Type::F64: case Type::V64: return 8;
+    case Type::I32:
+    case Type::F32: return 4;
+    case Type::I64:
+    case Type::F64:
+    case Type::V64: return 8;
     default: return 16;
   }
 }
@@ -43,7 +46,10 @@ bool Emitter::emit_state(const Inst& inst) {
       if (pinned) load_pins(offset, 1);
       return true;
     }
-    case Op::Call0: case Op::Call1: case Op::Call2: case Op::Call3: call_helper(inst); return true;
+    case Op::Call0:
+    case Op::Call1:
+    case Op::Call2:
+    case Op::Call3: call_helper(inst); return true;
     case Op::Copy: {
       const Ref from = inst.args[0];
       if (is_vector(index_)) {
@@ -88,7 +94,8 @@ void Emitter::store_value(u32 offset, Type type, Ref ref) {
     const u8 reg = use(ref);
     switch (type) {
       case Type::F32: a_.movss(dword_state(offset), xmm(reg)); break;
-      case Type::F64: case Type::V64: a_.movq(qword_state(offset), xmm(reg)); break;
+      case Type::F64:
+      case Type::V64: a_.movq(qword_state(offset), xmm(reg)); break;
       default: a_.movups(a_.xword[state(offset)], xmm(reg)); break;
     }
     return;

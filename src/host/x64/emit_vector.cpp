@@ -10,26 +10,26 @@ namespace rhea::x64 {
 using ir::StateHeader;
 
 // One three-operand instruction: d = x op y, y perhaps in memory.
-#define VOP(name, d, x, y)                    \
-  do {                                        \
-    if (avx()) {                              \
-      a_.v##name(xmm(d), xmm(x), (y));        \
-    } else {                                  \
-      move_xmm((d), (x));                     \
-      a_.name(xmm(d), (y));                   \
-    }                                         \
+#define VOP(name, d, x, y)             \
+  do {                                 \
+    if (avx()) {                       \
+      a_.v##name(xmm(d), xmm(x), (y)); \
+    } else {                           \
+      move_xmm((d), (x));              \
+      a_.name(xmm(d), (y));            \
+    }                                  \
   } while (0)
 // d = op x
 #define VOP1(name, d, x) (avx() ? a_.v##name(xmm(d), (x)) : a_.name(xmm(d), (x)))
 // d = x shifted by a constant
-#define VSHIFT(name, d, x, count)                               \
-  do {                                                          \
-    if (avx()) {                                                \
-      a_.v##name(xmm(d), xmm(x), static_cast<u8>(count));       \
-    } else {                                                    \
-      move_xmm((d), (x));                                       \
-      a_.name(xmm(d), static_cast<u8>(count));                  \
-    }                                                           \
+#define VSHIFT(name, d, x, count)                         \
+  do {                                                    \
+    if (avx()) {                                          \
+      a_.v##name(xmm(d), xmm(x), static_cast<u8>(count)); \
+    } else {                                              \
+      move_xmm((d), (x));                                 \
+      a_.name(xmm(d), static_cast<u8>(count));            \
+    }                                                     \
   } while (0)
 
 bool Emitter::emit_vector(const Inst& inst) {
@@ -248,9 +248,17 @@ void Emitter::vector_extreme(const Inst& inst, Op op, u8 to, u8 a, u8 b) {
 bool Emitter::vector_arithmetic(const Inst& inst) {
   const bool wide = inst.lane == 64;
   switch (inst.op) {
-    case Op::VAdd: case Op::VSub: case Op::VNeg: break;
-    case Op::VMul: case Op::VAbs: case Op::VMinS: case Op::VMinU: case Op::VMaxS: case Op::VMaxU:
-    case Op::VAbsDiffS: case Op::VAbsDiffU:
+    case Op::VAdd:
+    case Op::VSub:
+    case Op::VNeg: break;
+    case Op::VMul:
+    case Op::VAbs:
+    case Op::VMinS:
+    case Op::VMinU:
+    case Op::VMaxS:
+    case Op::VMaxU:
+    case Op::VAbsDiffS:
+    case Op::VAbsDiffU:
       if (wide) return false;
       break;
     case Op::VRndHalfAddU:
@@ -287,7 +295,8 @@ bool Emitter::vector_arithmetic(const Inst& inst) {
       else if (inst.lane == 16) VOP1(pabsw, to, xmm(a));
       else VOP1(pabsd, to, xmm(a));
       break;
-    case Op::VAbsDiffS: case Op::VAbsDiffU: {
+    case Op::VAbsDiffS:
+    case Op::VAbsDiffU: {
       const bool is_signed = inst.op == Op::VAbsDiffS;
       vector_extreme(inst, is_signed ? Op::VMinS : Op::VMinU, kXmmA, a, b);
       vector_extreme(inst, is_signed ? Op::VMaxS : Op::VMaxU, to, a, b);
@@ -361,7 +370,11 @@ bool Emitter::vector_shift(const Inst& inst) {
   const bool rounds = inst.op == Op::VShrRndUImm || inst.op == Op::VShrRndSImm;
   const bool is_signed = inst.op == Op::VShrSImm || inst.op == Op::VShrRndSImm;
   switch (inst.op) {
-    case Op::VShlImm: case Op::VShrUImm: case Op::VShrSImm: case Op::VShrRndUImm: case Op::VShrRndSImm: break;
+    case Op::VShlImm:
+    case Op::VShrUImm:
+    case Op::VShrSImm:
+    case Op::VShrRndUImm:
+    case Op::VShrRndSImm: break;
     default: return false;
   }
   if (is_signed && lane == 64) return false;
@@ -458,12 +471,16 @@ bool Emitter::vector_saturating(const Inst& inst) {
 bool Emitter::vector_widths(const Inst& inst) {
   const unsigned lane = inst.lane;
   switch (inst.op) {
-    case Op::VWidenU: case Op::VWidenS: case Op::VNarrow: break;
-    case Op::VMulLongU: case Op::VMulLongS: break;
+    case Op::VWidenU:
+    case Op::VWidenS:
+    case Op::VNarrow: break;
+    case Op::VMulLongU:
+    case Op::VMulLongS: break;
     case Op::VPairAdd:
       if (lane != 16 && lane != 32) return false;
       break;
-    case Op::VPairAddLongU: case Op::VPairAddLongS:
+    case Op::VPairAddLongU:
+    case Op::VPairAddLongS:
       if (lane != 8 && !(lane == 16 && inst.op == Op::VPairAddLongS)) return false;
       break;
     default: return false;
@@ -479,8 +496,10 @@ bool Emitter::vector_widths(const Inst& inst) {
     }
   };
   switch (inst.op) {
-    case Op::VWidenU: case Op::VWidenS: widen(to, a, inst.op == Op::VWidenS); break;
-    case Op::VMulLongU: case Op::VMulLongS: {
+    case Op::VWidenU:
+    case Op::VWidenS: widen(to, a, inst.op == Op::VWidenS); break;
+    case Op::VMulLongU:
+    case Op::VMulLongS: {
       const bool is_signed = inst.op == Op::VMulLongS;
       widen(to, a, is_signed);
       widen(kXmmA, b, is_signed);
@@ -546,8 +565,16 @@ u64 reverse_indices(unsigned lane, unsigned within, unsigned half) {
 bool Emitter::vector_permute(const Inst& inst) {
   const unsigned lane = inst.lane;
   switch (inst.op) {
-    case Op::VZipLo: case Op::VZipHi: case Op::VUnzipEven: case Op::VUnzipOdd: case Op::VTrnEven: case Op::VTrnOdd:
-    case Op::VExtract: case Op::VRev16: case Op::VRev32: case Op::VRev64: break;
+    case Op::VZipLo:
+    case Op::VZipHi:
+    case Op::VUnzipEven:
+    case Op::VUnzipOdd:
+    case Op::VTrnEven:
+    case Op::VTrnOdd:
+    case Op::VExtract:
+    case Op::VRev16:
+    case Op::VRev32:
+    case Op::VRev64: break;
     default: return false;
   }
   const u8 a = use(inst.args[0]);
@@ -556,7 +583,8 @@ bool Emitter::vector_permute(const Inst& inst) {
   switch (inst.op) {
     case Op::VZipLo: BY_LANE(punpcklbw, punpcklwd, punpckldq, punpcklqdq, to, a, xmm(b)); break;
     case Op::VZipHi: BY_LANE(punpckhbw, punpckhwd, punpckhdq, punpckhqdq, to, a, xmm(b)); break;
-    case Op::VUnzipEven: case Op::VUnzipOdd: {
+    case Op::VUnzipEven:
+    case Op::VUnzipOdd: {
       const bool odd = inst.op == Op::VUnzipOdd;
       if (lane == 64) {
         if (odd) VOP(punpckhqdq, to, a, xmm(b));
@@ -570,7 +598,8 @@ bool Emitter::vector_permute(const Inst& inst) {
       a_.punpcklqdq(xmm(to), xmm(kXmmB));
       break;
     }
-    case Op::VTrnEven: case Op::VTrnOdd: vector_transpose(inst, to, a, b); break;
+    case Op::VTrnEven:
+    case Op::VTrnOdd: vector_transpose(inst, to, a, b); break;
     case Op::VExtract:
       move_xmm(to, b);
       a_.palignr(xmm(to), xmm(a), static_cast<u8>(inst.imm));

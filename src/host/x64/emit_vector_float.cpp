@@ -35,8 +35,12 @@ bool Emitter::vector_float(const Inst& inst) {
   }
   if (inst.lane != 32 || inst.aux != ir::kFpModeNeon) return false;
   switch (inst.op) {
-    case Op::VFAdd: case Op::VFSub: case Op::VFMul: vector_float_arithmetic(inst); return true;
-    case Op::VFCmpEq: case Op::VFCmpGe: case Op::VFCmpGt: vector_float_compare(inst); return true;
+    case Op::VFAdd:
+    case Op::VFSub:
+    case Op::VFMul: vector_float_arithmetic(inst); return true;
+    case Op::VFCmpEq:
+    case Op::VFCmpGe:
+    case Op::VFCmpGt: vector_float_compare(inst); return true;
     case Op::VFFromS:
       if (inst.imm) return false;
       vector_float_from_integer(inst);

@@ -39,38 +39,38 @@ constexpr u8 kNone = 0xff;
 enum Gpr : u8 { kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR11, kR12, kR13, kR14, kR15 };
 constexpr std::array<u8, 9> kPinRegs = {kRbx, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR12, kR13};
 constexpr std::array<u8, 4> kTemps = {kRax, kRcx, kRdx, kR11};
-constexpr unsigned kXmmTemps = 14;                 // xmm0..xmm13 hold values
-constexpr u8 kXmmA = 14, kXmmB = 15;               // scratch within one instruction
+constexpr unsigned kXmmTemps = 14;    // xmm0..xmm13 hold values
+constexpr u8 kXmmA = 14, kXmmB = 15;  // scratch within one instruction
 constexpr bool is_caller_saved(u8 reg) { return reg <= kRdx || (reg >= kRsi && reg <= kR11); }
 
 constexpr s32 kStateBias = 128;
 // The frame: arguments of out-of-line operations, what slow paths save, spills.
-constexpr s32 kArgsOffset = 0;                     // 4 values of 16 bytes
-constexpr s32 kSaveOffset = 64;                    // 4 registers, 16 vectors
+constexpr s32 kArgsOffset = 0;   // 4 values of 16 bytes
+constexpr s32 kSaveOffset = 64;  // 4 registers, 16 vectors
 constexpr s32 kSpillOffset = kSaveOffset + 32 + 16 * 16;
-constexpr unsigned kSpillSlots = 192;              // of 16 bytes
+constexpr unsigned kSpillSlots = 192;                                          // of 16 bytes
 constexpr s32 kFrame = kSpillOffset + 16 * static_cast<s32>(kSpillSlots) + 8;  // keeps calls aligned
 
 // Entry points of the shared code at the start of the buffer.
 struct Stubs {
   u32 enter = 0;
-  u32 leave_link = 0;       // eax = id
-  u32 leave_poll = 0;       // eax = id
-  u32 leave_dispatch = 0;   // ecx = pc, edx = mode
-  u32 leave_poll_at = 0;    // ecx = pc, edx = mode
-  u32 leave_budget = 0;     // ecx = pc, edx = mode
+  u32 leave_link = 0;            // eax = id
+  u32 leave_poll = 0;            // eax = id
+  u32 leave_dispatch = 0;        // ecx = pc, edx = mode
+  u32 leave_poll_at = 0;         // ecx = pc, edx = mode
+  u32 leave_budget = 0;          // ecx = pc, edx = mode
   u32 leave_dispatch_state = 0;  // pc and mode are in the state
   u32 leave_poll_state = 0;
   u32 leave_exception = 0;
-  u32 probe = 0;            // ecx = pc, edx = mode: jumps there, or leaves with kDispatch
-  u32 dispatch = 0;         // what dead blocks are replaced by: finds pc in ecx and mode in edx
+  u32 probe = 0;     // ecx = pc, edx = mode: jumps there, or leaves with kDispatch
+  u32 dispatch = 0;  // what dead blocks are replaced by: finds pc in ecx and mode in edx
   // Calls: arguments in rax, rcx, rdx, r11; result in rax (rdx). They keep pins, and no temps.
   u32 load = 0, load128 = 0, store = 0, store128 = 0, group_read = 0, group_write = 0, group_commit = 0;
   u32 load_exclusive = 0, store_exclusive = 0;
   // By log2 of the bytes: the same as load and store, without a call where the address is merely misaligned.
   std::array<u32, 5> load_misaligned{}, store_misaligned{};
-  u32 constants = 0;        // by Constant
-  u32 eval = 0;             // rax = instruction; arguments in the frame
+  u32 constants = 0;  // by Constant
+  u32 eval = 0;       // rax = instruction; arguments in the frame
   std::vector<u32> helpers;
   u32 end = 0;
 };
@@ -79,22 +79,39 @@ enum class Home : u8 { none, constant, pin, slot, spill, condition, carry };
 
 struct Value {
   Home home = Home::none;
-  u8 reg = kNone;         // a temp, an xmm register, or the target pin's register before it is stored there
-  u8 target = kNone;      // index of the pin that it is computed into
-  bool crosses = false;   // lives across a label
+  u8 reg = kNone;            // a temp, an xmm register, or the target pin's register before it is stored there
+  u8 target = kNone;         // index of the pin that it is computed into
+  bool crosses = false;      // lives across a label
   bool overwritten = false;  // the slot it was read from is written while it lives
-  bool fused = false;     // a SetFlags takes its flags right from the instruction that makes it
+  bool fused = false;        // a SetFlags takes its flags right from the instruction that makes it
   u16 last_use = 0;
   u16 uses = 0;
-  u32 data = 0;           // pin index, state offset, spill slot, condition
+  u32 data = 0;  // pin index, state offset, spill slot, condition
 };
 
 // Constants of 16 bytes in the buffer, each repeated in all its lanes.
 enum class Constant : u8 {
-  sign32, sign64, abs32, abs64, least32, least64, two_to_32, two_to_32_wide, most_u32_wide,
+  sign32,
+  sign64,
+  abs32,
+  abs64,
+  least32,
+  least64,
+  two_to_32,
+  two_to_32_wide,
+  most_u32_wide,
   // For checks of flushed vectors: see emit_vector_float.cpp.
-  least32_next, finite_range, finite_range_next, least_denormal_range, ones,
-  low_bytes, high_bytes, one8, one16, exponent32, mantissa32,
+  least32_next,
+  finite_range,
+  finite_range_next,
+  least_denormal_range,
+  ones,
+  low_bytes,
+  high_bytes,
+  one8,
+  one16,
+  exponent32,
+  mantissa32,
   kCount
 };
 
@@ -147,11 +164,11 @@ class Emitter {
   // The register that a value is in now, a pin's register included, or kNone.
   u8 where(Ref ref) const;
 
-  u8 take();                    // a free temp, locked until the end of the instruction
-  void take(u8 reg);            // this one
+  u8 take();          // a free temp, locked until the end of the instruction
+  void take(u8 reg);  // this one
   u8 take_xmm();
-  u8 use(Ref ref);              // the value in a register, not to be changed
-  void use_in(Ref ref, u8 reg); // a copy of it in a register that was taken
+  u8 use(Ref ref);               // the value in a register, not to be changed
+  void use_in(Ref ref, u8 reg);  // a copy of it in a register that was taken
   // Calls with the value as a source operand: a register, or memory where it is in none.
   template <typename F>
   void with_operand(Ref ref, F&& f) {
@@ -165,10 +182,10 @@ class Emitter {
       f(rt(use(ref), type_of(ref)));
     }
   }
-  u8 define(Ref ref);           // where the result goes
+  u8 define(Ref ref);                                        // where the result goes
   u8 define_apart(Ref ref, std::initializer_list<u8> from);  // and it is none of these registers
-  u8 define_from(Ref ref, Ref from);  // the same, with a copy of an operand in it
-  u8 define_in(Ref ref, u8 reg);  // the result is in a temp that was taken
+  u8 define_from(Ref ref, Ref from);                         // the same, with a copy of an operand in it
+  u8 define_in(Ref ref, u8 reg);                             // the result is in a temp that was taken
   void no_target(Ref ref) { values_[ref].target = kNone; }
   void lock(u8 reg) { locked_ |= 1u << reg; }
   void lock_xmm(u8 reg) { locked_xmm_ |= 1u << reg; }
@@ -178,9 +195,9 @@ class Emitter {
   // ecx, edx (say) = two values, whichever way round they are now.
   void evict(u8 reg);
   void evict_xmm(u8 reg);
-  void evict_all();             // before a call
+  void evict_all();  // before a call
   void spill(Ref ref);
-  void give_home(Ref ref);      // for a value that crosses a label
+  void give_home(Ref ref);  // for a value that crosses a label
   void release(Ref ref);
   void end_instruction(const Inst& inst);
   void before_pin_write(u8 pin, Ref except);
@@ -189,7 +206,7 @@ class Emitter {
   void store_pins(u32 offset, u32 size);
   int pin_at(u32 offset) const;  // index of the pin at exactly this offset, or -1
   bool touches_pins(u32 offset, u32 size) const;
-  u32 live_temps() const;       // masks of registers whose values are needed after this instruction
+  u32 live_temps() const;  // masks of registers whose values are needed after this instruction
   u32 live_xmms() const;
   u32 allocate_spill();
 
@@ -235,13 +252,20 @@ class Emitter {
   // Flags.
   enum class Producer : u8 { none, add, sub, logic };
   bool flags_busy() const { return keep_eflags_ || (stale_ & (live_before_[index_] | lazy_flags())); }
-  u8 lazy_flags() const;        // those that conditions not yet evaluated will read
-  void save_flags(u8 needed);   // into the image, if one of these is not there yet
+  u8 lazy_flags() const;       // those that conditions not yet evaluated will read
+  void save_flags(u8 needed);  // into the image, if one of these is not there yet
   void clobber_flags();
   void complement_carry();
   void write_image(u8 mask, u8 live);
-  void forget_host_flags() { host_flags_ = 0; stale_ = 0; flags_of_ = kNoRef; }
-  void made_flags(Ref of, Producer producer) { flags_of_ = of; flags_producer_ = producer; }
+  void forget_host_flags() {
+    host_flags_ = 0;
+    stale_ = 0;
+    flags_of_ = kNoRef;
+  }
+  void made_flags(Ref of, Producer producer) {
+    flags_of_ = of;
+    flags_producer_ = producer;
+  }
   void set_flags(const Inst& inst);
   void set_carry(const Inst& inst);
   void set_image(const Inst& inst);
@@ -255,8 +279,8 @@ class Emitter {
 
   // Memory.
   struct Access {
-    u8 address = kNone;   // register with the address
-    u8 entry = kNone;     // register with the table's entry
+    u8 address = kNone;  // register with the address
+    u8 entry = kNone;    // register with the table's entry
     u32 descriptor = 0;
     Label* cold = nullptr;
   };
@@ -349,25 +373,25 @@ class Emitter {
   bool failed_ = false;
 
   std::vector<Value> values_;
-  std::vector<u8> live_before_;      // FlagBits, for each instruction
+  std::vector<u8> live_before_;  // FlagBits, for each instruction
   std::vector<u8> label_live_;
   std::array<Ref, 16> owner_{};
   std::array<Ref, 16> owner_xmm_{};
   u32 locked_ = 0, locked_xmm_ = 0;
   std::array<u64, (kSpillSlots + 63) / 64> spills_{};
-  std::vector<Ref> aliases_;         // values whose home is a pin or a slot, or lazy conditions
+  std::vector<Ref> aliases_;  // values whose home is a pin or a slot, or lazy conditions
   std::vector<u32> pin_offsets_;
   u32 pin_low_ = 0, pin_high_ = 0;
 
   Ref index_ = 0;
   u64 location_ = 0;
-  u32 ahead_ = 0;                    // ir::insns_from the last Loc
+  u32 ahead_ = 0;  // ir::insns_from the last Loc
   u8 host_flags_ = 0, stale_ = 0;
   bool carry_inverted_ = false;
-  Ref flags_of_ = kNoRef;            // EFLAGS are those of this value's computation
+  Ref flags_of_ = kNoRef;  // EFLAGS are those of this value's computation
   Producer flags_producer_ = Producer::none;
-  bool keep_eflags_ = false;         // until the end of the instruction
-  unsigned lazy_count_ = 0;          // conditions not evaluated yet
+  bool keep_eflags_ = false;  // until the end of the instruction
+  unsigned lazy_count_ = 0;   // conditions not evaluated yet
   FpClass fp_class_ = FpClass::ieee;
   u8 fp_other_mode_ = 0;
   std::vector<Label> labels_;

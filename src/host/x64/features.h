@@ -18,7 +18,7 @@ enum Feature : u32 {
   kLzcnt = 1u << 4,
   kMovbe = 1u << 5,
   kFma = 1u << 6,
-  kAvx512 = 1u << 7,       // F, BW, DQ, VL, CD
+  kAvx512 = 1u << 7,  // F, BW, DQ, VL, CD
   kAvx512Vbmi = 1u << 8,
   kAvx512Bitalg = 1u << 9,
   kGfni = 1u << 10,

@@ -187,7 +187,8 @@ void Emitter::load_value(u8 reg, u32 offset, Type type) {
     case Type::I32: a_.mov(r32(reg), dword_state(offset)); break;
     case Type::I64: a_.mov(r64(reg), qword_state(offset)); break;
     case Type::F32: a_.movss(xmm(reg), dword_state(offset)); break;
-    case Type::F64: case Type::V64: a_.movq(xmm(reg), qword_state(offset)); break;
+    case Type::F64:
+    case Type::V64: a_.movq(xmm(reg), qword_state(offset)); break;
     case Type::V128: a_.movups(xmm(reg), a_.xword[state(offset)]); break;
     default: break;
   }
@@ -252,7 +253,8 @@ u8 Emitter::define(Ref ref) {
 
 u8 Emitter::define_apart(Ref ref, std::initializer_list<u8> from) {
   Value& value = values_[ref];
-  if (value.target != kNone && std::find(from.begin(), from.end(), kPinRegs[value.target]) != from.end()) no_target(ref);
+  if (value.target != kNone && std::find(from.begin(), from.end(), kPinRegs[value.target]) != from.end())
+    no_target(ref);
   return define(ref);
 }
 

@@ -9,7 +9,9 @@ namespace {
 
 class Expander {
  public:
-  explicit Expander(Block& block) : block_(block), old_(std::move(block.insts)), renamed_(old_.size(), kNoRef) { block_.insts.clear(); }
+  explicit Expander(Block& block) : block_(block), old_(std::move(block.insts)), renamed_(old_.size(), kNoRef) {
+    block_.insts.clear();
+  }
 
   void run() {
     for (usize i = 0; i < old_.size(); i++) {

@@ -9,7 +9,8 @@ namespace {
 
 class Liveness {
  public:
-  Liveness(Block& block, std::span<const Helper> helpers, bool lazy) : block_(block), helpers_(helpers), lazy_(lazy), at_label_(block.labels) {}
+  Liveness(Block& block, std::span<const Helper> helpers, bool lazy)
+      : block_(block), helpers_(helpers), lazy_(lazy), at_label_(block.labels) {}
 
   void run() {
     for (usize i = block_.insts.size(); i-- > 0;) step(block_.insts[i]);
@@ -20,15 +21,19 @@ class Liveness {
 
   void step(Inst& inst) {
     switch (inst.op) {
-      case Op::SetFlags: case Op::SetFlagsImage: case Op::SetCarry: return write(inst);
+      case Op::SetFlags:
+      case Op::SetFlagsImage:
+      case Op::SetCarry: return write(inst);
       case Op::GetFlags: live_ |= inst.aux ? inst.aux : u8{kFlagNZCV}; return;
       case Op::GetCarry: live_ |= kFlagC; return;
       case Op::TestCond: live_ |= flags_read(static_cast<Cond>(inst.aux & 15)); return;
       case Op::Label: at_label_[inst.imm] = live_; return;
       case Op::Branch: live_ = at_label_[inst.imm]; return;
       case Op::BranchIf: live_ |= at_label_[inst.imm] | flags_read(static_cast<Cond>(inst.aux & 15)); return;
-      case Op::BranchZero: case Op::BranchNonZero: live_ |= at_label_[inst.imm]; return;
-      case Op::Exit: case Op::ExitIndirect: live_ = at_exit(inst); return;
+      case Op::BranchZero:
+      case Op::BranchNonZero: live_ |= at_label_[inst.imm]; return;
+      case Op::Exit:
+      case Op::ExitIndirect: live_ = at_exit(inst); return;
       case Op::ExitDispatch: live_ = kFlagNZCV; return;
       case Op::ExitIf: live_ |= at_exit(inst) | flags_read(static_cast<Cond>(inst.aux & 15)); return;
       default: break;
@@ -54,6 +59,8 @@ class Liveness {
 
 }  // namespace
 
-void flag_liveness(Block& block, std::span<const Helper> helpers, bool lazy_at_exits) { Liveness(block, helpers, lazy_at_exits).run(); }
+void flag_liveness(Block& block, std::span<const Helper> helpers, bool lazy_at_exits) {
+  Liveness(block, helpers, lazy_at_exits).run();
+}
 
 }  // namespace rhea::ir

@@ -35,9 +35,20 @@ class Folder {
   bool copies(const Inst& inst) const { return result_type(block_.insts[inst.args[0]]) == inst.type; }
   static Type result_type(const Inst& inst) {
     switch (inst.op) {
-      case Op::CmpEq: case Op::CmpNe: case Op::CmpLtU: case Op::CmpLeU: case Op::CmpLtS: case Op::CmpLeS:
-      case Op::FCmp: case Op::FToS: case Op::FToU: case Op::Trunc: case Op::HighHalf: return Type::I32;
-      case Op::Pair: case Op::SExt32: case Op::ZExt32: return Type::I64;
+      case Op::CmpEq:
+      case Op::CmpNe:
+      case Op::CmpLtU:
+      case Op::CmpLeU:
+      case Op::CmpLtS:
+      case Op::CmpLeS:
+      case Op::FCmp:
+      case Op::FToS:
+      case Op::FToU:
+      case Op::Trunc:
+      case Op::HighHalf: return Type::I32;
+      case Op::Pair:
+      case Op::SExt32:
+      case Op::ZExt32: return Type::I64;
       default: return inst.type;
     }
   }
@@ -66,7 +77,8 @@ class Folder {
       inst = Inst{.op = Op::Const, .type = result_type(inst), .imm = value};
       return;
     }
-    if (inst.op == Op::Select && is_const(inst.args[0])) return become_copy(inst, self, const_value(inst.args[0]) ? inst.args[1] : inst.args[2]);
+    if (inst.op == Op::Select && is_const(inst.args[0]))
+      return become_copy(inst, self, const_value(inst.args[0]) ? inst.args[1] : inst.args[2]);
     simplify(inst, self);
   }
 
@@ -76,14 +88,22 @@ class Folder {
   }
 
   void simplify(Inst& inst, Ref self) {
-    const bool commutes = inst.op == Op::Add || inst.op == Op::And || inst.op == Op::Or || inst.op == Op::Xor || inst.op == Op::Mul;
+    const bool commutes =
+        inst.op == Op::Add || inst.op == Op::And || inst.op == Op::Or || inst.op == Op::Xor || inst.op == Op::Mul;
     if (commutes && is_const(inst.args[0])) std::swap(inst.args[0], inst.args[1]);
     if (info(inst.op).args != 2 || !is_const(inst.args[1])) return;
     const u64 b = const_value(inst.args[1]);
     const u64 ones = inst.type == Type::I64 ? ~u64{0} : 0xffffffff;
     switch (inst.op) {
-      case Op::Add: case Op::Sub: case Op::Or: case Op::Xor: case Op::AndNot:
-      case Op::Shl: case Op::Shr: case Op::Sar: case Op::Ror:
+      case Op::Add:
+      case Op::Sub:
+      case Op::Or:
+      case Op::Xor:
+      case Op::AndNot:
+      case Op::Shl:
+      case Op::Shr:
+      case Op::Sar:
+      case Op::Ror:
         if (b == 0) become_copy(inst, self, inst.args[0]);
         return;
       case Op::And:

@@ -30,7 +30,8 @@ void forward_state(Block& block, std::span<const Helper> helpers) {
     switch (inst.op) {
       case Op::GetState: {
         if (in_header(inst)) break;
-        auto found = std::find_if(known.begin(), known.end(), [&](const Known& k) { return k.offset == offset && k.type == inst.type; });
+        auto found = std::find_if(known.begin(), known.end(),
+                                  [&](const Known& k) { return k.offset == offset && k.type == inst.type; });
         if (found != known.end()) {
           inst = Inst{.op = Op::Copy, .type = inst.type, .args = {found->value, kNoRef, kNoRef}};
         } else {
@@ -38,7 +39,8 @@ void forward_state(Block& block, std::span<const Helper> helpers) {
         }
         break;
       }
-      case Op::SetState: case Op::SetState8:
+      case Op::SetState:
+      case Op::SetState8:
         std::erase_if(known, [&](const Known& k) { return overlaps(k.offset, k.size, offset, size); });
         // A V64 slot takes the low half of a value: only what was a V64 itself comes back as it was written.
         if (inst.op == Op::SetState && !in_header(inst) &&
@@ -67,20 +69,28 @@ void drop_dead_stores(Block& block, std::span<const Helper> helpers) {
     Inst& inst = block.insts[i];
     const u32 begin = static_cast<u32>(inst.imm), end = begin + slot_size(inst);
     switch (inst.op) {
-      case Op::GetState: case Op::GetState8: observe(begin, end); break;
-      case Op::SetState: case Op::SetState8:
+      case Op::GetState:
+      case Op::GetState8: observe(begin, end); break;
+      case Op::SetState:
+      case Op::SetState8:
         if (inst.imm < sizeof(StateHeader)) break;
-        if (std::any_of(doomed.begin(), doomed.end(), [&](const Range& r) { return r.begin <= begin && end <= r.end; })) {
+        if (std::any_of(doomed.begin(), doomed.end(),
+                        [&](const Range& r) { return r.begin <= begin && end <= r.end; })) {
           inst.type = Type::I32;
           make_dead(inst);
         } else {
           doomed.push_back({begin, end});
         }
         break;
-      case Op::Label: case Op::Branch: case Op::BranchIf: case Op::BranchZero: case Op::BranchNonZero:
-      case Op::Exit: case Op::ExitIf: case Op::ExitIndirect: case Op::ExitDispatch:
-        doomed.clear();
-        break;
+      case Op::Label:
+      case Op::Branch:
+      case Op::BranchIf:
+      case Op::BranchZero:
+      case Op::BranchNonZero:
+      case Op::Exit:
+      case Op::ExitIf:
+      case Op::ExitIndirect:
+      case Op::ExitDispatch: doomed.clear(); break;
       default:
         if (faults(inst, helpers) || (helper_flags(inst, helpers) & (kReadsState | kWritesState))) doomed.clear();
         break;

@@ -18,7 +18,8 @@ bool faults(const Inst& inst, std::span<const Helper> helpers) {
 u32 slot_size(const Inst& inst) {
   if (inst.op == Op::GetState8 || inst.op == Op::SetState8) return 1;
   switch (inst.type) {
-    case Type::I32: case Type::F32: return 4;
+    case Type::I32:
+    case Type::F32: return 4;
     case Type::V128: return 16;
     default: return 8;
   }

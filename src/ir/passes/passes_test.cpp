@@ -10,7 +10,8 @@ namespace {
 
 void randomize(TestMachine& machine, u32 seed) {
   std::mt19937 random(seed);
-  for (u32 i = TestMachine::kSlots; i < machine.state.size(); i++) machine.state[i] = static_cast<u8>(random() % 5 ? random() : 0);
+  for (u32 i = TestMachine::kSlots; i < machine.state.size(); i++)
+    machine.state[i] = static_cast<u8>(random() % 5 ? random() : 0);
   for (u8& byte : machine.memory) byte = static_cast<u8>(random());
   machine.flags = random() & kImageMask;
 }
@@ -42,19 +43,40 @@ void check_pass(void (*pass)(Block&), bool lazy) {
   }
 }
 
-TEST(Passes, Fold) { check_pass([](Block& b) { fold(b); }, false); }
-TEST(Passes, ForwardState) { check_pass([](Block& b) { forward_state(b, {}); }, false); }
-TEST(Passes, DropDeadStores) { check_pass([](Block& b) { drop_dead_stores(b, {}); }, false); }
-TEST(Passes, DeadCode) { check_pass([](Block& b) { dead_code(b, {}); }, false); }
-TEST(Passes, ExpandGroups) { check_pass([](Block& b) { expand_groups(b); }, false); }
-TEST(Passes, FlagLiveness) { check_pass([](Block& b) { flag_liveness(b, {}, true); }, true); }
-TEST(Passes, FlagsAllLiveAtExits) { check_pass([](Block& b) { flag_liveness(b, {}, false); }, false); }
-TEST(Passes, All) { check_pass([](Block& b) { run_passes(b, {}, {}); }, true); }
-TEST(Passes, AllWithoutGroups) { check_pass([](Block& b) { run_passes(b, {}, {.group = false}); }, true); }
-TEST(Passes, NoneButUses) { check_pass([](Block& b) { run_passes(b, {}, {.optimize = false}); }, false); }
+TEST(Passes, Fold) {
+  check_pass([](Block& b) { fold(b); }, false);
+}
+TEST(Passes, ForwardState) {
+  check_pass([](Block& b) { forward_state(b, {}); }, false);
+}
+TEST(Passes, DropDeadStores) {
+  check_pass([](Block& b) { drop_dead_stores(b, {}); }, false);
+}
+TEST(Passes, DeadCode) {
+  check_pass([](Block& b) { dead_code(b, {}); }, false);
+}
+TEST(Passes, ExpandGroups) {
+  check_pass([](Block& b) { expand_groups(b); }, false);
+}
+TEST(Passes, FlagLiveness) {
+  check_pass([](Block& b) { flag_liveness(b, {}, true); }, true);
+}
+TEST(Passes, FlagsAllLiveAtExits) {
+  check_pass([](Block& b) { flag_liveness(b, {}, false); }, false);
+}
+TEST(Passes, All) {
+  check_pass([](Block& b) { run_passes(b, {}, {}); }, true);
+}
+TEST(Passes, AllWithoutGroups) {
+  check_pass([](Block& b) { run_passes(b, {}, {.group = false}); }, true);
+}
+TEST(Passes, NoneButUses) {
+  check_pass([](Block& b) { run_passes(b, {}, {.optimize = false}); }, false);
+}
 
 usize count(const Block& block, Op op) {
-  return static_cast<usize>(std::count_if(block.insts.begin(), block.insts.end(), [&](const Inst& i) { return i.op == op; }));
+  return static_cast<usize>(
+      std::count_if(block.insts.begin(), block.insts.end(), [&](const Inst& i) { return i.op == op; }));
 }
 
 TEST(Passes, FlagsThatNobodyReadsAreNotWritten) {
@@ -69,7 +91,10 @@ TEST(Passes, FlagsThatNobodyReadsAreNotWritten) {
   EXPECT_EQ(count(block, Op::SetFlags), 1u);
   EXPECT_EQ(count(block, Op::Add), 0u);
   for (const Inst& inst : block.insts) {
-    if (inst.op == Op::SetFlags) { EXPECT_EQ(inst.aux, kFlagZ); EXPECT_EQ(inst.aux2, 0); }
+    if (inst.op == Op::SetFlags) {
+      EXPECT_EQ(inst.aux, kFlagZ);
+      EXPECT_EQ(inst.aux2, 0);
+    }
   }
 }
 

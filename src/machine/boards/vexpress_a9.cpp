@@ -12,10 +12,12 @@ constexpr Irq spi(u8 number) { return {Irq::controller, number}; }
 
 constexpr u64 kFlashSize = u64{64} << 20;
 constexpr u64 kPrivate = 0x1e000000;
-constexpr u64 kPrivateWindows[] = {kPrivate, kPrivate + 0x100, kPrivate + 0x200, kPrivate + 0x600, kPrivate + 0x620, kPrivate + 0x1000};
+constexpr u64 kPrivateWindows[] = {kPrivate,         kPrivate + 0x100, kPrivate + 0x200,
+                                   kPrivate + 0x600, kPrivate + 0x620, kPrivate + 0x1000};
 constexpr Irq kCpuPins[] = {{Irq::cpu_pins, 0}};
 constexpr Irq kMmciLines[] = {spi(9), spi(10), {Irq::device, 0, "sysregs"}, {Irq::device, 1, "sysregs"}};
 
+// clang-format off
 #define BASE(name, address) constexpr u64 name[] = {address}
 #define LINES(name, ...) constexpr Irq name[] = {__VA_ARGS__}
 BASE(kSysregs, 0x10000000);
@@ -47,21 +49,23 @@ BASE(kTileDevices, 0x100e0000); BASE(kFlash0, 0x40000000); BASE(kFlash1, 0x44000
 BASE(kUsb, 0x4f000000);
 #undef BASE
 #undef LINES
+// clang-format on
 
 #define BUS "/bus@10000000"
-#define UART_NODE                                                      \
-  "compatible=\"arm,pl011\",\"arm,primecell\";"                        \
+#define UART_NODE                               \
+  "compatible=\"arm,pl011\",\"arm,primecell\";" \
   "clocks=<&/clocks/clk24mhz &/clocks/clk24mhz>;clock-names=\"uartclk\",\"apb_pclk\""
-#define TIMER_NODE                                                     \
-  "compatible=\"arm,sp804\",\"arm,primecell\";"                        \
+#define TIMER_NODE                                                      \
+  "compatible=\"arm,sp804\",\"arm,primecell\";"                         \
   "clocks=<&/clocks/refclk1mhz &/clocks/refclk1mhz &/clocks/clk24mhz>;" \
   "clock-names=\"timclken1\",\"timclken2\",\"apb_pclk\""
 #define FLASH_NODE "compatible=\"arm,vexpress-flash\",\"cfi-flash\";bank-width=<4>"
-#define KMI_NODE                                                       \
-  "compatible=\"arm,pl050\",\"arm,primecell\";"                        \
+#define KMI_NODE                                \
+  "compatible=\"arm,pl050\",\"arm,primecell\";" \
   "clocks=<&/clocks/clk24mhz &/clocks/clk24mhz>;clock-names=\"KMIREFCLK\",\"apb_pclk\""
 #define VIRTIO_NODE "compatible=\"virtio,mmio\""
 
+// clang-format off
 constexpr BoardDevice kDevices[] = {
     // Nothing on this board's buses answers with an error: what is not listed below reads as zero.
     {.type = "absent", .name = "unassigned", .bases = kFlashAlias, .size = u64{1} << 32},
@@ -128,6 +132,7 @@ constexpr BoardDevice kDevices[] = {
     {.type = "absent", .name = "compact-flash", .bases = kCompactFlash, .size = 0x1000},
     {.type = "absent", .name = "isp1761", .bases = kUsb, .size = 0x20000},
 };
+// clang-format on
 
 // The monitor on the DVI connector: what Linux' driver of the PL111 takes as a panel. VESA 1024x768 at 60 Hz.
 #define PANEL_PORT "/panel/port/endpoint"
@@ -135,6 +140,7 @@ constexpr BoardDevice kDevices[] = {
 
 #define SYSCFG(function) "arm,vexpress-sysreg,func=<" function " 0>"
 
+// clang-format off
 constexpr BoardNode kNodes[] = {
     {"/aliases", "serial0=\"" BUS "/uart@10009000\";serial1=\"" BUS "/uart@1000a000\";serial2=\"" BUS
                  "/uart@1000b000\";serial3=\"" BUS "/uart@1000c000\""},
@@ -167,6 +173,7 @@ constexpr BoardNode kNodes[] = {
                             "vactive=<768>;vfront-porch=<3>;vsync-len=<6>;vback-porch=<29>"},
     {PANEL_PORT, "remote-endpoint=<&" CLCD_PORT ">"},
 };
+// clang-format on
 
 constexpr std::string_view kCpus[] = {"cortex-a9"};
 constexpr std::string_view kNics[] = {"lan9118"};
@@ -192,8 +199,9 @@ const Board vexpress_a9 = {
     .nic_models = kNics,
     .secondary_boot = 0x48000000,
     .secondary_flags = 0x10000030,
-    .fdt_root = "model=\"V2P-CA9\";compatible=\"arm,vexpress,v2p-ca9\",\"arm,vexpress\";#address-cells=<1>;#size-cells=<1>;"
-                "arm,hbi=<0x191>;arm,vexpress,site=<0xf>;interrupt-parent=<&/interrupt-controller@1e001000>",
+    .fdt_root =
+        "model=\"V2P-CA9\";compatible=\"arm,vexpress,v2p-ca9\",\"arm,vexpress\";#address-cells=<1>;#size-cells=<1>;"
+        "arm,hbi=<0x191>;arm,vexpress,site=<0xf>;interrupt-parent=<&/interrupt-controller@1e001000>",
     .fdt_nodes = kNodes,
     .fdt_cpu = "device_type=\"cpu\";compatible=\"arm,cortex-a9\";next-level-cache=<&" BUS "/cache-controller@1e00a000>",
     .fdt_board_match = "arm,vexpress",

@@ -7,19 +7,15 @@ namespace {
 
 std::string_view queue_name(Filter::Queue queue) {
   switch (queue) {
-    case Filter::Queue::rx:
-      return "rx";
-    case Filter::Queue::tx:
-      return "tx";
-    default:
-      return "all";
+    case Filter::Queue::rx: return "rx";
+    case Filter::Queue::tx: return "tx";
+    default: return "all";
   }
 }
 
 }  // namespace
 
-Result<std::unique_ptr<FilterDump>> FilterDump::create(const DumpConfig& config, EventLoop& loop,
-                                                       Clock& wall_clock) {
+Result<std::unique_ptr<FilterDump>> FilterDump::create(const DumpConfig& config, EventLoop& loop, Clock& wall_clock) {
   PcapWriter writer = RHEA_TRY(PcapWriter::create(config.file, config.maxlen, config.format, config.netdev));
   return std::make_unique<FilterDump>(config, std::move(writer), loop, wall_clock);
 }
@@ -46,8 +42,8 @@ void FilterDump::see(bool from_guest, const Frame& frame) {
 
 std::string FilterDump::info() const {
   return fmt::format("type=filter-dump,file={},maxlen={},position={},status={},insert={},netdev={},queue={}",
-                     config_.file, config_.maxlen, config_.position, config_.status ? "on" : "off",
-                     config_.insert, config_.netdev, queue_name(config_.queue));
+                     config_.file, config_.maxlen, config_.position, config_.status ? "on" : "off", config_.insert,
+                     config_.netdev, queue_name(config_.queue));
 }
 
 }  // namespace rhea::net

@@ -26,8 +26,7 @@ struct DumpConfig {
 
 class FilterDump final : public Filter {
  public:
-  static Result<std::unique_ptr<FilterDump>> create(const DumpConfig& config, EventLoop& loop,
-                                                    Clock& wall_clock);
+  static Result<std::unique_ptr<FilterDump>> create(const DumpConfig& config, EventLoop& loop, Clock& wall_clock);
   FilterDump(const DumpConfig& config, PcapWriter writer, EventLoop& loop, Clock& wall_clock);
 
   const DumpConfig& config() const { return config_; }

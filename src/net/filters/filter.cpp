@@ -61,8 +61,7 @@ class Filter::Side final : public Port {
 };
 
 Filter::Filter(const std::string& id)
-    : guest_side_(std::make_unique<Side>(*this, id, true)),
-      backend_side_(std::make_unique<Side>(*this, id, false)) {}
+    : guest_side_(std::make_unique<Side>(*this, id, true)), backend_side_(std::make_unique<Side>(*this, id, false)) {}
 
 Filter::~Filter() { remove(); }
 

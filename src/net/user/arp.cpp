@@ -8,8 +8,7 @@ namespace {
 constexpr usize kArpSize = 28;
 constexpr u16 kRequest = 1, kReply = 2;
 
-void build(u8* arp, u16 operation, const Mac& from_mac, const IpAddress& from, const Mac& to_mac,
-           const IpAddress& to) {
+void build(u8* arp, u16 operation, const Mac& from_mac, const IpAddress& from, const Mac& to_mac, const IpAddress& to) {
   store_be<u16>(arp, 1);  // Ethernet
   store_be<u16>(arp + 2, kTypeIpv4);
   arp[4] = 6;

@@ -44,8 +44,7 @@ constexpr OptionRow kOptions[] = {
     {Kind::text, "dns-server", "a name server to ask instead of the host's", true},
     {Kind::text, "dns-record", "NAME=ADDRESS, NAME=cname:NAME, NAME=txt:TEXT or NAME=ptr:NAME", true},
     {Kind::text, "hostfwd-listen", "always, or probe: only while the guest's port answers (default always)"},
-    {Kind::text, "allow", "[tcp:|udp:|icmp:]ADDRESS[/LENGTH]|DOMAIN|host|*[:PORT[..LAST]]: the guest may",
-     true},
+    {Kind::text, "allow", "[tcp:|udp:|icmp:]ADDRESS[/LENGTH]|DOMAIN|host|*[:PORT[..LAST]]: the guest may", true},
     {Kind::text, "deny", "the same: the guest may not; the first rule that fits decides", true},
     {Kind::text, "rate-in", "bits a second towards the guest, for example 10M"},
     {Kind::text, "rate-out", "bits a second from the guest"},
@@ -133,9 +132,7 @@ Result<void> resolve_ipv4(const Typed& typed, UserConfig& config) {
     return {};
   }
   if (typed.net) RHEA_TRY(parse_network(*typed.net, config));
-  const auto inside = [&](const IpAddress& address) {
-    return address.in_prefix(config.network, config.prefix_length);
-  };
+  const auto inside = [&](const IpAddress& address) { return address.in_prefix(config.network, config.prefix_length); };
   const auto given = [](const std::optional<std::string>& text, IpAddress& address) {
     if (!text) return true;
     const auto parsed = parse_ipv4(*text);
@@ -162,8 +159,7 @@ IpAddress with_last_byte(IpAddress prefix, u8 last) {
 
 Result<void> resolve_ipv6(const Typed& typed, UserConfig& config) {
   if (!config.ipv6) {
-    if (typed.prefix6 || typed.host6 || typed.dns6)
-      return Error("IPv6 disabled but prefix/host6/dns6 provided");
+    if (typed.prefix6 || typed.host6 || typed.dns6) return Error("IPv6 disabled but prefix/host6/dns6 provided");
     return {};
   }
   if (typed.prefix6) {
@@ -174,8 +170,7 @@ Result<void> resolve_ipv6(const Typed& typed, UserConfig& config) {
   if (typed.prefix6_length) {
     const auto length = parse_number(*typed.prefix6_length);
     if (!length) return Error("Parameter 'ipv6-prefixlen' expects a number");
-    if (*length > 126)
-      return Error("Invalid IPv6 prefix provided (IPv6 prefix length must be between 0 and 126)");
+    if (*length > 126) return Error("Invalid IPv6 prefix provided (IPv6 prefix length must be between 0 and 126)");
     config.prefix6_length = *length ? static_cast<unsigned>(*length) : 64;
   }
   config.host6 = with_last_byte(config.prefix6, 2);
@@ -183,8 +178,7 @@ Result<void> resolve_ipv6(const Typed& typed, UserConfig& config) {
   if (typed.host6) {
     const auto host = parse_ipv6(*typed.host6);
     if (!host) return Error("Failed to parse IPv6 host");
-    if (!host->in_prefix(config.prefix6, config.prefix6_length))
-      return Error("IPv6 Host doesn't belong to network");
+    if (!host->in_prefix(config.prefix6, config.prefix6_length)) return Error("IPv6 Host doesn't belong to network");
     config.host6 = *host;
   }
   if (typed.dns6) {
@@ -217,30 +211,18 @@ bool is_domain(const std::string& text) {
 
 Result<void> take_option(const std::string& name, const std::string& value, UserConfig& config, Typed& typed,
                          std::vector<std::string>& warnings) {
-  if (name == "ipv4")
-    typed.ipv4 = RHEA_TRY(parse_switch(name, value));
-  else if (name == "ipv6")
-    typed.ipv6 = RHEA_TRY(parse_switch(name, value));
-  else if (name == "restrict")
-    config.restricted = RHEA_TRY(parse_switch(name, value));
-  else if (name == "net")
-    typed.net = value;
-  else if (name == "ip")
-    typed.net = value + "/24";
-  else if (name == "host")
-    typed.host = value;
-  else if (name == "dns")
-    typed.dns = value;
-  else if (name == "dhcpstart")
-    typed.dhcpstart = value;
-  else if (name == "ipv6-prefix")
-    typed.prefix6 = value;
-  else if (name == "ipv6-prefixlen")
-    typed.prefix6_length = value;
-  else if (name == "ipv6-host")
-    typed.host6 = value;
-  else if (name == "ipv6-dns")
-    typed.dns6 = value;
+  if (name == "ipv4") typed.ipv4 = RHEA_TRY(parse_switch(name, value));
+  else if (name == "ipv6") typed.ipv6 = RHEA_TRY(parse_switch(name, value));
+  else if (name == "restrict") config.restricted = RHEA_TRY(parse_switch(name, value));
+  else if (name == "net") typed.net = value;
+  else if (name == "ip") typed.net = value + "/24";
+  else if (name == "host") typed.host = value;
+  else if (name == "dns") typed.dns = value;
+  else if (name == "dhcpstart") typed.dhcpstart = value;
+  else if (name == "ipv6-prefix") typed.prefix6 = value;
+  else if (name == "ipv6-prefixlen") typed.prefix6_length = value;
+  else if (name == "ipv6-host") typed.host6 = value;
+  else if (name == "ipv6-dns") typed.dns6 = value;
   else if (name == "ipv6-net") {
     const usize slash = value.find('/');
     typed.prefix6 = value.substr(0, slash);
@@ -248,10 +230,8 @@ Result<void> take_option(const std::string& name, const std::string& value, User
   } else if (name == "hostname" || name == "domainname") {
     RHEA_TRY(take_name(name, value, config));
   } else if (name == "dnssearch") {
-    if (is_domain(value))
-      config.search.push_back(value);
-    else
-      warnings.push_back(fmt::format("dnssearch: '{}' is no domain name: it is left out", value));
+    if (is_domain(value)) config.search.push_back(value);
+    else warnings.push_back(fmt::format("dnssearch: '{}' is no domain name: it is left out", value));
   } else if (name == "hostfwd") {
     config.forwards.push_back(RHEA_TRY(parse_forward(value)));
   } else if (name == "smbserver") {
@@ -268,16 +248,15 @@ void check_forwards(UserConfig& config, std::vector<std::string>& warnings) {
     const bool v4 = rule.guest_address.is_v4();
     if (v4 ? config.ipv4 && !rule.guest_address.in_prefix(config.network, config.prefix_length)
            : config.ipv6 && !rule.guest_address.in_prefix(config.prefix6, config.prefix6_length))
-      warnings.push_back(fmt::format("hostfwd={}: the guest address {} is not in the network {}/{}",
-                                     rule.text, rule.guest_address.text(),
-                                     v4 ? config.network.text() : config.prefix6.text(),
+      warnings.push_back(fmt::format("hostfwd={}: the guest address {} is not in the network {}/{}", rule.text,
+                                     rule.guest_address.text(), v4 ? config.network.text() : config.prefix6.text(),
                                      v4 ? config.prefix_length : config.prefix6_length));
     if (!rule.host_given && rule.unix_path.empty())
       warnings.push_back(
           fmt::format("hostfwd={}: port {} is open on all interfaces of this host; write "
                       "hostfwd={}:127.0.0.1:{}-{}:{} to open it on this host alone",
-                      rule.text, rule.host_port, rule.udp ? "udp" : "tcp", rule.host_port,
-                      rule.guest_address.text(), rule.guest_port));
+                      rule.text, rule.host_port, rule.udp ? "udp" : "tcp", rule.host_port, rule.guest_address.text(),
+                      rule.guest_port));
   }
 }
 
@@ -288,8 +267,8 @@ Result<void> check_services(UserConfig& config) {
                            : config.ipv6 && address.in_prefix(config.prefix6, config.prefix6_length);
   };
   const auto taken = [&](const IpAddress& address) {
-    return address == config.host || address == config.dns || address == config.host6 ||
-           address == config.dns6 || address == config.broadcast() || address == config.network;
+    return address == config.host || address == config.dns || address == config.host6 || address == config.dns6 ||
+           address == config.broadcast() || address == config.network;
   };
   for (GuestForward& rule : config.guest_forwards) {
     if (rule.address.is_unspecified()) rule.address = address_inside(config, 0x0204);
@@ -304,13 +283,11 @@ Result<void> check_services(UserConfig& config) {
     const auto is_target = [&](const NameRecord& other) { return other.name == to_lower(record.text); };
     const bool known = std::any_of(config.records.begin(), config.records.end(), is_target);
     if (record.type == NameRecord::cname && !known)
-      return Error("Parameter 'dns-record': '{}' has no record of its own, which an alias needs",
-                   record.text);
+      return Error("Parameter 'dns-record': '{}' has no record of its own, which an alias needs", record.text);
   }
   for (const StaticLease& lease : config.leases)
     if (!inside(lease.address) || taken(lease.address))
-      return Error("Parameter 'dhcp-lease': {} is no address for a guest in this network",
-                   lease.address.text());
+      return Error("Parameter 'dhcp-lease': {} is no address for a guest in this network", lease.address.text());
   return {};
 }
 
@@ -321,17 +298,12 @@ IpAddress address_inside(const UserConfig& config, u32 host_part) {
 }
 
 UserConfig::UserConfig()
-    : prefix6(*parse_ipv6("fec0::")),
-      host6(*parse_ipv6("fec0::2")),
-      dns6(*parse_ipv6("fec0::3")),
-      router6(*parse_ipv6("fe80::2")),
-      tftp_address(IpAddress::v4(0)),
-      smb_server(IpAddress::v4(0x0a000204)) {}
+    : prefix6(*parse_ipv6("fec0::")), host6(*parse_ipv6("fec0::2")), dns6(*parse_ipv6("fec0::3")),
+      router6(*parse_ipv6("fe80::2")), tftp_address(IpAddress::v4(0)), smb_server(IpAddress::v4(0x0a000204)) {}
 
 std::span<const OptionRow> user_options() { return kOptions; }
 
-Result<UserConfig> parse_user_options(std::span<const OptionText> options,
-                                      std::vector<std::string>& warnings) {
+Result<UserConfig> parse_user_options(std::span<const OptionText> options, std::vector<std::string>& warnings) {
   UserConfig config;
   Typed typed;
   for (const auto& [name, value] : options) {
@@ -341,10 +313,8 @@ Result<UserConfig> parse_user_options(std::span<const OptionText> options,
   }
   if (typed.ipv4.has_value() != typed.ipv6.has_value()) {
     // Only one =on turns the other off.
-    if (typed.ipv4.value_or(false))
-      typed.ipv6 = false;
-    else if (typed.ipv6.value_or(false))
-      typed.ipv4 = false;
+    if (typed.ipv4.value_or(false)) typed.ipv6 = false;
+    else if (typed.ipv6.value_or(false)) typed.ipv4 = false;
   }
   config.ipv4 = typed.ipv4.value_or(true);
   config.ipv6 = typed.ipv6.value_or(true);

@@ -111,8 +111,7 @@ struct UserConfig {
 std::span<const OptionRow> user_options();
 
 // From key=value pairs in order. Messages are QEMU's. `warnings` gets lines for the user.
-Result<UserConfig> parse_user_options(std::span<const OptionText> options,
-                                      std::vector<std::string>& warnings);
+Result<UserConfig> parse_user_options(std::span<const OptionText> options, std::vector<std::string>& warnings);
 
 // An address in the network with this host part ("inside(0x0204)" is 10.0.2.4).
 IpAddress address_inside(const UserConfig& config, u32 host_part);

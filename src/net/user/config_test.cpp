@@ -43,8 +43,7 @@ TEST(UserOptions, MessagesAreQemus) {
       {{{"ipv4", "off"}, {"net", "10.0.0.0/24"}}, "IPv4 disabled but netmask/host/dns provided"},
       {{{"ipv6", "off"}, {"ipv6-host", "fec0::5"}}, "IPv6 disabled but prefix/host6/dns6 provided"},
       {{{"ipv6-prefix", "zz"}}, "Failed to parse IPv6 prefix"},
-      {{{"ipv6-prefixlen", "129"}},
-       "Invalid IPv6 prefix provided (IPv6 prefix length must be between 0 and 126)"},
+      {{{"ipv6-prefixlen", "129"}}, "Invalid IPv6 prefix provided (IPv6 prefix length must be between 0 and 126)"},
       {{{"ipv6-host", "fe80::1"}}, "IPv6 Host doesn't belong to network"},
       {{{"ipv6-dns", "zz"}}, "Failed to parse IPv6 DNS"},
       {{{"hostname", std::string(256, 'x')}}, "'vhostname' parameter cannot exceed 255 bytes"},
@@ -70,13 +69,10 @@ TEST(UserOptions, MessagesAreQemus) {
       {{{"ntp", "zz"}}, "Parameter 'ntp' expects an IP address, not 'zz'"},
       {{{"dns-server", "a:b"}}, "Parameter 'dns-server' expects ADDRESS or ADDRESS:PORT, not 'a:b'"},
       {{{"dns-record", "x"}}, "Parameter 'dns-record': 'x' has no '='"},
-      {{{"dns-record", ".=1.2.3.4"}},
-       "Parameter 'dns-record': '.=1.2.3.4' does not begin with a domain name"},
+      {{{"dns-record", ".=1.2.3.4"}}, "Parameter 'dns-record': '.=1.2.3.4' does not begin with a domain name"},
       {{{"dns-record", "x=y"}}, "Parameter 'dns-record': 'x=y' has neither address nor type"},
-      {{{"dns-record", "x=cname:*.y"}},
-       "Parameter 'dns-record': 'x=cname:*.y' does not end with a domain name"},
-      {{{"dns-record", "x=cname:y"}},
-       "Parameter 'dns-record': 'y' has no record of its own, which an alias needs"},
+      {{{"dns-record", "x=cname:*.y"}}, "Parameter 'dns-record': 'x=cname:*.y' does not end with a domain name"},
+      {{{"dns-record", "x=cname:y"}}, "Parameter 'dns-record': 'y' has no record of its own, which an alias needs"},
       {{{"dhcp-lease", "52:54:00:12:34:56"}},
        "Parameter 'dhcp-lease' expects MAC=ADDRESS[=NAME], not '52:54:00:12:34:56'"},
       {{{"dhcp-lease", "52:54:00:12:34:56=10.0.3.1"}},
@@ -149,8 +145,7 @@ TEST(Hostfwd, Grammar) {
   for (const Case& item : wrong) {
     const auto rule = parse_forward(item.text);
     ASSERT_FALSE(rule.ok()) << item.text;
-    EXPECT_EQ(rule.error().message(),
-              fmt::format("Invalid host forwarding rule '{}' ({})", item.text, item.why));
+    EXPECT_EQ(rule.error().message(), fmt::format("Invalid host forwarding rule '{}' ({})", item.text, item.why));
   }
   struct Right {
     const char* text;
@@ -186,8 +181,7 @@ TEST(Hostfwd, WarnsOfAllInterfaces) {
   ASSERT_EQ(warnings.size(), 1u);
   EXPECT_NE(warnings[0].find("hostfwd=tcp:127.0.0.1:5022-10.0.2.15:22"), std::string::npos);
   warnings.clear();
-  ASSERT_TRUE(
-      parse_user_options(std::vector<OptionText>{{"hostfwd", "tcp:127.0.0.1:5022-:22"}}, warnings).ok());
+  ASSERT_TRUE(parse_user_options(std::vector<OptionText>{{"hostfwd", "tcp:127.0.0.1:5022-:22"}}, warnings).ok());
   EXPECT_TRUE(warnings.empty());
 }
 
@@ -247,8 +241,7 @@ TEST(UserOptions, Services) {
   EXPECT_EQ(config.records.at(1).text, "a=b");
   EXPECT_EQ(config.leases.at(0).address.text(), "192.168.5.77");
   EXPECT_EQ(config.leases.at(0).name, "web");
-  const auto access =
-      parsed({{"allow", "tcp:[2001:db8::]/32:80..443"}, {"deny", "*.Example.org"}, {"rate-in", "10M"}});
+  const auto access = parsed({{"allow", "tcp:[2001:db8::]/32:80..443"}, {"deny", "*.Example.org"}, {"rate-in", "10M"}});
   EXPECT_EQ(access.access.at(0).protocol, 6);
   EXPECT_EQ(access.access.at(0).length, 32u);
   EXPECT_EQ(access.access.at(0).last_port, 443);

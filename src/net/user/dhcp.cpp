@@ -18,8 +18,7 @@ constexpr usize kFixed = 236;        // the BOOTP message without options
 constexpr usize kOptionsArea = 312;  // with the magic cookie
 constexpr u32 kMagic = 0x63825363;
 constexpr u32 kLeaseSeconds = 24 * 60 * 60;
-constexpr u8 kDiscover = 1, kOffer = 2, kRequest = 3, kDecline = 4, kAck = 5, kNak = 6, kRelease = 7,
-             kInform = 8;
+constexpr u8 kDiscover = 1, kOffer = 2, kRequest = 3, kDecline = 4, kAck = 5, kNak = 6, kRelease = 7, kInform = 8;
 
 enum Option : u8 {
   pad = 0,
@@ -102,9 +101,7 @@ bool Dhcp::usable(const IpAddress& address) const {
          address != config.network && !context_.is_own(address);
 }
 
-bool Dhcp::may_have(const Lease& lease, const Mac& mac) const {
-  return !lease.reserved || lease.reserved_mac == mac;
-}
+bool Dhcp::may_have(const Lease& lease, const Mac& mac) const { return !lease.reserved || lease.reserved_mac == mac; }
 
 IpAddress Dhcp::address_of(std::string_view name) const {
   for (const Lease& lease : leases_)
@@ -152,14 +149,12 @@ int Dhcp::choose(const Mac& mac, const IpAddress& wanted) {
       return static_cast<int>(i);
   if (const int own = lease_of(mac); own >= 0) return own;
   const auto free = [&](const Lease& lease) { return lease.state == Lease::free && may_have(lease, mac); };
-  if (const int index = lease_at(wanted); index >= 0 && free(leases_[static_cast<usize>(index)]))
-    return index;
+  if (const int index = lease_at(wanted); index >= 0 && free(leases_[static_cast<usize>(index)])) return index;
   const s64 now = context_.now();
   for (usize i = 0; i < leases_.size(); ++i)
     if (free(leases_[i])) return static_cast<int>(i);
   for (usize i = 0; i < leases_.size(); ++i)
-    if (may_have(leases_[i], mac) && now - leases_[i].since > s64{kLeaseSeconds} * kSecond)
-      return static_cast<int>(i);
+    if (may_have(leases_[i], mac) && now - leases_[i].since > s64{kLeaseSeconds} * kSecond) return static_cast<int>(i);
   return -1;
 }
 
@@ -204,10 +199,8 @@ void Dhcp::input(const Mac& from, const u8* message, usize size) {
     const u8* data = message + at + 2;
     const u8 length = message[at + 1];
     if (message[at] == Option::message_type && length >= 1) request.type = data[0];
-    if (message[at] == Option::requested_address && length == 4)
-      request.requested = IpAddress::from_wire(data, true);
-    if (message[at] == Option::server_identifier && length == 4)
-      request.server = IpAddress::from_wire(data, true);
+    if (message[at] == Option::requested_address && length == 4) request.requested = IpAddress::from_wire(data, true);
+    if (message[at] == Option::server_identifier && length == 4) request.server = IpAddress::from_wire(data, true);
     if (message[at] == Option::parameter_list)
       for (u8 i = 0; i < length; ++i) request.wanted.set(data[i]);
     if (message[at] == Option::rapid_commit) request.rapid = true;
@@ -217,21 +210,17 @@ void Dhcp::input(const Mac& from, const u8* message, usize size) {
   }
   const int lease = lease_of(request.mac);
   switch (request.type) {
-    case kDiscover:
-      return answer_discover(request);
+    case kDiscover: return answer_discover(request);
     case 0:  // BOOTP
-    case kRequest:
-      return answer_request(request);
-    case kInform:
-      return answer_inform(request);
+    case kRequest: return answer_request(request);
+    case kInform: return answer_inform(request);
     case kDecline:
       if (const int index = lease_at(request.requested); index >= 0 && index == lease) decline(index);
       return;
     case kRelease:
       if (lease >= 0) leases_[static_cast<usize>(lease)].state = Lease::free;
       return;
-    default:
-      return;
+    default: return;
   }
 }
 

@@ -159,8 +159,8 @@ IpAddress Dhcpv6::first_free(const Request& request) const {
     const u16 number = static_cast<u16>(kFirstHost + host);
     address.bytes[14] |= static_cast<u8>(number >> 8);
     address.bytes[15] |= static_cast<u8>(number);
-    const bool used = std::any_of(leases_.begin(), leases_.end(),
-                                  [&](const Lease& lease) { return lease.address == address; });
+    const bool used =
+        std::any_of(leases_.begin(), leases_.end(), [&](const Lease& lease) { return lease.address == address; });
     if (!used && !reserved(address) && free_for(address, {})) return address;
   }
   return {};
@@ -183,8 +183,7 @@ void Dhcpv6::input(const Endpoint& client, std::span<const u8> message) {
   Request request;
   request.type = message[0];
   std::copy_n(message.begin() + 1, 3, request.transaction);
-  if (!each_option(message.subspan(4), [&](u16 code, std::span<const u8> data) { request.take(code, data); }))
-    return;
+  if (!each_option(message.subspan(4), [&](u16 code, std::span<const u8> data) { request.take(code, data); })) return;
   const bool to_us = request.server == server_id();
   switch (request.type) {
     case information_request:
@@ -201,8 +200,7 @@ void Dhcpv6::input(const Endpoint& client, std::span<const u8> message) {
     case decline:
       if (request.client.empty() || !to_us) return;
       return answer_stateful(client, request);
-    default:
-      return;
+    default: return;
   }
 }
 
@@ -217,8 +215,7 @@ Dhcpv6::Bytes Dhcpv6::answer_associations(const Request& request, bool commit) {
     add_u32(data, kPreferred / 5 * 4);
     Lease* lease = renews ? find(request, association.id) : give(request, association.id);
     if (!lease) {
-      add_status(data, renews ? kNoBinding : kNoAddresses,
-                 renews ? "no such lease" : "all addresses are taken");
+      add_status(data, renews ? kNoBinding : kNoAddresses, renews ? "no such lease" : "all addresses are taken");
     } else {
       if (commit) lease->since = context_.now();
       Bytes address(lease->address.bytes.begin(), lease->address.bytes.end());
@@ -263,12 +260,9 @@ void Dhcpv6::add_configuration(Bytes& message, const Request& request) const {
   const UserConfig& config = context_.config;
   if (config.restricted) return;
   add_option(message, name_servers, config.dns6.bytes);
-  const Bytes search =
-      encode_names(config.search.empty() && !config.domain.empty() ? std::vector<std::string>{config.domain}
-                                                                   : config.search,
-                   false);
-  if (!search.empty() && message.size() + search.size() < kMaxMessage)
-    add_option(message, domain_search, search);
+  const Bytes search = encode_names(
+      config.search.empty() && !config.domain.empty() ? std::vector<std::string>{config.domain} : config.search, false);
+  if (!search.empty() && message.size() + search.size() < kMaxMessage) add_option(message, domain_search, search);
   Bytes ntp;
   for (const IpAddress& server : config.ntp) {
     if (server.is_v4()) continue;
@@ -277,10 +271,9 @@ void Dhcpv6::add_configuration(Bytes& message, const Request& request) const {
   if (!ntp.empty() && request.wanted[ntp_server]) add_option(message, ntp_server, ntp);
   if (config.boot_file.empty() || !request.wanted[boot_url]) return;
   const bool url = config.boot_file.find("://") != std::string::npos;
-  const std::string text =
-      url ? config.boot_file
-          : fmt::format("tftp://[{}]/{}", config.host6.text(),
-                        config.boot_file.substr(config.boot_file.starts_with('/') ? 1 : 0));
+  const std::string text = url ? config.boot_file
+                               : fmt::format("tftp://[{}]/{}", config.host6.text(),
+                                             config.boot_file.substr(config.boot_file.starts_with('/') ? 1 : 0));
   add_option(message, boot_url, std::span(reinterpret_cast<const u8*>(text.data()), text.size()));
 }
 

@@ -22,14 +22,9 @@ constexpr u8 kServerFailure = 2, kNotImplemented = 4, kRefused = 5;
 class Dns::Query final : public SocketOwner, public Timeout {
  public:
   Query(Dns& dns, const Endpoint& guest, const IpAddress& server, std::span<const u8> message)
-      : Timeout(dns.context_.timeouts),
-        dns_(dns),
-        guest_(guest),
-        server_(server),
-        message_(message.begin(), message.end()),
-        guest_id_(load_be<u16>(message.data())),
-        wire_id_(static_cast<u16>(dns.context_.sockets.random())),
-        resolvers_(dns.context_.resolvers()),
+      : Timeout(dns.context_.timeouts), dns_(dns), guest_(guest), server_(server),
+        message_(message.begin(), message.end()), guest_id_(load_be<u16>(message.data())),
+        wire_id_(static_cast<u16>(dns.context_.sockets.random())), resolvers_(dns.context_.resolvers()),
         give_up_(dns.context_.now() + kGiveUp) {
     store_be<u16>(message_.data(), wire_id_);
   }
@@ -38,8 +33,7 @@ class Dns::Query final : public SocketOwner, public Timeout {
   const IpAddress& server() const { return server_; }
   u16 guest_id() const { return guest_id_; }
   bool same_question(std::span<const u8> message) const {
-    return message.size() == message_.size() &&
-           std::equal(message.begin() + 2, message.end(), message_.begin() + 2);
+    return message.size() == message_.size() && std::equal(message.begin() + 2, message.end(), message_.begin() + 2);
   }
 
   // Asks the next server that can be asked. Once round all of them, then round again until the end.
@@ -93,8 +87,7 @@ class Dns::Query final : public SocketOwner, public Timeout {
       const auto known = std::find_if(resolvers_.begin(), resolvers_.end(), [&](const Endpoint& resolver) {
         return resolver.address == from.address && resolver.port == from.port;
       });
-      if (known == resolvers_.end() || size < kHeader || load_be<u16>(buffer.data()) != wire_id_ ||
-          !(buffer[2] & 0x80))
+      if (known == resolvers_.end() || size < kHeader || load_be<u16>(buffer.data()) != wire_id_ || !(buffer[2] & 0x80))
         continue;
       const u8 code = buffer[3] & 15;
       const bool failed = code == kServerFailure || code == kNotImplemented || code == kRefused;

@@ -38,8 +38,7 @@ class FakeClock final : public Clock {
  private:
   class FakeTimer final : public Timer {
    public:
-    FakeTimer(FakeClock& clock, std::function<void()> callback)
-        : clock_(clock), callback_(std::move(callback)) {
+    FakeTimer(FakeClock& clock, std::function<void()> callback) : clock_(clock), callback_(std::move(callback)) {
       clock_.timers_.push_back(this);
     }
     ~FakeTimer() override { clock_.timers_.remove(this); }
@@ -132,9 +131,7 @@ class FakeSocket final : public Socket {
   int bind(const Endpoint& to) override { return wire_->bound = to, wire_->error; }
   int bind_path(const std::string& path) override { return wire_->path = path, wire_->error; }
   int listen(int) override { return wire_->listening = true, 0; }
-  int connect(const Endpoint& to) override {
-    return wire_->to = to, wire_->error ? wire_->error : EINPROGRESS;
-  }
+  int connect(const Endpoint& to) override { return wire_->to = to, wire_->error ? wire_->error : EINPROGRESS; }
   std::unique_ptr<Socket> accept(Endpoint& from, int& error) override {
     error = EAGAIN;
     if (wire_->pending.empty()) return nullptr;
@@ -161,8 +158,7 @@ class FakeSocket final : public Socket {
     const Bytes& queue = wire_->receive_queue;
     usize done = 0;
     for (const Piece& piece : into) {
-      const usize part =
-          offset + done < queue.size() ? std::min(piece.size, queue.size() - offset - done) : 0;
+      const usize part = offset + done < queue.size() ? std::min(piece.size, queue.size() - offset - done) : 0;
       std::copy_n(queue.begin() + static_cast<std::ptrdiff_t>(offset + done), part, piece.data);
       done += part;
     }
@@ -245,8 +241,7 @@ class FakeSockets final : public Sockets {
     return std::make_unique<FakeSocket>(wire);
   }
   std::vector<IpAddress> addresses_of(const std::string& name) override {
-    return name == "both.test" ? std::vector{IpAddress::v4(0x7f000001), *parse_ipv6("::1")}
-                               : std::vector<IpAddress>{};
+    return name == "both.test" ? std::vector{IpAddress::v4(0x7f000001), *parse_ipv6("::1")} : std::vector<IpAddress>{};
   }
   std::vector<Endpoint> resolvers() override { return servers; }
   bool has_ipv6_route() override { return ipv6; }

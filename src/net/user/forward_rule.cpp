@@ -80,8 +80,7 @@ std::optional<std::string> take_protocol(std::string_view& rest, bool& udp) {
   if (!word->empty() && *word != "tcp" && *word != "udp") return "Bad protocol name";
   // ":5555-:22" is HOSTADDR left out, not the protocol: after the protocol there are two more colons.
   const usize dash = after.rfind('-');
-  if (word->empty() && dash != std::string_view::npos &&
-      after.substr(0, dash).find(':') == std::string_view::npos)
+  if (word->empty() && dash != std::string_view::npos && after.substr(0, dash).find(':') == std::string_view::npos)
     return std::nullopt;
   udp = *word == "udp";
   rest = after;
@@ -94,12 +93,9 @@ std::optional<std::string> take_host(std::string_view& rest, ForwardRule& rule) 
   if (!host) return "Missing : separator";
   if (host->empty() && !bracketed) return std::nullopt;
   rule.host_given = true;
-  if (const auto address = parse_address(*host, bracketed))
-    rule.host_address = *address;
-  else if (!bracketed && is_host_name(*host))
-    rule.host_name = *host;
-  else
-    return "Bad host address";
+  if (const auto address = parse_address(*host, bracketed)) rule.host_address = *address;
+  else if (!bracketed && is_host_name(*host)) rule.host_name = *host;
+  else return "Bad host address";
   return std::nullopt;
 }
 
@@ -113,8 +109,7 @@ std::optional<std::string> take_guest(std::string_view rest, ForwardRule& rule) 
     rule.guest_address = *address;
   }
   const auto ports = parse_ports(rest, 1);
-  if (!ports || (ports->count != 1 && ports->count != rule.ports) ||
-      usize{ports->first} + rule.ports - 1 > 65535)
+  if (!ports || (ports->count != 1 && ports->count != rule.ports) || usize{ports->first} + rule.ports - 1 > 65535)
     return "Bad guest port";
   rule.guest_port = ports->first;
   return std::nullopt;
@@ -173,10 +168,8 @@ std::optional<ForwardRule> parse_forward_removal(const std::string& text) {
   }
   const auto protocol = take_until(rest, ':');
   if (!protocol) return std::nullopt;
-  if (*protocol == "udp")
-    rule.udp = true;
-  else if (!protocol->empty() && *protocol != "tcp")
-    return std::nullopt;
+  if (*protocol == "udp") rule.udp = true;
+  else if (!protocol->empty() && *protocol != "tcp") return std::nullopt;
   if (take_host(rest, rule)) return std::nullopt;
   const auto ports = parse_ports(rest, 0);
   if (!ports) return std::nullopt;
@@ -201,10 +194,8 @@ std::optional<std::vector<std::string>> split_command(std::string_view text) {
       word += text[i];
       in_word = true;
     } else if (quote) {
-      if (c == quote)
-        quote = 0;
-      else
-        word += c;
+      if (c == quote) quote = 0;
+      else word += c;
     } else if (c == '"' || c == '\'') {
       quote = c;
       in_word = true;
@@ -225,8 +216,7 @@ std::optional<std::vector<std::string>> split_command(std::string_view text) {
 Result<GuestForward> parse_guest_forward(const std::string& text) {
   const auto invalid = [&] {
     return Error("Invalid guest forwarding rule '{}'", text)
-        .with_hint(
-            "A rule is [tcp]:SERVER:PORT-cmd:COMMAND, for example tcp:10.0.2.100:80-cmd:nc 127.0.0.1 8080.");
+        .with_hint("A rule is [tcp]:SERVER:PORT-cmd:COMMAND, for example tcp:10.0.2.100:80-cmd:nc 127.0.0.1 8080.");
   };
   GuestForward rule;
   rule.text = text;

@@ -48,8 +48,7 @@ class Forwards::Forward final : public SocketOwner, public Timeout {
   Row row() const {
     const bool open = socket_ != nullptr;
     const bool local_place = !place_.path.empty();
-    return {place_.udp,   open ? socket_->fd() : -1,
-            place_.path,  open && !local_place ? socket_->local() : place_.host,
+    return {place_.udp,   open ? socket_->fd() : -1, place_.path, open && !local_place ? socket_->local() : place_.host,
             place_.guest, place_.udp || listening_};
   }
   Endpoint local() const { return socket_->local(); }
@@ -57,8 +56,7 @@ class Forwards::Forward final : public SocketOwner, public Timeout {
     if (!place_.udp) return accept();
     if (events & kSocketError) {
       SocketError error;
-      while (socket_->next_error(error)) {
-      }
+      while (socket_->next_error(error)) {}
       socket_->take_error();
     }
     readable_ = true;
@@ -74,8 +72,7 @@ class Forwards::Forward final : public SocketOwner, public Timeout {
       if (context.link.congested()) return;
       Endpoint from;
       u16 segment = 0;
-      const IoResult result =
-          socket_->receive_from(from, {all_.buffer_.data(), all_.buffer_.size()}, segment);
+      const IoResult result = socket_->receive_from(from, {all_.buffer_.data(), all_.buffer_.size()}, segment);
       if (result.again()) readable_ = false;
       if (result.error) continue;
       const bool v4 = place_.guest.address.is_v4();
@@ -90,9 +87,7 @@ class Forwards::Forward final : public SocketOwner, public Timeout {
   bool probes() const { return !place_.udp && all_.context_.config.listen == UserConfig::Listen::probe; }
   int bind() {
     const bool local = !place_.path.empty();
-    const SocketKind kind = local        ? SocketKind::local
-                            : place_.udp ? SocketKind::datagram
-                                         : SocketKind::stream;
+    const SocketKind kind = local ? SocketKind::local : place_.udp ? SocketKind::datagram : SocketKind::stream;
     int error = 0;
     socket_ = all_.context_.sockets.open(kind, !local && !place_.host.address.is_v4(), this, error);
     if (!socket_) return error;
@@ -163,8 +158,7 @@ class Forwards::Forward final : public SocketOwner, public Timeout {
   s64 probe_due_ = kNever;
 };
 
-Forwards::Forwards(Context& context, Tcp& tcp, Udp& udp)
-    : context_(context), tcp_(tcp), udp_(udp), buffer_(65536) {}
+Forwards::Forwards(Context& context, Tcp& tcp, Udp& udp) : context_(context), tcp_(tcp), udp_(udp), buffer_(65536) {}
 Forwards::~Forwards() = default;
 
 namespace {
@@ -177,11 +171,10 @@ Error refused(const ForwardRule& rule, u16 port, int error) {
   }
   const char* protocol = rule.udp ? "UDP" : "TCP";
   if (error == EADDRINUSE)
-    return std::move(result).with_hint(fmt::format(
-        "Another program uses {} port {} of this host: end it, or forward another port.", protocol, port));
-  if (error == EACCES && port < 1024)
     return std::move(result).with_hint(
-        "Ports below 1024 are for root: forward one above, such as 8080 for 80.");
+        fmt::format("Another program uses {} port {} of this host: end it, or forward another port.", protocol, port));
+  if (error == EACCES && port < 1024)
+    return std::move(result).with_hint("Ports below 1024 are for root: forward one above, such as 8080 for 80.");
   if (error == EADDRNOTAVAIL)
     return std::move(result).with_hint(fmt::format("This host has no address {}.", rule.host_address.text()));
   return result;
@@ -189,8 +182,7 @@ Error refused(const ForwardRule& rule, u16 port, int error) {
 
 // The places of one port of a rule, without a name's addresses.
 Place place_of(const ForwardRule& rule, u16 index, const IpAddress& host, const Context& context) {
-  const IpAddress guest =
-      rule.guest_address.is_unspecified() ? context.config.dhcp_start : rule.guest_address;
+  const IpAddress guest = rule.guest_address.is_unspecified() ? context.config.dhcp_start : rule.guest_address;
   return {.udp = rule.udp,
           .path = rule.unix_path,
           .host = {host, static_cast<u16>(rule.host_port + index), 0},

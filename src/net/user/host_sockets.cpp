@@ -64,9 +64,7 @@ class HostSockets::HostSocket final : public Socket {
   int take_error() override { return socket_->take_error(); }
 
   IoResult send(std::span<const Piece> pieces) override { return socket_->send(native(pieces)); }
-  IoResult peek(usize offset, std::span<const Piece> into) override {
-    return socket_->peek(offset, native(into));
-  }
+  IoResult peek(usize offset, std::span<const Piece> into) override { return socket_->peek(offset, native(into)); }
   IoResult discard(usize bytes) override { return socket_->discard(bytes); }
   void shutdown_write() override { socket_->shutdown_write(); }
   void reset_on_close() override { socket_->reset_on_close(); }
@@ -184,8 +182,7 @@ std::vector<Endpoint> parse_resolv_conf(std::string_view text) {
     const auto address = parse_ip(rest.substr(0, percent));
     if (!address || result.size() == kMaxServers) continue;
     u32 scope = 0;
-    if (percent != std::string_view::npos)
-      scope = sys::interface_index(std::string(rest.substr(percent + 1)));
+    if (percent != std::string_view::npos) scope = sys::interface_index(std::string(rest.substr(percent + 1)));
     result.push_back({*address, 53, scope});
   }
   if (result.empty()) result.push_back({IpAddress::v4(0x7f000001), 53, 0});

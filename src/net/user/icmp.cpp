@@ -26,11 +26,7 @@ class Icmp::Ping final : public SocketOwner, public Timeout {
  public:
   enum class Way : u8 { ping, raw, probe };
   Ping(Icmp& icmp, const Key& key, std::unique_ptr<Socket> socket, Way way, u16 wire_id)
-      : Timeout(icmp.context_.timeouts),
-        icmp_(icmp),
-        key_(key),
-        socket_(std::move(socket)),
-        way_(way),
+      : Timeout(icmp.context_.timeouts), icmp_(icmp), key_(key), socket_(std::move(socket)), way_(way),
         wire_id_(wire_id) {
     socket_->set_owner(this);
   }
@@ -168,8 +164,7 @@ void Icmp::answer(const Packet& packet) {
   packet.frame->copy(packet.transport, message.data(), size);
   message[0] = packet.v6 ? kEchoReply6 : kEchoReply;
   store_be<u16>(message.data() + 2, 0);
-  const IpOut out{
-      .from = packet.to, .to = packet.from, .protocol = packet.protocol, .ttl = 255, .tos = packet.tos};
+  const IpOut out{.from = packet.to, .to = packet.from, .protocol = packet.protocol, .ttl = 255, .tos = packet.tos};
   ChecksumSum sum;
   if (packet.v6) sum.add_pseudo_header(out.from, out.to, kIcmpv6, size);
   sum.add(message.data(), size);
@@ -201,8 +196,7 @@ Icmp::Ping* Icmp::ping_of(const Key& key) {
   }
   if (!socket) return nullptr;
   const u16 wire_id = way == Ping::Way::raw ? static_cast<u16>(context_.sockets.random()) : u16{0};
-  return pings_.emplace(key, std::make_unique<Ping>(*this, key, std::move(socket), way, wire_id))
-      .first->second.get();
+  return pings_.emplace(key, std::make_unique<Ping>(*this, key, std::move(socket), way, wire_id)).first->second.get();
 }
 
 void Icmp::explain() {
@@ -228,22 +222,13 @@ bool Icmp::error_of(int number, Error& error) {
     case ENETUNREACH:
     case ENETDOWN:
     case EADDRNOTAVAIL:
-    case EAFNOSUPPORT:
-      error = Error::network_unreachable;
-      return true;
+    case EAFNOSUPPORT: error = Error::network_unreachable; return true;
     case EHOSTUNREACH:
-    case EHOSTDOWN:
-      error = Error::host_unreachable;
-      return true;
+    case EHOSTDOWN: error = Error::host_unreachable; return true;
     case EACCES:
-    case EPERM:
-      error = Error::prohibited;
-      return true;
-    case ECONNREFUSED:
-      error = Error::port_unreachable;
-      return true;
-    default:
-      return false;
+    case EPERM: error = Error::prohibited; return true;
+    case ECONNREFUSED: error = Error::port_unreachable; return true;
+    default: return false;
   }
 }
 
@@ -276,8 +261,7 @@ void Icmp::send_error(Error error, const IpAddress& from, const Packet& about) {
   const Codes& codes = kCodes[static_cast<usize>(error)];
   std::vector<u8> quote(std::min(about.end - about.network, about.v6 ? kQuote6 : kQuote4));
   about.frame->copy(about.network, quote.data(), quote.size());
-  send_quote(about.v6 ? codes.type6 : codes.type, about.v6 ? codes.code6 : codes.code, 0, from, about.from,
-             quote);
+  send_quote(about.v6 ? codes.type6 : codes.type, about.v6 ? codes.code6 : codes.code, 0, from, about.from, quote);
 }
 
 void Icmp::relay_error(u8 type, u8 code, u32 rest, const IpAddress& offender, const IpAddress& from,
@@ -295,8 +279,7 @@ void Icmp::relay_error(u8 type, u8 code, u32 rest, const IpAddress& offender, co
   send_quote(type, code, too_big ? rest : 0, speaker, from, std::span(packet).subspan(kEthernetHeader));
 }
 
-void Icmp::tell_error(Error error, const IpAddress& from, const IpAddress& to, u8 protocol,
-                      std::span<const u8> quote) {
+void Icmp::tell_error(Error error, const IpAddress& from, const IpAddress& to, u8 protocol, std::span<const u8> quote) {
   static constexpr u8 kCodes4[] = {0, 1, 3, 13, 0}, kCodes6[] = {0, 3, 4, 1, 0};
   const bool v6 = !from.is_v4();
   const usize index = static_cast<usize>(error);

@@ -25,24 +25,17 @@ class Icmp {
   void run();
 
   // Errors that the guest is told about a packet of its own (RFC 792, RFC 4443). `from` is who says so.
-  enum class Error : u8 {
-    network_unreachable,
-    host_unreachable,
-    port_unreachable,
-    prohibited,
-    time_exceeded
-  };
+  enum class Error : u8 { network_unreachable, host_unreachable, port_unreachable, prohibited, time_exceeded };
   void send_error(Error error, const IpAddress& from, const Packet& about);
   // The Error for what a socket call said; false for those that the guest is not told.
   static bool error_of(int number, Error& error);
   // The same for a packet that is gone: its headers are made again. `from`, `to` as the guest sees them;
   // `quote` starts with its transport header. Type and code are those of ICMP (v4) or ICMPv6.
-  void relay_error(u8 type, u8 code, u32 rest, const IpAddress& offender, const IpAddress& from,
-                   const IpAddress& to, u8 protocol, std::span<const u8> quote);
+  void relay_error(u8 type, u8 code, u32 rest, const IpAddress& offender, const IpAddress& from, const IpAddress& to,
+                   u8 protocol, std::span<const u8> quote);
 
   // The same by Error, from the gateway.
-  void tell_error(Error error, const IpAddress& from, const IpAddress& to, u8 protocol,
-                  std::span<const u8> quote);
+  void tell_error(Error error, const IpAddress& from, const IpAddress& to, u8 protocol, std::span<const u8> quote);
 
   struct Row {
     IpAddress guest, remote;
@@ -67,8 +60,7 @@ class Icmp {
   Ping* ping_of(const Key& key);
   void remove(const Key& key);
   void explain();
-  void send_quote(u8 type, u8 code, u32 rest, const IpAddress& from, const IpAddress& to,
-                  std::span<const u8> quote);
+  void send_quote(u8 type, u8 code, u32 rest, const IpAddress& from, const IpAddress& to, std::span<const u8> quote);
 
   Context& context_;
   std::unordered_map<Key, std::unique_ptr<Ping>, KeyHash> pings_;

@@ -13,16 +13,14 @@ namespace {
 
 constexpr u8 kRouterSolicitation = 133, kRouterAdvertisement = 134;
 constexpr u8 kNeighbourSolicitation = 135, kNeighbourAdvertisement = 136, kRedirect = 137;
-constexpr u8 kSourceAddress = 1, kTargetAddress = 2, kPrefix = 3, kMtuOption = 5, kNameServer = 25,
-             kSearchList = 31;
+constexpr u8 kSourceAddress = 1, kTargetAddress = 2, kPrefix = 3, kMtuOption = 5, kNameServer = 25, kSearchList = 31;
 constexpr u32 kValidSeconds = 86400, kPreferredSeconds = 14400, kRouterSeconds = 1800;
 // Unasked advertisements are rare (RFC 4861 allows up to half an hour): an idle guest is left alone.
 constexpr s64 kInterval = 600 * kSecond;
 
 IpAddress solicited_node(const IpAddress& address) {
   IpAddress group;
-  group.bytes = {
-      0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, address.bytes[13], address.bytes[14], address.bytes[15]};
+  group.bytes = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, address.bytes[13], address.bytes[14], address.bytes[15]};
   return group;
 }
 
@@ -106,8 +104,7 @@ void Ipv6::send(const Mac& mac, const IpAddress& from, const IpAddress& to, std:
   sum.add(message.data(), message.size());
   store_be<u16>(message.data() + 2, sum.checksum());
   const Piece piece{message.data(), message.size()};
-  context_.link.send_ip_to(mac, {.from = from, .to = to, .protocol = kIcmpv6, .ttl = 255},
-                           std::span(&piece, 1));
+  context_.link.send_ip_to(mac, {.from = from, .to = to, .protocol = kIcmpv6, .ttl = 255}, std::span(&piece, 1));
 }
 
 void Ipv6::advertise_router() {

@@ -35,12 +35,8 @@ usize AddressHash::operator()(const IpAddress& address) const {
 }
 
 Link::Link(Port& port, const UserConfig& config, Clock& clock, u64 hash_key)
-    : port_(port),
-      config_(config),
-      clock_(clock),
-      neighbours_(16, AddressHash{hash_key}),
-      asked_(16, AddressHash{hash_key}),
-      next_fragment_id_(static_cast<u32>(hash_key >> 32)) {}
+    : port_(port), config_(config), clock_(clock), neighbours_(16, AddressHash{hash_key}),
+      asked_(16, AddressHash{hash_key}), next_fragment_id_(static_cast<u32>(hash_key >> 32)) {}
 
 Mac Link::mac_of(const IpAddress& from) const {
   if (!from.is_v4()) return {0x52, 0x56, 0, 0, 0, 2};

@@ -89,8 +89,7 @@ class Link {
   };
   bool send_or_queue(Queued item);
   bool send_or_queue(Bytes frame) { return send_or_queue(Queued{std::move(frame), {}}); }
-  Sent send_now(const Mac& mac, const IpOut& out, std::span<const Piece> transport, usize size,
-                const Offload& offload);
+  Sent send_now(const Mac& mac, const IpOut& out, std::span<const Piece> transport, usize size, const Offload& offload);
   bool send_fragments(const Mac& mac, const IpOut& out, std::span<const Piece> transport, usize size);
   Bytes build(const Mac& mac, const IpOut& out, std::span<const Piece> transport, usize size);
   void wait_for(const IpAddress& address, Queued item);

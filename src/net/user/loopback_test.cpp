@@ -188,9 +188,8 @@ class GuestTcp final : public Port {
   }
   void answer_arp() {
     Bytes reply(60);
-    const Bytes body{0x52, 0x55, 10, 0,  2,    2,    0x52, 0x54, 0,    0x12, 0x34, 0x56, 8,    6,
-                     0,    1,    8,  0,  6,    4,    0,    2,    0x52, 0x54, 0,    0x12, 0x34, 0x56,
-                     10,   0,    2,  15, 0x52, 0x55, 10,   0,    2,    2,    10,   0,    2,    2};
+    const Bytes body{0x52, 0x55, 10,   0, 2,    2,    0x52, 0x54, 0, 0x12, 0x34, 0x56, 8,    6,  0, 1, 8, 0,  6, 4, 0,
+                     2,    0x52, 0x54, 0, 0x12, 0x34, 0x56, 10,   0, 2,    15,   0x52, 0x55, 10, 0, 2, 2, 10, 0, 2, 2};
     std::copy(body.begin(), body.end(), reply.begin());
     const Piece piece{reply.data(), reply.size()};
     send_to_peer(*this, Frame{std::span(&piece, 1), {}});
@@ -211,11 +210,10 @@ class LoopbackTest : public ::testing::Test {
   LoopbackTest() {
     std::vector<std::string> warnings;
     auto config = parse_user_options({}, warnings);
-    backend_ =
-        std::make_unique<UserBackend>("n0", config.take(), Stack::Services{loop_, log_, [](std::string) {}},
-                                      [this](std::function<void()> after) -> std::unique_ptr<Sockets> {
-                                        return std::make_unique<HostSockets>(loop_, std::move(after));
-                                      });
+    backend_ = std::make_unique<UserBackend>("n0", config.take(), Stack::Services{loop_, log_, [](std::string) {}},
+                                             [this](std::function<void()> after) -> std::unique_ptr<Sockets> {
+                                               return std::make_unique<HostSockets>(loop_, std::move(after));
+                                             });
     Port::connect(guest_, *backend_);
   }
   ~LoopbackTest() override { Port::disconnect(guest_); }
@@ -370,9 +368,7 @@ TEST_F(LoopbackTest, TenThousandConnectionsLeaveNothing) {
         host_.reset();
         run([&] { return guest_.state_ == GuestTcp::reset; });
         break;
-      default:
-        guest_.abort();
-        break;
+      default: guest_.abort(); break;
     }
     host_.reset();
     run([&] { return backend_->stack().tcp_flows() == 0; });
@@ -385,10 +381,8 @@ TEST_F(LoopbackTest, ATakenPortIsTold) {
   const u16 port = listen();
   const auto added = backend_->stack().add_forward(*parse_forward(fmt::format("tcp:127.0.0.1:{}-:22", port)));
   ASSERT_FALSE(added.ok());
-  EXPECT_EQ(
-      added.error().message(),
-      fmt::format("Could not set up host forwarding rule 'tcp:127.0.0.1:{}-:22': Address already in use",
-                  port));
+  EXPECT_EQ(added.error().message(),
+            fmt::format("Could not set up host forwarding rule 'tcp:127.0.0.1:{}-:22': Address already in use", port));
 }
 
 }  // namespace

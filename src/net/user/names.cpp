@@ -28,13 +28,10 @@ void add_u16(std::vector<u8>& bytes, u16 value) {
 std::vector<u8> data_of(const NameRecord& record) {
   switch (record.type) {
     case NameRecord::a:
-    case NameRecord::aaaa:
-      return {record.address.wire(), record.address.wire() + record.address.wire_size()};
+    case NameRecord::aaaa: return {record.address.wire(), record.address.wire() + record.address.wire_size()};
     case NameRecord::cname:
-    case NameRecord::ptr:
-      return encode_names({record.text}, false);
-    case NameRecord::txt:
-      break;
+    case NameRecord::ptr: return encode_names({record.text}, false);
+    case NameRecord::txt: break;
   }
   std::vector<u8> data{static_cast<u8>(record.text.size())};
   data.insert(data.end(), record.text.begin(), record.text.end());
@@ -69,8 +66,7 @@ struct Names::Question {
 
   static std::optional<Question> of(std::span<const u8> query) {
     // One question, no answer, a standard query.
-    if (query.size() < kHeader + 5 || (query[2] & 0xf8) != 0 || load_be<u16>(&query[4]) != 1)
-      return std::nullopt;
+    if (query.size() < kHeader + 5 || (query[2] & 0xf8) != 0 || load_be<u16>(&query[4]) != 1) return std::nullopt;
     Question question;
     usize at = kHeader;
     while (at < query.size() && query[at]) {
@@ -94,8 +90,7 @@ std::string Names::without_domain(const std::string& name) const {
   if (!config.domain.empty()) domains.push_back(config.domain);
   for (const std::string& domain : domains) {
     const std::string suffix = "." + to_lower(domain);
-    if (name.size() > suffix.size() && name.ends_with(suffix))
-      return name.substr(0, name.size() - suffix.size());
+    if (name.size() > suffix.size() && name.ends_with(suffix)) return name.substr(0, name.size() - suffix.size());
   }
   return name;
 }
@@ -124,9 +119,8 @@ bool Names::find_pointer(const std::string& name, u16 type, Records& records) co
   const auto address = address_of_pointer(name);
   const UserConfig& config = context_.config;
   if (!address) return false;
-  const bool inside = address->is_v4()
-                          ? config.ipv4 && address->in_prefix(config.network, config.prefix_length)
-                          : config.ipv6 && address->in_prefix(config.prefix6, config.prefix6_length);
+  const bool inside = address->is_v4() ? config.ipv4 && address->in_prefix(config.network, config.prefix_length)
+                                       : config.ipv6 && address->in_prefix(config.prefix6, config.prefix6_length);
   std::string owner;
   for (const NameRecord& record : config.records)
     if ((record.type == NameRecord::a || record.type == NameRecord::aaaa) && record.address == *address &&
@@ -145,9 +139,8 @@ bool Names::find(std::string name, u16 type, Records& records) const {
   for (unsigned i = 0; i < kLongestChain; ++i) {
     const usize before = records.size();
     if (find_static(name, type, records)) {
-      const auto alias =
-          std::find_if(records.begin() + static_cast<std::ptrdiff_t>(before), records.end(),
-                       [](const NameRecord& record) { return record.type == NameRecord::cname; });
+      const auto alias = std::find_if(records.begin() + static_cast<std::ptrdiff_t>(before), records.end(),
+                                      [](const NameRecord& record) { return record.type == NameRecord::cname; });
       if (alias == records.end() || type == NameRecord::cname || type == kAny) return true;
       name = to_lower(alias->text);
       continue;

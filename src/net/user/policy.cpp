@@ -56,19 +56,16 @@ bool Policy::fits(usize index, u8 protocol, const Endpoint& to, s64 now) const {
   if (rule.protocol && rule.protocol != (protocol == kIcmpv6 ? kIcmp : protocol)) return false;
   if (rule.first_port && (to.port < rule.first_port || to.port > rule.last_port)) return false;
   switch (rule.target) {
-    case AccessRule::anything:
-      return true;
+    case AccessRule::anything: return true;
     case AccessRule::host:
       return to.address == config_.host || to.address == config_.host6 || to.address == config_.router6;
     case AccessRule::network:
       return to.address.is_v4() == rule.network_address.is_v4() &&
              to.address.in_prefix(rule.network_address, rule.length);
-    case AccessRule::domain:
-      break;
+    case AccessRule::domain: break;
   }
   const auto [begin, end] = pins_.equal_range(to.address);
-  return std::any_of(begin, end,
-                     [&](const auto& pin) { return pin.second.rule == index && pin.second.until >= now; });
+  return std::any_of(begin, end, [&](const auto& pin) { return pin.second.rule == index && pin.second.until >= now; });
 }
 
 bool Policy::permits(u8 protocol, const Endpoint& guest, const Endpoint& to, s64 now) {
@@ -113,8 +110,7 @@ void Policy::learn(std::string_view name, const IpAddress& address, u32 seconds,
       same->second.until = std::max(same->second.until, until);
       continue;
     }
-    if (pins_.size() >= kMostPins)
-      std::erase_if(pins_, [&](const auto& pin) { return pin.second.until < now; });
+    if (pins_.size() >= kMostPins) std::erase_if(pins_, [&](const auto& pin) { return pin.second.until < now; });
     if (pins_.size() < kMostPins) pins_.emplace(address, Pin{i, until});
   }
 }
@@ -136,8 +132,7 @@ void Policy::note(Blocked blocked) {
 std::optional<std::string> parse_dns_question(std::span<const u8> message) {
   std::string name;
   usize at = kHeader;
-  if (message.size() < kHeader || load_be<u16>(&message[4]) == 0 || !skip_name(message, at, &name))
-    return std::nullopt;
+  if (message.size() < kHeader || load_be<u16>(&message[4]) == 0 || !skip_name(message, at, &name)) return std::nullopt;
   return to_lower(name);
 }
 

@@ -36,8 +36,7 @@ class Bucket {
 
 class Policy {
  public:
-  explicit Policy(const UserConfig& config)
-      : config_(config), inward(config.rate_in), outward(config.rate_out) {}
+  explicit Policy(const UserConfig& config) : config_(config), inward(config.rate_in), outward(config.rate_out) {}
   // Whether the guest may reach `to`, as it addresses it. Counts when not.
   bool permits(u8 protocol, const Endpoint& guest, const Endpoint& to, s64 now);
   // Whether it may ask for a name.

@@ -87,10 +87,8 @@ class DhcpTest : public ::testing::Test {
 };
 
 TEST_F(DhcpTest, OffersAndAcknowledges) {
-  Net net(std::vector<OptionText>{{"hostname", "vm"},
-                                  {"domainname", "lab.test"},
-                                  {"dnssearch", "a.lab.test"},
-                                  {"dnssearch", "lab.test"}});
+  Net net(std::vector<OptionText>{
+      {"hostname", "vm"}, {"domainname", "lab.test"}, {"dnssearch", "a.lab.test"}, {"dnssearch", "lab.test"}});
   send(net, message(1));
   Seen offer = net.guest.take();
   EXPECT_EQ(offer.to_mac, (Mac{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}));
@@ -716,8 +714,8 @@ TEST_F(NamesTest, OfOptions) {
 }
 
 TEST(ResolvConf, ReadsServers) {
-  const auto servers = parse_resolv_conf(
-      "# c\nsearch x\nnameserver 1.2.3.4\n nameserver\t::1 # x\nnameserver bad\noptions a\n");
+  const auto servers =
+      parse_resolv_conf("# c\nsearch x\nnameserver 1.2.3.4\n nameserver\t::1 # x\nnameserver bad\noptions a\n");
   ASSERT_EQ(servers.size(), 2u);
   EXPECT_EQ(servers[0], (Endpoint{IpAddress::v4(0x01020304), 53, 0}));
   EXPECT_EQ(servers[1].address, *parse_ipv6("::1"));
@@ -756,8 +754,7 @@ class Ipv6Test : public ::testing::Test {
 TEST_F(Ipv6Test, AdvertisesARouterThatLeadsOutOnlyIfTheHostDoes) {
   for (const bool route : {false, true}) {
     net_.sockets->ipv6 = route;
-    send(link_, *parse_ipv6("ff02::2"), kIcmpv6,
-         {133, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56});
+    send(link_, *parse_ipv6("ff02::2"), kIcmpv6, {133, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56});
     const Seen seen = net_.guest.take();
     EXPECT_EQ(seen.payload.at(0), 134);
     EXPECT_EQ(seen.from, router_);
@@ -884,8 +881,7 @@ TEST_F(Dhcpv6Test, GivesAndTakesBackAddresses) {
   auto advertised = ask(1, {option(1, client_), association_}, 2);
   EXPECT_EQ(advertised[1], client_);
   EXPECT_EQ(advertised[2], server_);
-  EXPECT_EQ(advertised[23],
-            Bytes(net_.stack().config().dns6.bytes.begin(), net_.stack().config().dns6.bytes.end()));
+  EXPECT_EQ(advertised[23], Bytes(net_.stack().config().dns6.bytes.begin(), net_.stack().config().dns6.bytes.end()));
   ASSERT_GE(advertised[3].size(), 12u + 4 + 24);
   const IpAddress given = IpAddress::from_wire(&advertised[3][16], false);
   EXPECT_EQ(given, *parse_ipv6("fec0::1000"));
@@ -940,8 +936,7 @@ TEST(Info, ShowsFlowsAsQemuDoes) {
   EXPECT_EQ(net.backend->hostfwd_remove("udp::5599"), "host forwarding rule for udp::5599 not found\n");
   EXPECT_EQ(net.backend->hostfwd_remove("tcp:"), "invalid format\n");
   EXPECT_EQ(net.backend->hostfwd_remove("foo"), "invalid format\n");
-  EXPECT_EQ(net.backend->hostfwd_add("tcp:x"),
-            "Invalid host forwarding rule 'tcp:x' (Missing : separator)\n");
+  EXPECT_EQ(net.backend->hostfwd_add("tcp:x"), "Invalid host forwarding rule 'tcp:x' (Missing : separator)\n");
 }
 
 }  // namespace

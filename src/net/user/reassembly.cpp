@@ -71,8 +71,8 @@ bool Reassembly::add_part(const Packet& packet, const Fragment& fragment, usize 
 std::vector<u8> Reassembly::add(const Packet& packet) {
   const u8* ip = packet.head.data() + packet.network;
   const u16 field = load_be<u16>(ip + 6);
-  const Fragment fragment{load_be<u16>(ip + 4), (field & 0x1fffu) * 8u, packet.transport,
-                          packet.transport_size(), (field & 0x2000) != 0};
+  const Fragment fragment{load_be<u16>(ip + 4), (field & 0x1fffu) * 8u, packet.transport, packet.transport_size(),
+                          (field & 0x2000) != 0};
   Half done;
   if (!add_part(packet, fragment, packet.transport, done)) return {};
   std::vector<u8>& whole = done.headers;

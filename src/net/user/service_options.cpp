@@ -111,16 +111,11 @@ Result<StaticLease> parse_lease(const std::string& value) {
 }
 
 Result<bool> take_access_option(const std::string& name, const std::string& value, UserConfig& config) {
-  if (name == "allow" || name == "deny")
-    config.access.push_back(RHEA_TRY(parse_access(name, value)));
-  else if (name == "rate-in")
-    config.rate_in = RHEA_TRY(parse_rate(name, value));
-  else if (name == "rate-out")
-    config.rate_out = RHEA_TRY(parse_rate(name, value));
-  else if (name == "metrics")
-    config.metrics = value;
-  else
-    return false;
+  if (name == "allow" || name == "deny") config.access.push_back(RHEA_TRY(parse_access(name, value)));
+  else if (name == "rate-in") config.rate_in = RHEA_TRY(parse_rate(name, value));
+  else if (name == "rate-out") config.rate_out = RHEA_TRY(parse_rate(name, value));
+  else if (name == "metrics") config.metrics = value;
+  else return false;
   return true;
 }
 

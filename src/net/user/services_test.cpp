@@ -39,8 +39,8 @@ class Folder {
 class TftpTest : public ::testing::Test {
  protected:
   TftpTest() : net_(std::vector<OptionText>{{"tftp", folder_.root}}) {}
-  void request(const std::string& name, const std::string& mode = "octet",
-               const std::vector<std::string>& more = {}, u8 operation = 1) {
+  void request(const std::string& name, const std::string& mode = "octet", const std::vector<std::string>& more = {},
+               u8 operation = 1) {
     Bytes bytes{0, operation};
     const auto add = [&](const std::string& text) {
       bytes.insert(bytes.end(), text.begin(), text.end());
@@ -88,8 +88,7 @@ TEST_F(TftpTest, SendsBlockByBlock) {
 }
 
 TEST_F(TftpTest, NoWayOut) {
-  for (const char* name :
-       {"../secret", "sub/../../secret", "out", "absolute", "up/secret", "/../secret", "sub"}) {
+  for (const char* name : {"../secret", "sub/../../secret", "out", "absolute", "up/secret", "/../secret", "sub"}) {
     request(name);
     EXPECT_EQ(take(), error(2, "Access violation")) << name;
   }
@@ -110,8 +109,7 @@ TEST_F(TftpTest, NoWayOut) {
 }
 
 TEST_F(TftpTest, Options) {
-  request("sub/file", "octet",
-          {"tsize", "0", "BLKSIZE", "700", "timeout", "3", "windowsize", "2", "odd", "x"});
+  request("sub/file", "octet", {"tsize", "0", "BLKSIZE", "700", "timeout", "3", "windowsize", "2", "odd", "x"});
   const std::string expected("\0\6tsize\0001536\0blksize\000700\0timeout\0003\0windowsize\0002\0", 48);
   const Bytes options = take();
   EXPECT_EQ(std::string(options.begin(), options.end()), expected);
@@ -222,9 +220,8 @@ TEST(Guestfwd, AProgramThatCannotStartIsARefusalAndSaid) {
 
 TEST(Smb, ConfigurationAndRefusals) {
   const std::string text = SmbShare::configuration("/srv/x", "/tmp/place", "someone");
-  for (const char* line :
-       {"[qemu]\npath = /srv/x\n", "force user = someone\n", "pid directory = /tmp/place\n",
-        "bind interfaces only = yes\n", "guest ok = yes\n"})
+  for (const char* line : {"[qemu]\npath = /srv/x\n", "force user = someone\n", "pid directory = /tmp/place\n",
+                           "bind interfaces only = yes\n", "guest ok = yes\n"})
     EXPECT_NE(text.find(line), std::string::npos) << line;
   if (!sys::is_executable("/usr/sbin/smbd")) {
     EXPECT_EQ(SmbShare::make("/tmp").error().message(), "Could not find '/usr/sbin/smbd', please install it");
@@ -248,9 +245,8 @@ TEST(Forwards, RangesNamesAndPaths) {
   ASSERT_EQ(net.sockets->wires.size(), 12u);
   EXPECT_TRUE(net.wire(11).v6);
   auto refused = net.stack().add_forward(*parse_forward("tcp:none.test:80-:80"));
-  EXPECT_EQ(
-      refused.error().message(),
-      "Could not set up host forwarding rule 'tcp:none.test:80-:80': no address of 'none.test' is known");
+  EXPECT_EQ(refused.error().message(),
+            "Could not set up host forwarding rule 'tcp:none.test:80-:80': no address of 'none.test' is known");
   ASSERT_TRUE(net.stack().add_forward(*parse_forward("unix:/run/a-b-:22")).ok());
   EXPECT_EQ(net.last().path, "/run/a-b");
   EXPECT_NE(net.backend->info_usernet(-1).find("unix:/run/a-b"), std::string::npos);
@@ -452,8 +448,7 @@ TEST(Metrics, ACounterForWhatHappened) {
   net.event(*client, kSocketReadable);
   const std::string answer(client->sent.begin(), client->sent.end());
   EXPECT_TRUE(answer.starts_with("HTTP/1.0 200 OK\r\n"));
-  EXPECT_NE(answer.find("\nrhea_usernet_udp_datagrams_to_host_total{netdev=\"n0\"} 1\n"), std::string::npos)
-      << answer;
+  EXPECT_NE(answer.find("\nrhea_usernet_udp_datagrams_to_host_total{netdev=\"n0\"} 1\n"), std::string::npos) << answer;
   EXPECT_TRUE(client->shut_down);
   client->end = true;
   net.event(*client, kSocketHangup);

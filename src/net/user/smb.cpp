@@ -12,11 +12,10 @@ constexpr const char* kProgram = "/usr/sbin/smbd";
 
 }  // namespace
 
-std::string SmbShare::configuration(const std::string& folder, const std::string& place,
-                                    const std::string& user) {
+std::string SmbShare::configuration(const std::string& folder, const std::string& place, const std::string& user) {
   std::string text = "[global]\n";
-  for (const char* name : {"private dir", "pid directory", "lock directory", "state directory",
-                           "cache directory", "ncalrpc dir"})
+  for (const char* name :
+       {"private dir", "pid directory", "lock directory", "state directory", "cache directory", "ncalrpc dir"})
     text += fmt::format("{} = {}\n", name, place);
   text += fmt::format("log file = {0}/log\nsmb passwd file = {0}/passwords\n", place);
   text +=
@@ -30,8 +29,7 @@ std::string SmbShare::configuration(const std::string& folder, const std::string
 
 Result<SmbShare> SmbShare::make(const std::string& folder) {
   if (!sys::is_executable(kProgram))
-    return Error("Could not find '{}', please install it", kProgram)
-        .with_hint("It is in Debian's package samba.");
+    return Error("Could not find '{}', please install it", kProgram).with_hint("It is in Debian's package samba.");
   if (const int error = sys::check_folder(folder))
     return Error("Error accessing shared directory '{}': {}", folder, sys::errno_text(error));
   if (folder.find_first_of("\n\r;#%\"") != std::string::npos)

@@ -18,8 +18,7 @@ class SmbShare {
   // What serves one connection on its standard input and output.
   std::vector<std::string> command() const;
   // The configuration of smbd (smb.conf(5)) for a share; `place` is where smbd keeps its own files.
-  static std::string configuration(const std::string& folder, const std::string& place,
-                                   const std::string& user);
+  static std::string configuration(const std::string& folder, const std::string& place, const std::string& user);
 
  private:
   explicit SmbShare(sys::PrivateFolder place) : place_(std::move(place)) {}

@@ -48,48 +48,36 @@ Destination Context::destination(const IpAddress& to) const {
 IpAddress Context::seen_from_guest(const IpAddress& peer, bool v4) const {
   const bool hidden = peer.is_loopback() || peer.is_unspecified() || peer.is_v4() != v4;
   if (v4) return hidden || peer.in_prefix(config.network, config.prefix_length) ? config.host : peer;
-  return hidden || peer.is_link_local() || peer.in_prefix(config.prefix6, config.prefix6_length)
-             ? config.host6
-             : peer;
+  return hidden || peer.is_link_local() || peer.in_prefix(config.prefix6, config.prefix6_length) ? config.host6 : peer;
 }
 
 Stack::Stack(Port& port, UserConfig config, const Services& services, const MakeSockets& make_sockets)
-    : config_(std::move(config)),
-      loop_(services.loop),
-      sockets_(make_sockets([this] { run(); })),
+    : config_(std::move(config)), loop_(services.loop), sockets_(make_sockets([this] { run(); })),
       timeouts_(services.loop.real_clock(), [this] { run(); }),
       link_(port, config_, services.loop.real_clock(), sockets_->random()),
-      policy_(config_),
-      context_{config_,
-               link_,
-               *sockets_,
-               timeouts_,
-               services.log,
-               services.warn,
-               [this] { schedule(); },
-               sockets_->random(),
-               policy_,
-               counters_},
-      arp_(std::make_unique<Arp>(context_)),
-      reassembly_(std::make_unique<Reassembly>(context_)),
-      icmp_(std::make_unique<Icmp>(context_)),
-      ipv6_(std::make_unique<Ipv6>(context_)),
-      dhcp_(std::make_unique<Dhcp>(context_)),
-      dhcpv6_(std::make_unique<Dhcpv6>(context_)),
-      dns_(std::make_unique<Dns>(context_, *dhcp_)),
-      tftp_(std::make_unique<Tftp>(context_)),
+      policy_(config_), context_{config_,
+                                 link_,
+                                 *sockets_,
+                                 timeouts_,
+                                 services.log,
+                                 services.warn,
+                                 [this] { schedule(); },
+                                 sockets_->random(),
+                                 policy_,
+                                 counters_},
+      arp_(std::make_unique<Arp>(context_)), reassembly_(std::make_unique<Reassembly>(context_)),
+      icmp_(std::make_unique<Icmp>(context_)), ipv6_(std::make_unique<Ipv6>(context_)),
+      dhcp_(std::make_unique<Dhcp>(context_)), dhcpv6_(std::make_unique<Dhcpv6>(context_)),
+      dns_(std::make_unique<Dns>(context_, *dhcp_)), tftp_(std::make_unique<Tftp>(context_)),
       udp_(std::make_unique<Udp>(context_, Udp::Servers{*icmp_, *dhcp_, *dhcpv6_, *dns_, *tftp_})),
-      tcp_(std::make_unique<Tcp>(context_, *icmp_)),
-      forwards_(std::make_unique<Forwards>(context_, *tcp_, *udp_)) {
+      tcp_(std::make_unique<Tcp>(context_, *icmp_)), forwards_(std::make_unique<Forwards>(context_, *tcp_, *udp_)) {
   dns_->set_udp(*udp_);
   tftp_->set_udp(*udp_);
   dhcpv6_->set_udp(*udp_);
   link_.on_learned = [this](const IpAddress& address) { tcp_->on_neighbour(address); };
   link_.solicit = [this](const IpAddress& address) {
-    if (address.is_v4())
-      arp_->request(address);
-    else
-      ipv6_->solicit(address);
+    if (address.is_v4()) arp_->request(address);
+    else ipv6_->solicit(address);
   };
 }
 
@@ -127,9 +115,7 @@ void Stack::set_running(bool running) { tcp_->set_running(running); }
 namespace {
 
 // For the stack or for everybody. On a hub there are also frames from one guest to another.
-bool is_for_us(const u8* mac) {
-  return (mac[0] & 1) || (mac[0] == 0x52 && (mac[1] == 0x55 || mac[1] == 0x56));
-}
+bool is_for_us(const u8* mac) { return (mac[0] & 1) || (mac[0] == 0x52 && (mac[1] == 0x55 || mac[1] == 0x56)); }
 
 }  // namespace
 
@@ -141,16 +127,14 @@ void Stack::input(const Frame& frame) {
   std::memcpy(packet.to_mac.data(), packet.head.data(), 6);
   std::memcpy(packet.source_mac.data(), packet.head.data() + 6, 6);
   switch (load_be<u16>(packet.head.data() + 12)) {
-    case kTypeArp:
-      return arp_->input(packet.head.data(), packet.head_size);
+    case kTypeArp: return arp_->input(packet.head.data(), packet.head_size);
     case kTypeIpv4:
       if (config_.ipv4) input_ipv4(packet);
       return;
     case kTypeIpv6:
       if (config_.ipv6) input_ipv6(packet);
       return;
-    default:
-      return;
+    default: return;
   }
 }
 
@@ -227,22 +211,18 @@ bool Stack::skip_extensions(Packet& packet) {
 
 void Stack::dispatch(Packet& packet) {
   // The gateway is a router: what it passes on loses a hop (RFC 1812, section 5.3.1).
-  if (packet.ttl <= 1 && !context_.is_own(packet.to) &&
-      context_.destination(packet.to).kind == Destination::host)
+  if (packet.ttl <= 1 && !context_.is_own(packet.to) && context_.destination(packet.to).kind == Destination::host)
     return icmp_->send_error(Icmp::Error::time_exceeded, packet.v6 ? config_.host6 : config_.host, packet);
   switch (packet.protocol) {
-    case kTcp:
-      return tcp_->input(packet);
-    case kUdp:
-      return udp_->input(packet);
+    case kTcp: return tcp_->input(packet);
+    case kUdp: return udp_->input(packet);
     case kIcmp:
       if (!packet.v6) icmp_->input(packet);
       return;
     case kIcmpv6:
       if (packet.v6 && !ipv6_->input(packet)) icmp_->input(packet);
       return;
-    default:
-      return;
+    default: return;
   }
 }
 
@@ -257,8 +237,8 @@ void Stack::look_up_names() {
     config_.tftp_address = address;
     return;
   }
-  context_.warn(fmt::format("tftp-server-name={}: no address of it is known; DHCP names this host instead",
-                            config_.tftp_server));
+  context_.warn(
+      fmt::format("tftp-server-name={}: no address of it is known; DHCP names this host instead", config_.tftp_server));
 }
 
 Result<void> Stack::open_metrics(const std::string& name) {
@@ -274,16 +254,15 @@ usize Stack::udp_flows() const { return udp_->flows(); }
 
 namespace {
 
-std::string row_text(const std::string& name, int fd, const Endpoint& from, const Endpoint& to,
-                     usize receive_queue, usize send_queue) {
+std::string row_text(const std::string& name, int fd, const Endpoint& from, const Endpoint& to, usize receive_queue,
+                     usize send_queue) {
   const std::string source = from.address.is_unspecified() ? "*" : from.address.text();
   return fmt::format("{:<19} {:>3} {:>15} {:>5} {:>15} {:>5} {:>5} {:>5}\n", name, fd, source, from.port,
                      to.address.text(), to.port, receive_queue, send_queue);
 }
 
 std::string mac_text(const Mac& mac) {
-  return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2], mac[3], mac[4],
-                     mac[5]);
+  return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 }
 
 // A rule's line; "CLOSED" while the guest's port does not answer (hostfwd-listen=probe).
@@ -299,8 +278,8 @@ std::string forward_text(const Forwards::Row& row) {
 std::string Stack::info() const {
   std::string text = "  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\n";
   for (const auto& row : tcp_->rows())
-    text += row_text(fmt::format("  TCP[{}]", row.state), row.fd, row.key.guest, row.key.remote,
-                     row.receive_queue, row.send_queue);
+    text += row_text(fmt::format("  TCP[{}]", row.state), row.fd, row.key.guest, row.key.remote, row.receive_queue,
+                     row.send_queue);
   for (const auto& row : forwards_->rows())
     if (!row.udp) text += forward_text(row);
   for (const auto& row : udp_->rows())
@@ -309,8 +288,8 @@ std::string Stack::info() const {
     if (row.udp) text += row_text("  UDP[HOST_FORWARD]", row.fd, row.host, row.guest, 0, 0);
   for (const auto& row : icmp_->rows())
     text += fmt::format("{:<19} {:>3} {:>15}  -    {:>15}  -    {:>5} {:>5}\n",
-                        fmt::format("  ICMP[{} sec]", row.left / kSecond), row.fd, row.guest.text(),
-                        row.remote.text(), 0, 0);
+                        fmt::format("  ICMP[{} sec]", row.left / kSecond), row.fd, row.guest.text(), row.remote.text(),
+                        0, 0);
   return text;
 }
 
@@ -329,11 +308,9 @@ std::vector<UserFlow> Stack::flow_list() const {
                      .round_trip = row.round_trip,
                      .last_drop = row.stats.last_drop});
   for (const auto& row : udp_->rows())
-    flows.push_back(
-        {.protocol = "udp", .guest = row.guest.text(), .remote = row.remote.text(), .expires = row.left});
+    flows.push_back({.protocol = "udp", .guest = row.guest.text(), .remote = row.remote.text(), .expires = row.left});
   for (const auto& row : icmp_->rows())
-    flows.push_back(
-        {.protocol = "icmp", .guest = row.guest.text(), .remote = row.remote.text(), .expires = row.left});
+    flows.push_back({.protocol = "icmp", .guest = row.guest.text(), .remote = row.remote.text(), .expires = row.left});
   return flows;
 }
 
@@ -341,15 +318,13 @@ std::string Stack::info_flows() const {
   std::string text;
   for (const UserFlow& flow : flow_list()) {
     if (flow.protocol != "tcp") {
-      text += fmt::format("{} {} -> {} expires-s={}\n", flow.protocol, flow.guest, flow.remote,
-                          flow.expires / kSecond);
+      text += fmt::format("{} {} -> {} expires-s={}\n", flow.protocol, flow.guest, flow.remote, flow.expires / kSecond);
       continue;
     }
-    text +=
-        fmt::format("tcp {} {} -> {} to-guest={} to-host={} segments={}/{} retransmissions={} rtt-us={}{}\n",
-                    flow.state, flow.guest, flow.remote, flow.to_guest, flow.to_host, flow.segments_to_guest,
-                    flow.segments_to_host, flow.retransmissions, flow.round_trip / 1000,
-                    flow.last_drop.empty() ? "" : fmt::format(" last-drop=\"{}\"", flow.last_drop));
+    text += fmt::format("tcp {} {} -> {} to-guest={} to-host={} segments={}/{} retransmissions={} rtt-us={}{}\n",
+                        flow.state, flow.guest, flow.remote, flow.to_guest, flow.to_host, flow.segments_to_guest,
+                        flow.segments_to_host, flow.retransmissions, flow.round_trip / 1000,
+                        flow.last_drop.empty() ? "" : fmt::format(" last-drop=\"{}\"", flow.last_drop));
   }
   for (const auto& row : dhcp_->rows())
     text += fmt::format("lease {} {}{}{}\n", row.address.text(), mac_text(row.mac),
@@ -361,10 +336,9 @@ std::vector<UserBlocked> Stack::blocked_list() const {
   std::vector<UserBlocked> list;
   for (const Policy::Blocked& item : policy_.blocked()) {
     const char* protocol = item.protocol == kTcp ? "tcp" : item.protocol == kUdp ? "udp" : "icmp";
-    list.push_back(
-        {.what = item.name.empty() ? fmt::format("{} {}", protocol, item.to.text()) : "name " + item.name,
-         .rule = item.rule,
-         .times = item.count});
+    list.push_back({.what = item.name.empty() ? fmt::format("{} {}", protocol, item.to.text()) : "name " + item.name,
+                    .rule = item.rule,
+                    .times = item.count});
   }
   return list;
 }
@@ -373,8 +347,8 @@ std::vector<UserBlocked> Stack::blocked_list() const {
 std::string Stack::prometheus(const std::string& name) const {
   std::string text;
   const auto add = [&](const char* metric, const char* type, u64 value) {
-    text += fmt::format("# TYPE rhea_usernet_{0} {1}\nrhea_usernet_{0}{{netdev=\"{2}\"}} {3}\n", metric, type,
-                        name, value);
+    text +=
+        fmt::format("# TYPE rhea_usernet_{0} {1}\nrhea_usernet_{0}{{netdev=\"{2}\"}} {3}\n", metric, type, name, value);
   };
   add("tcp_flows", "gauge", tcp_->flows());
   add("udp_flows", "gauge", udp_->flows());

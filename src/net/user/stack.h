@@ -74,9 +74,7 @@ struct Context {
   // The gateway's, the name server's, those of guestfwd.
   bool is_own(const IpAddress& address) const;
   // Who is asked about names: those of dns-server=, else the host's.
-  std::vector<Endpoint> resolvers() const {
-    return config.resolvers.empty() ? sockets.resolvers() : config.resolvers;
-  }
+  std::vector<Endpoint> resolvers() const { return config.resolvers.empty() ? sockets.resolvers() : config.resolvers; }
   const GuestForward* service(const Endpoint& at) const;
 };
 

@@ -20,12 +20,8 @@ constexpr usize kTurnBudget = 1024 * 1024;   // bytes sent in one run
 }  // namespace
 
 Tcp::Tcp(Context& context, Icmp& icmp)
-    : context_(context),
-      icmp_(icmp),
-      waker_(context.timeouts),
-      flows_(16, KeyHash{{context.key}}),
-      ended_(16, KeyHash{{context.key}}),
-      scratch_(128 * 1024) {}
+    : context_(context), icmp_(icmp), waker_(context.timeouts), flows_(16, KeyHash{{context.key}}),
+      ended_(16, KeyHash{{context.key}}), scratch_(128 * 1024) {}
 Tcp::~Tcp() = default;
 
 usize Tcp::flow_limit() const { return std::min(kMaxFlows, context_.sockets.open_file_limit() / 4 * 3); }
@@ -117,23 +113,19 @@ void Tcp::open_from_guest(const Packet& packet, const TcpKey& key) {
   if (destination.kind == Destination::dns && !to_dns) return refuse(packet);
   if (destination.kind == Destination::service && !service) return refuse(packet);
   if (destination.kind == Destination::nowhere) {
-    icmp_.send_error(Icmp::Error::host_unreachable, packet.v6 ? context_.config.host6 : context_.config.host,
-                     packet);
+    icmp_.send_error(Icmp::Error::host_unreachable, packet.v6 ? context_.config.host6 : context_.config.host, packet);
     return;
   }
   if (!to_dns && !service && !context_.policy.permits(kTcp, key.guest, key.remote, context_.now()))
-    return icmp_.send_error(Icmp::Error::prohibited, packet.v6 ? context_.config.host6 : context_.config.host,
-                            packet);
+    return icmp_.send_error(Icmp::Error::prohibited, packet.v6 ? context_.config.host6 : context_.config.host, packet);
   ++context_.counters.tcp_from_guest;
   Segment syn;
   parse_segment(packet, syn);
   auto flow = std::make_unique<TcpFlow>(*this, key, TcpFlow::connecting, initial_sequence(key));
   TcpFlow& opened = *flow;
   flows_.emplace(key, std::move(flow));
-  if (service)
-    opened.start(*service, syn);
-  else if (!opened.connect(packet, syn))
-    remove(opened);
+  if (service) opened.start(*service, syn);
+  else if (!opened.connect(packet, syn)) remove(opened);
 }
 
 bool Tcp::open_to_guest(std::unique_ptr<Socket> socket, Endpoint from, const Endpoint& guest) {
@@ -169,10 +161,8 @@ void Tcp::probe(const Endpoint& guest, std::function<void(bool)> done) {
 void Tcp::on_neighbour(const IpAddress& address) {
   for (const auto& [key, flow] : flows_) {
     if (key.guest.address != address) continue;
-    if (flow->state() == TcpFlow::syn_sent)
-      flow->send_syn();
-    else
-      want_send(*flow);
+    if (flow->state() == TcpFlow::syn_sent) flow->send_syn();
+    else want_send(*flow);
   }
 }
 

@@ -81,8 +81,7 @@ class Tcp {
     AddressHash hash;
     usize operator()(const TcpKey& key) const {
       const u64 ports = u64{key.guest.port} << 16 | key.remote.port;
-      return hash(key.guest.address) * 0x9e3779b97f4a7c15u ^ hash(key.remote.address) ^
-             ports * 0xc2b2ae3d27d4eb4fu;
+      return hash(key.guest.address) * 0x9e3779b97f4a7c15u ^ hash(key.remote.address) ^ ports * 0xc2b2ae3d27d4eb4fu;
     }
   };
   void open_from_guest(const Packet& packet, const TcpKey& key);

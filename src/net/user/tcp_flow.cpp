@@ -26,34 +26,19 @@ constexpr usize kReleaseAt = 64 * 1024;
 }  // namespace
 
 TcpFlow::TcpFlow(Tcp& tcp, const TcpKey& key, State state, u32 initial_sequence)
-    : Timeout(tcp.context_.timeouts),
-      tcp_(tcp),
-      context_(tcp.context_),
-      key_(key),
-      state_(state),
-      v6_(!key.guest.address.is_v4()),
-      receive_scale_(kReceiveScale),
-      initial_send_(initial_sequence),
-      send_unacked_(initial_sequence),
-      send_next_(initial_sequence + 1),
-      send_max_(initial_sequence + 1),
-      head_seq_(initial_sequence + 1),
-      congestion_window_(kFirstWindow),
-      retransmit_interval_(kFirstInterval),
-      last_heard_(tcp.context_.now()),
-      opened_at_(last_heard_) {}
+    : Timeout(tcp.context_.timeouts), tcp_(tcp), context_(tcp.context_), key_(key), state_(state),
+      v6_(!key.guest.address.is_v4()), receive_scale_(kReceiveScale), initial_send_(initial_sequence),
+      send_unacked_(initial_sequence), send_next_(initial_sequence + 1), send_max_(initial_sequence + 1),
+      head_seq_(initial_sequence + 1), congestion_window_(kFirstWindow), retransmit_interval_(kFirstInterval),
+      last_heard_(tcp.context_.now()), opened_at_(last_heard_) {}
 
 const char* TcpFlow::state_name() const {
   switch (state_) {
     case connecting:
-    case syn_received:
-      return "SYN_RECEIVED";
-    case syn_sent:
-      return "SYN_SENT";
-    case closed:
-      return "CLOSED";
-    case open:
-      break;
+    case syn_received: return "SYN_RECEIVED";
+    case syn_sent: return "SYN_SENT";
+    case closed: return "CLOSED";
+    case open: break;
   }
   if (guest_fin_ && fin_sent_) return fin_acked_ ? "TIME_WAIT" : "LAST_ACK";
   if (guest_fin_) return "CLOSE_WAIT";
@@ -119,10 +104,8 @@ void TcpFlow::on_socket(Socket& socket, u32 events) {
   if (state_ == connecting) {
     const int error = socket_->take_error();
     if (events & kSocketHangup) hung_up_ = true;
-    if (error)
-      host_failed(error);
-    else if (events & kSocketWritable)
-      host_connected();
+    if (error) host_failed(error);
+    else if (events & kSocketWritable) host_connected();
     return;
   }
   if (events & kSocketError && socket_->take_error()) {
@@ -241,10 +224,8 @@ bool TcpFlow::flush_buffer() {
   }
   if (buffer_start_ == buffer_.size()) {
     buffer_start_ = 0;
-    if (buffer_.capacity() > 256 * 1024)
-      std::vector<u8>().swap(buffer_);
-    else
-      buffer_.clear();
+    if (buffer_.capacity() > 256 * 1024) std::vector<u8>().swap(buffer_);
+    else buffer_.clear();
   } else if (buffer_start_ > 64 * 1024) {
     buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(buffer_start_));
     buffer_start_ = 0;

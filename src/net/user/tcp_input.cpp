@@ -14,8 +14,7 @@ constexpr usize kMaxHeld = 64 * 1024;      // out of order, in a flow
 constexpr usize kMaxHeldParts = 32;
 constexpr usize kMaxBuffered = 128 << 20;  // in all flows
 constexpr s64 kDelayedAck = 10 * kMillisecond;
-constexpr u8 kOptionEnd = 0, kOptionNop = 1, kOptionMss = 2, kOptionScale = 3, kOptionSackOk = 4,
-             kOptionSack = 5;
+constexpr u8 kOptionEnd = 0, kOptionNop = 1, kOptionMss = 2, kOptionScale = 3, kOptionSackOk = 4, kOptionSack = 5;
 constexpr u16 kSmallestMss = 88;
 
 void parse_options(const u8* options, usize size, Segment& segment) {
@@ -50,8 +49,7 @@ bool parse_segment(const Packet& packet, Segment& segment) {
   segment.flags = header[13];
   segment.window = load_be<u16>(header + 14);
   segment.payload = packet.transport_size() - segment.header;
-  parse_options(header + kTcpHeader, std::min(segment.header, packet.transport_in_head()) - kTcpHeader,
-                segment);
+  parse_options(header + kTcpHeader, std::min(segment.header, packet.transport_in_head()) - kTcpHeader, segment);
   return true;
 }
 
@@ -107,10 +105,8 @@ void TcpFlow::input_syn_sent(const Segment& segment) {
 
 void TcpFlow::take_reset(const Segment& segment) {
   // RFC 5961, section 3.2: exactly the next sequence number, or the sender is asked again.
-  if (segment.seq == receive_next_)
-    reset_host();
-  else if (!before(segment.seq, receive_next_) && before(segment.seq, advertised_))
-    acknowledge();
+  if (segment.seq == receive_next_) reset_host();
+  else if (!before(segment.seq, receive_next_) && before(segment.seq, advertised_)) acknowledge();
 }
 
 bool TcpFlow::check_sequence(const Segment& segment) {
@@ -121,15 +117,12 @@ bool TcpFlow::check_sequence(const Segment& segment) {
     if (acceptable) take_reset(segment);
     return false;
   }
-  if (segment.seq == receive_next_ - 1 && segment.payload <= 1 && !(segment.flags & (kSyn | kFin)) &&
-      state_ == open) {
+  if (segment.seq == receive_next_ - 1 && segment.payload <= 1 && !(segment.flags & (kSyn | kFin)) && state_ == open) {
     socket_->set_keepalive();  // the guest probes: let the host's kernel ask the real peer too
   }
   if (segment.flags & kSyn) {
-    if (state_ == syn_received && segment.seq == receive_next_ - 1)
-      send_control(kSyn | kAck, initial_send_);
-    else
-      acknowledge();  // RFC 5961, section 4.2
+    if (state_ == syn_received && segment.seq == receive_next_ - 1) send_control(kSyn | kAck, initial_send_);
+    else acknowledge();  // RFC 5961, section 4.2
     return false;
   }
   if (!acceptable) {
@@ -162,8 +155,7 @@ bool TcpFlow::take_ack(const Segment& segment) {
     window_ack_ = segment.ack;
   }
   take_sack(segment);
-  if (after(segment.ack, send_unacked_))
-    advance(segment.ack);
+  if (after(segment.ack, send_unacked_)) advance(segment.ack);
   else if (segment.ack == send_unacked_ && !segment.payload && !(segment.flags & kFin) && same_window)
     take_duplicate(segment);
   if (state_ == closed) return false;
@@ -177,8 +169,7 @@ void TcpFlow::take_sack(const Segment& segment) {
   if (!sack_) return;
   for (usize i = 0; i < segment.sack_count; ++i) {
     const auto& block = segment.sack[i];
-    if (!before(block.left, block.right) || !after(block.left, segment.ack) || after(block.right, send_max_))
-      continue;
+    if (!before(block.left, block.right) || !after(block.left, segment.ack) || after(block.right, send_max_)) continue;
     if (have_sack_ && !before(block.left, sacked_left_)) continue;
     have_sack_ = true;
     sacked_left_ = block.left;
@@ -219,10 +210,8 @@ void TcpFlow::advance(u32 ack) {
   duplicates_ = 0;
   tries_ = 0;
   if (recovering_) {
-    if (!before(ack, recover_))
-      recovering_ = false;
-    else
-      resend_ = true;
+    if (!before(ack, recover_)) recovering_ = false;
+    else resend_ = true;
   } else if (congestion_window_ < 16u << 20) {
     congestion_window_ += congestion_window_ < slow_start_threshold_
                               ? acked
@@ -266,8 +255,7 @@ void TcpFlow::take_payload(const Packet& packet, const Segment& segment) {
   unacknowledged_ += static_cast<u32>(size);
   if (!out_of_order_.empty()) join_out_of_order();
   // Every second segment is acknowledged, and what ends a burst (RFC 9293, section 3.8.6.3).
-  if (unacknowledged_ >= 2u * mss_ || segment.flags & (kPsh | kFin))
-    ack_now_ = true;
+  if (unacknowledged_ >= 2u * mss_ || segment.flags & (kPsh | kFin)) ack_now_ = true;
   else if (ack_due_ == kNever) {
     ack_due_ = context_.now() + kDelayedAck;
     arm_timeout();
@@ -299,8 +287,7 @@ void TcpFlow::append(const Packet& packet, usize offset, usize size) {
 }
 
 void TcpFlow::hold_out_of_order(const Packet& packet, u32 seq, usize offset, usize size) {
-  if (out_of_order_.contains(seq) || out_of_order_.size() >= kMaxHeldParts ||
-      out_of_order_bytes_ + size > kMaxHeld) {
+  if (out_of_order_.contains(seq) || out_of_order_.size() >= kMaxHeldParts || out_of_order_bytes_ + size > kMaxHeld) {
     stats.last_drop = "too much out of order";
     return;
   }
@@ -322,8 +309,7 @@ void TcpFlow::join_out_of_order() {
       }
       if (after(end, receive_next_)) {
         const usize skip = receive_next_ - part->first;
-        buffer_.insert(buffer_.end(), part->second.begin() + static_cast<std::ptrdiff_t>(skip),
-                       part->second.end());
+        buffer_.insert(buffer_.end(), part->second.begin() + static_cast<std::ptrdiff_t>(skip), part->second.end());
         tcp_.buffered_ += part->second.size() - skip;
         receive_next_ = end;
         found = true;

@@ -125,10 +125,8 @@ bool TcpFlow::send_data(usize budget) {
       return false;
     }
     const usize size = send_from(mac, send_next_, std::min<usize>(room, budget - spent + mss_));
-    if (size)
-      note_sent(send_next_, size);
-    else if (state_ != open || context_.link.blocked() || !more_to_send())
-      break;
+    if (size) note_sent(send_next_, size);
+    else if (state_ != open || context_.link.blocked() || !more_to_send()) break;
     spent += std::max<usize>(size, 1);
   }
   return state_ == open && more_to_send() && (spent >= budget || context_.link.blocked());
@@ -155,8 +153,7 @@ usize TcpFlow::take_peek(const IoResult& result, u32 seq) {
     if (seq == send_next_) send_fin();
   } else {
     readable_ = false;
-    if (seq == send_next_ && send_next_ != send_max_)
-      send_next_ = send_max_;  // cannot be: what was sent is there
+    if (seq == send_next_ && send_next_ != send_max_) send_next_ = send_max_;  // cannot be: what was sent is there
   }
   return 0;
 }
@@ -286,8 +283,7 @@ usize TcpFlow::send_whole(const Mac& mac, u32 seq, usize size) {
 usize TcpFlow::send_cut(const Mac& mac, u32 seq, usize size) {
   const usize headers = kEthernetHeader + (v6_ ? kIpv6Header : kIpv4Header) + kTcpHeader;
   const usize stride = headers + mss_;
-  const usize frames =
-      std::min({(size + mss_ - 1) / mss_, tcp_.burst_, tcp_.scratch_.size() / stride, kMaxBurst});
+  const usize frames = std::min({(size + mss_ - 1) / mss_, tcp_.burst_, tcp_.scratch_.size() / stride, kMaxBurst});
   size = std::min(size, frames * mss_);
   std::array<Piece, kMaxBurst> pieces;
   for (usize i = 0; i < frames; ++i)
@@ -298,8 +294,8 @@ usize TcpFlow::send_cut(const Mac& mac, u32 seq, usize size) {
   for (usize i = 0; sent < got; ++i) {
     const Piece payload{pieces[i].data, std::min(pieces[i].size, got - sent)};
     u8* start = payload.data - headers;
-    write_headers(start, mac, seq + static_cast<u32>(sent), payload.size,
-                  sent + payload.size == got && got < size, partial ? nullptr : &payload);
+    write_headers(start, mac, seq + static_cast<u32>(sent), payload.size, sent + payload.size == got && got < size,
+                  partial ? nullptr : &payload);
     usize length = headers + payload.size;
     std::array<u8, kMinFrame> padded{};
     if (length < kMinFrame) {
@@ -308,8 +304,7 @@ usize TcpFlow::send_cut(const Mac& mac, u32 seq, usize size) {
       length = kMinFrame;
     }
     const Piece piece{start, length};
-    if (context_.link.send_frame(Frame{std::span(&piece, 1), offload_for(payload.size, !partial)}) ==
-        Sent::busy) {
+    if (context_.link.send_frame(Frame{std::span(&piece, 1), offload_for(payload.size, !partial)}) == Sent::busy) {
       tcp_.burst_ = std::max<usize>(i, 1);
       return sent;
     }

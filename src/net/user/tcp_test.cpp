@@ -312,8 +312,7 @@ TEST_F(TcpTest, OutOfOrderDataIsHeldAndTold) {
   open();
   const Bytes data = pattern(3000);
   const auto part = [&](usize from, usize to) {
-    return Bytes(data.begin() + static_cast<std::ptrdiff_t>(from),
-                 data.begin() + static_cast<std::ptrdiff_t>(to));
+    return Bytes(data.begin() + static_cast<std::ptrdiff_t>(from), data.begin() + static_cast<std::ptrdiff_t>(to));
   };
   send({.seq = guest_seq_ + 1000, .ack = host_seq_, .payload = part(1000, 2000)});
   Seen answer = take();

@@ -72,9 +72,7 @@ inline Seen Guest::take() {
   const usize header = v4 ? (ip[0] & 15u) * 4 : kIpv6Header;
   const usize size = v4 ? load_be<u16>(ip + 2) - header : load_be<u16>(ip + 4);
   EXPECT_LE(kEthernetHeader + header + size, seen.frame.size());
-  if (v4) {
-    EXPECT_EQ(checksum(ip, header), 0);
-  }
+  if (v4) { EXPECT_EQ(checksum(ip, header), 0); }
   seen.from = IpAddress::from_wire(ip + (v4 ? 12 : 8), v4);
   seen.to = IpAddress::from_wire(ip + (v4 ? 16 : 24), v4);
   seen.protocol = ip[v4 ? 9 : 6];
@@ -85,9 +83,7 @@ inline Seen Guest::take() {
   ChecksumSum sum;
   if (seen.protocol != kIcmp) sum.add_pseudo_header(seen.from, seen.to, seen.protocol, size);
   sum.add(data, size);
-  if (!offload.needs_checksum) {
-    EXPECT_EQ(sum.checksum(), 0) << "protocol " << int{seen.protocol};
-  }
+  if (!offload.needs_checksum) { EXPECT_EQ(sum.checksum(), 0) << "protocol " << int{seen.protocol}; }
   if (seen.protocol == kTcp) {
     const Piece piece{seen.frame.data(), seen.frame.size()};
     const Frame frame{std::span(&piece, 1), {}};
@@ -101,8 +97,7 @@ inline Seen Guest::take() {
     seen.ack = seen.options.ack;
     seen.flags = seen.options.flags;
     seen.window = seen.options.window;
-    seen.payload.erase(seen.payload.begin(),
-                       seen.payload.begin() + static_cast<std::ptrdiff_t>(seen.options.header));
+    seen.payload.erase(seen.payload.begin(), seen.payload.begin() + static_cast<std::ptrdiff_t>(seen.options.header));
   }
   if (seen.protocol == kTcp || seen.protocol == kUdp) {
     seen.from_port = load_be<u16>(data);
@@ -119,8 +114,7 @@ class Net {
     auto config = parse_user_options(options, warnings);
     EXPECT_TRUE(config.ok()) << config.error().message();
     backend = std::make_unique<UserBackend>(
-        "n0", config.take(),
-        Stack::Services{loop, log, [this](std::string line) { warnings.push_back(line); }},
+        "n0", config.take(), Stack::Services{loop, log, [this](std::string line) { warnings.push_back(line); }},
         [this](std::function<void()> after) {
           after_events = std::move(after);
           auto made = std::make_unique<FakeSockets>();
@@ -145,8 +139,7 @@ class Net {
     send_to_peer(guest, Frame{std::span(&piece, 1), {}});
     loop.settle();
   }
-  void send_ip(const IpAddress& to, u8 protocol, const Bytes& transport, u8 ttl = 64, u16 fragment = 0,
-               u16 id = 77) {
+  void send_ip(const IpAddress& to, u8 protocol, const Bytes& transport, u8 ttl = 64, u16 fragment = 0, u16 id = 77) {
     Bytes frame(kEthernetHeader + kIpv4Header);
     const Mac gateway{0x52, 0x55, 10, 0, 2, 2};
     std::memcpy(frame.data(), gateway.data(), 6);

@@ -66,13 +66,8 @@ class Tftp::Transfer final : public Timeout {
  public:
   Transfer(Tftp& tftp, const Endpoint& guest, const IpAddress& server, std::shared_ptr<sys::InputFile> file,
            Request request)
-      : Timeout(tftp.context_.timeouts),
-        tftp_(tftp),
-        guest_(guest),
-        server_(server),
-        file_(std::move(file)),
-        request_(std::move(request)),
-        last_(file_->size() / request_.block + 1) {}
+      : Timeout(tftp.context_.timeouts), tftp_(tftp), guest_(guest), server_(server), file_(std::move(file)),
+        request_(std::move(request)), last_(file_->size() / request_.block + 1) {}
   const Endpoint& guest() const { return guest_; }
 
   void start() {
@@ -160,8 +155,7 @@ void Tftp::input(const Endpoint& guest, const IpAddress& server, std::span<const
   if (operation == kWriteRequest) return send_error(server, guest, kAccess, "Access violation");
   const auto found = std::find_if(transfers_.begin(), transfers_.end(),
                                   [&](const auto& transfer) { return transfer->guest() == guest; });
-  if (operation != kAcknowledge && operation != kError)
-    return send_error(server, guest, kIllegal, "Illegal operation");
+  if (operation != kAcknowledge && operation != kError) return send_error(server, guest, kIllegal, "Illegal operation");
   if (found == transfers_.end()) return;
   if (operation == kError) return end(guest);
   (*found)->acknowledged(load_be<u16>(message.data() + 2));
@@ -171,8 +165,7 @@ void Tftp::read(const Endpoint& guest, const IpAddress& server, std::span<const 
   Request request;
   const auto name = take_text(message);
   const auto mode = take_text(message);
-  if (!name || !mode || name->size() > kLongestName)
-    return send_error(server, guest, kIllegal, "Malformed request");
+  if (!name || !mode || name->size() > kLongestName) return send_error(server, guest, kIllegal, "Malformed request");
   if (to_lower(*mode) != "octet") return send_error(server, guest, kIllegal, "Unsupported transfer mode");
   if (context_.config.tftp.empty()) return send_error(server, guest, kAccess, "Access violation");
   usize start = 0;
@@ -183,8 +176,7 @@ void Tftp::read(const Endpoint& guest, const IpAddress& server, std::span<const 
   context_.log.write(LogItem::net, "tftp: {} asks for '{}'{}", guest.text(), path, file ? "" : ": refused");
   if (!file) {
     const bool missing = error == ENOENT || error == ENOTDIR;
-    return send_error(server, guest, missing ? kNotFound : kAccess,
-                      missing ? "File not found" : "Access violation");
+    return send_error(server, guest, missing ? kNotFound : kAccess, missing ? "File not found" : "Access violation");
   }
   const usize headers = (server.is_v4() ? kIpv4Header : kIpv6Header) + kUdpHeader + 4;
   const usize mtu = context_.config.mtu ? context_.config.mtu : kMtu;

@@ -95,24 +95,21 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     routes_.erase(route);
     return false;
   }
-  void send_now(Socket* socket, const Endpoint& to, const Packet& packet, std::span<const Piece> payload,
-                u16 segment) {
+  void send_now(Socket* socket, const Endpoint& to, const Packet& packet, std::span<const Piece> payload, u16 segment) {
     socket->set_ttl(packet.ttl - 1u);
     socket->set_tos(packet.tos);
     IoResult result = socket->send_to(to, payload, segment);
     // An error that an earlier datagram met is told at the next call.
     if (result.error && !result.again()) result = socket->send_to(to, payload, segment);
     Icmp::Error error;
-    if (result.error && Icmp::error_of(result.error, error))
-      udp_.icmp_.send_error(error, gateway(packet.v6), packet);
+    if (result.error && Icmp::error_of(result.error, error)) udp_.icmp_.send_error(error, gateway(packet.v6), packet);
   }
-  void gather(Socket* socket, const Endpoint& to, const Packet& packet, std::span<const Piece> payload,
-              usize size) {
+  void gather(Socket* socket, const Endpoint& to, const Packet& packet, std::span<const Piece> payload, usize size) {
     Burst& burst = udp_.burst_;
-    const bool same = burst.flow == this && burst.socket == socket && burst.to == to &&
-                      burst.ttl == packet.ttl && burst.tos == packet.tos && size <= burst.segment &&
-                      burst.bytes.size() == burst.count * burst.segment &&
-                      burst.bytes.size() + size <= kMostBytes && burst.count < kMostSegments;
+    const bool same = burst.flow == this && burst.socket == socket && burst.to == to && burst.ttl == packet.ttl &&
+                      burst.tos == packet.tos && size <= burst.segment &&
+                      burst.bytes.size() == burst.count * burst.segment && burst.bytes.size() + size <= kMostBytes &&
+                      burst.count < kMostSegments;
     if (!same) {
       udp_.flush();
       burst.flow = this;
@@ -124,8 +121,7 @@ class Udp::Flow final : public SocketOwner, public Timeout {
       burst.segment = size;
       burst.count = 0;
     }
-    for (const Piece& piece : payload)
-      burst.bytes.insert(burst.bytes.end(), piece.data, piece.data + piece.size);
+    for (const Piece& piece : payload) burst.bytes.insert(burst.bytes.end(), piece.data, piece.data + piece.size);
     ++burst.count;
   }
   IpAddress gateway(bool v6) const { return v6 ? udp_.context_.config.host6 : udp_.context_.config.host; }
@@ -192,15 +188,8 @@ class Udp::Flow final : public SocketOwner, public Timeout {
 };
 
 Udp::Udp(Context& context, const Servers& servers)
-    : context_(context),
-      icmp_(servers.icmp),
-      dhcp_(servers.dhcp),
-      dhcpv6_(servers.dhcpv6),
-      dns_(servers.dns),
-      tftp_(servers.tftp),
-      waker_(context.timeouts),
-      flows_(16, EndpointHash{{context.key}}),
-      buffer_(65536) {}
+    : context_(context), icmp_(servers.icmp), dhcp_(servers.dhcp), dhcpv6_(servers.dhcpv6), dns_(servers.dns),
+      tftp_(servers.tftp), waker_(context.timeouts), flows_(16, EndpointHash{{context.key}}), buffer_(65536) {}
 Udp::~Udp() = default;
 
 void Udp::input(const Packet& packet) {
@@ -212,8 +201,7 @@ void Udp::input(const Packet& packet) {
   if (length < kUdpHeader || length > packet.transport_size()) return;
   const usize payload = length - kUdpHeader;
   const UserConfig& config = context_.config;
-  const bool broadcast =
-      !packet.v6 && (packet.to == IpAddress::v4(0xffffffff) || packet.to == config.broadcast());
+  const bool broadcast = !packet.v6 && (packet.to == IpAddress::v4(0xffffffff) || packet.to == config.broadcast());
   if (serve(packet, to_port, payload, broadcast)) return;
   if (config.restricted) {
     // Only what a forwarded port brought in may be answered.
@@ -263,20 +251,15 @@ bool Udp::serve(const Packet& packet, u16 port, usize payload, bool broadcast) {
   const bool dhcp = !packet.v6 && port == 67 && own, tftp = port == 69 && own;
   // All_DHCP_Relay_Agents_and_Servers (RFC 8415, section 7.1), or the server itself.
   static const IpAddress servers6 = *parse_ipv6("ff02::1:2");
-  const bool dhcpv6 =
-      packet.v6 && port == 547 && (packet.to == servers6 || packet.to == config.router6 || own);
+  const bool dhcpv6 = packet.v6 && port == 547 && (packet.to == servers6 || packet.to == config.router6 || own);
   if (!dhcp && !tftp && !dhcpv6) return false;
   std::vector<u8> message(payload);
   packet.frame->copy(packet.transport + kUdpHeader, message.data(), payload);
   const Endpoint guest{packet.from, load_be<u16>(packet.transport_header()), 0};
-  if (dhcp)
-    dhcp_.input(packet.source_mac, message.data(), payload);
-  else if (packet.from.is_unspecified())
-    return true;
-  else if (dhcpv6)
-    dhcpv6_.input(guest, message);
-  else
-    tftp_.input(guest, packet.v6 ? config.host6 : config.host, message);
+  if (dhcp) dhcp_.input(packet.source_mac, message.data(), payload);
+  else if (packet.from.is_unspecified()) return true;
+  else if (dhcpv6) dhcpv6_.input(guest, message);
+  else tftp_.input(guest, packet.v6 ? config.host6 : config.host, message);
   return true;
 }
 
@@ -284,8 +267,7 @@ void Udp::forward(const Packet& packet, const IpAddress& to, usize payload_size)
   const u8* header = packet.transport_header();
   const u16 port = load_be<u16>(header + 2);
   if (port == 0 || packet.from.is_unspecified()) return;
-  if (Flow* flow = flow_of({packet.from, load_be<u16>(header), 0}))
-    flow->send(packet, to, port, payload_size);
+  if (Flow* flow = flow_of({packet.from, load_be<u16>(header), 0})) flow->send(packet, to, port, payload_size);
 }
 
 Udp::Flow* Udp::flow_of(const Endpoint& guest) {
@@ -356,18 +338,16 @@ void Udp::run() {
     if (more) ready_.push_back(guest);
   }
   if (ready_.empty() || context_.link.congested()) return;
-  if (context_.policy.inward.ready(context_.now()))
-    context_.schedule();
-  else
-    waker_.set_timeout(context_.policy.inward.next(context_.now()));
+  if (context_.policy.inward.ready(context_.now())) context_.schedule();
+  else waker_.set_timeout(context_.policy.inward.next(context_.now()));
 }
 
 bool Udp::send_to_guest(const Endpoint& from, const Endpoint& guest, std::span<u8> data, u16 segment) {
   if (!segment || data.size() <= segment) return send_one(from, guest, data, 0);
   const Caps caps = context_.link.caps();
   const usize headers = (guest.address.is_v4() ? kIpv4Header : kIpv6Header) + kUdpHeader;
-  const bool large = caps.uso && caps.checksum && headers + segment <= kMtu &&
-                     data.size() + headers + kEthernetHeader <= kMaxGsoFrame;
+  const bool large =
+      caps.uso && caps.checksum && headers + segment <= kMtu && data.size() + headers + kEthernetHeader <= kMaxGsoFrame;
   if (large) return send_one(from, guest, data, segment);
   bool sent = true;
   for (usize at = 0; at < data.size(); at += segment)
@@ -405,8 +385,7 @@ bool Udp::send_one(const Endpoint& from, const Endpoint& guest, std::span<u8> da
   }
   const Piece pieces[] = {{header, sizeof header}, {data.data(), data.size()}};
   ++context_.counters.udp_to_guest;
-  return context_.link.send_ip({.from = from.address, .to = guest.address, .protocol = kUdp}, pieces,
-                               offload);
+  return context_.link.send_ip({.from = from.address, .to = guest.address, .protocol = kUdp}, pieces, offload);
 }
 
 void Udp::deliver(const Endpoint& seen, const Endpoint& guest, const Endpoint& client,
@@ -418,8 +397,7 @@ void Udp::deliver(const Endpoint& seen, const Endpoint& guest, const Endpoint& c
 std::vector<Udp::Row> Udp::rows() const {
   std::vector<Row> rows;
   for (const auto& [guest, flow] : flows_)
-    rows.push_back(
-        {guest, flow->last_remote(), flow->fd(), std::max<s64>(0, flow->timeout() - context_.now())});
+    rows.push_back({guest, flow->last_remote(), flow->fd(), std::max<s64>(0, flow->timeout() - context_.now())});
   std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.guest < b.guest; });
   return rows;
 }

@@ -50,9 +50,7 @@ class Udp {
  private:
   struct EndpointHash {
     AddressHash hash;
-    usize operator()(const Endpoint& endpoint) const {
-      return hash(endpoint.address) + endpoint.port * 0x9e3779b1u;
-    }
+    usize operator()(const Endpoint& endpoint) const { return hash(endpoint.address) + endpoint.port * 0x9e3779b1u; }
   };
   class Flow;
   // Datagrams of a burst on their way to the host: of one flow, to one place, of one size but for the last.

@@ -5,8 +5,7 @@
 
 namespace rhea::net::user {
 
-Result<std::unique_ptr<Port>> UserBackend::create(const BackendContext& context,
-                                                  std::span<const OptionText> options) {
+Result<std::unique_ptr<Port>> UserBackend::create(const BackendContext& context, std::span<const OptionText> options) {
   UserConfig config = RHEA_TRY(parse_user_options(options, context.warnings));
   const std::vector<ForwardRule> forwards = config.forwards;
   std::optional<SmbShare> share;
@@ -17,8 +16,8 @@ Result<std::unique_ptr<Port>> UserBackend::create(const BackendContext& context,
   }
   if (!config.tftp.empty())
     if (const int error = sys::check_folder(config.tftp))
-      context.warnings.push_back(fmt::format("tftp={}: {}; files are looked for when the guest asks",
-                                             config.tftp, sys::errno_text(error)));
+      context.warnings.push_back(
+          fmt::format("tftp={}: {}; files are looked for when the guest asks", config.tftp, sys::errno_text(error)));
   const Stack::Services services{context.loop, context.log, context.warn};
   auto backend = std::make_unique<UserBackend>(
       context.id, std::move(config), services,
@@ -69,8 +68,7 @@ std::string UserBackend::hostfwd_add(const std::string& text) {
 std::string UserBackend::hostfwd_remove(const std::string& text) {
   const auto rule = parse_forward_removal(text);
   if (!rule) return "invalid format\n";
-  return fmt::format("host forwarding rule for {} {}\n", text,
-                     stack_.remove_forward(*rule) ? "removed" : "not found");
+  return fmt::format("host forwarding rule for {} {}\n", text, stack_.remove_forward(*rule) ? "removed" : "not found");
 }
 
 }  // namespace rhea::net::user

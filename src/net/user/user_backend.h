@@ -15,8 +15,7 @@ namespace rhea::net::user {
 class UserBackend final : public Port {
  public:
   // Opens the forwarded ports too.
-  static Result<std::unique_ptr<Port>> create(const BackendContext& context,
-                                              std::span<const OptionText> options);
+  static Result<std::unique_ptr<Port>> create(const BackendContext& context, std::span<const OptionText> options);
   // `share`: of smb=, kept as long as the backend.
   UserBackend(const std::string& id, UserConfig config, const Stack::Services& services,
               const Stack::MakeSockets& make_sockets, std::optional<SmbShare> share = {});

@@ -42,18 +42,22 @@ void multiply_halves(Translator& t, unsigned d, unsigned n, unsigned m, unsigned
 void multiply_wide(Translator& t, unsigned d, unsigned n, unsigned m, unsigned a, bool m_top);
 void multiply_long_halves(Translator& t, unsigned low, unsigned high, unsigned n, unsigned m, bool n_top, bool m_top);
 void multiply_dual(Translator& t, bool subtract, bool exchange, unsigned d, unsigned n, unsigned m, unsigned a);
-void multiply_long_dual(Translator& t, bool subtract, bool exchange, unsigned low, unsigned high, unsigned n, unsigned m);
-void multiply_most_significant(Translator& t, bool subtract, bool round, unsigned d, unsigned n, unsigned m, unsigned a);
+void multiply_long_dual(Translator& t, bool subtract, bool exchange, unsigned low, unsigned high, unsigned n,
+                        unsigned m);
+void multiply_most_significant(Translator& t, bool subtract, bool round, unsigned d, unsigned n, unsigned m,
+                               unsigned a);
 void divide(Translator& t, bool is_signed, unsigned d, unsigned n, unsigned m);
 void sum_of_differences(Translator& t, unsigned d, unsigned n, unsigned m, unsigned a);
 void saturating_add(Translator& t, bool twice, bool subtract, unsigned d, unsigned n, unsigned m);
 // prefix: 0 modulo, 1 saturating, 2 halving; op: 0 ADD16, 1 ASX, 2 SAX, 3 SUB16, 4 ADD8, 5 SUB8.
-void parallel_arithmetic(Translator& t, bool is_unsigned, unsigned prefix, unsigned op, unsigned d, unsigned n, unsigned m);
+void parallel_arithmetic(Translator& t, bool is_unsigned, unsigned prefix, unsigned op, unsigned d, unsigned n,
+                         unsigned m);
 void pack(Translator& t, bool top_first, unsigned amount, unsigned d, unsigned n, unsigned m);
 void select_bytes(Translator& t, unsigned d, unsigned n, unsigned m);
 enum class Extend : u8 { SXTB16, SXTB, SXTH, UXTB16, UXTB, UXTH };
 void extend_and_add(Translator& t, Extend kind, unsigned rotation, unsigned d, unsigned n, unsigned m);  // n = 15: none
-void saturate(Translator& t, bool is_signed, unsigned width, bool arithmetic_right, unsigned amount, unsigned d, unsigned n);
+void saturate(Translator& t, bool is_signed, unsigned width, bool arithmetic_right, unsigned amount, unsigned d,
+              unsigned n);
 void saturate_halves(Translator& t, bool is_signed, unsigned width, unsigned d, unsigned n);
 enum class Reverse : u8 { REV, REV16, RBIT, REVSH };
 void reverse(Translator& t, Reverse kind, unsigned d, unsigned m);
@@ -95,7 +99,7 @@ void set_endianness(Translator& t, bool big);
 void change_processor_state(Translator& t, unsigned imod, bool change_mode, unsigned masks, unsigned mode);
 void read_status(Translator& t, bool spsr, unsigned d);
 void write_status(Translator& t, bool spsr, unsigned fields, Ref value);
-void barrier(Translator& t, unsigned kind);  // 4 DSB, 5 DMB, 6 ISB
+void barrier(Translator& t, unsigned kind);      // 4 DSB, 5 DMB, 6 ISB
 void coprocessor_move(Translator& t, u32 insn);  // MCR, MRC; A32 and T32 alike
 
 }  // namespace rhea::arm

@@ -90,13 +90,17 @@ Result compute(Translator& t, Dp op, bool set_flags, Ref first, Ref second) {
   ir::Builder& b = t.b;
   const bool fold = !set_flags && first != ir::kNoRef && b.is_const(first) && b.is_const(second);
   switch (op) {
-    case Dp::AND: case Dp::TST: return {b.and_(first, second), false};
-    case Dp::EOR: case Dp::TEQ: return {b.xor_(first, second), false};
-    case Dp::SUB: case Dp::CMP:
+    case Dp::AND:
+    case Dp::TST: return {b.and_(first, second), false};
+    case Dp::EOR:
+    case Dp::TEQ: return {b.xor_(first, second), false};
+    case Dp::SUB:
+    case Dp::CMP:
       if (fold) return {b.const32(static_cast<u32>(b.const_value(first) - b.const_value(second))), true};
       return {b.sub(first, second), true};
     case Dp::RSB: return {b.sub(second, first), true};
-    case Dp::ADD: case Dp::CMN:
+    case Dp::ADD:
+    case Dp::CMN:
       if (fold) return {b.const32(static_cast<u32>(b.const_value(first) + b.const_value(second))), true};
       return {b.add(first, second), true};
     case Dp::ADC: return {b.emit(Op::Adc, Type::I32, first, second, b.get_carry()), true};
@@ -143,8 +147,14 @@ namespace {
 // Whether the shifter's carry is looked at.
 bool wants_carry(Dp op, bool set_flags) {
   switch (op) {
-    case Dp::SUB: case Dp::RSB: case Dp::ADD: case Dp::ADC: case Dp::SBC: case Dp::RSC: case Dp::CMP: case Dp::CMN:
-      return false;
+    case Dp::SUB:
+    case Dp::RSB:
+    case Dp::ADD:
+    case Dp::ADC:
+    case Dp::SBC:
+    case Dp::RSC:
+    case Dp::CMP:
+    case Dp::CMN: return false;
     default: return set_flags;
   }
 }
@@ -183,8 +193,8 @@ void dp_rsr(Translator& t, u32 insn) {
   const unsigned d = field(insn, 12, 4), n = field(insn, 16, 4);
   if (is_bad_return(t, op, s, d)) return t.undefined();
   const bool unary = op == Dp::MOV || op == Dp::MVN;
-  const Operand second = shift_by_register(t, t.reg(field(insn, 0, 4)), field(insn, 5, 2), t.reg(field(insn, 8, 4)),
-                                           wants_carry(op, s));
+  const Operand second =
+      shift_by_register(t, t.reg(field(insn, 0, 4)), field(insn, 5, 2), t.reg(field(insn, 8, 4)), wants_carry(op, s));
   data_processing(t, op, s, d, unary ? ir::kNoRef : t.reg(n), second);
 }
 
@@ -193,9 +203,7 @@ void movw(Translator& t, u32 insn) {
   t.set_reg_or_pc(field(insn, 12, 4), t.b.const32(value));
 }
 
-void movt(Translator& t, u32 insn) {
-  move_top(t, field(insn, 12, 4), field(insn, 16, 4) << 12 | field(insn, 0, 12));
-}
+void movt(Translator& t, u32 insn) { move_top(t, field(insn, 12, 4), field(insn, 16, 4) << 12 | field(insn, 0, 12)); }
 
 }  // namespace a32
 
@@ -205,9 +213,7 @@ namespace t32 {
 
 namespace {
 
-constexpr u32 split_immediate(u32 insn) {
-  return bits(insn, 26, 1) << 11 | bits(insn, 12, 3) << 8 | bits(insn, 0, 8);
-}
+constexpr u32 split_immediate(u32 insn) { return bits(insn, 26, 1) << 11 | bits(insn, 12, 3) << 8 | bits(insn, 0, 8); }
 
 struct Decoded {
   Dp op;
@@ -269,15 +275,14 @@ void movw(Translator& t, u32 insn) {
   t.set_reg(d, t.b.const32(field(insn, 16, 4) << 12 | split_immediate(insn)));
 }
 
-void movt(Translator& t, u32 insn) {
-  move_top(t, field(insn, 8, 4), field(insn, 16, 4) << 12 | split_immediate(insn));
-}
+void movt(Translator& t, u32 insn) { move_top(t, field(insn, 8, 4), field(insn, 16, 4) << 12 | split_immediate(insn)); }
 
 void shift_reg(Translator& t, u32 insn) {
   const bool s = bit(insn, 20);
   const unsigned d = field(insn, 8, 4);
   if (d == 15) return t.undefined();
-  const Operand shifted = shift_by_register(t, t.reg(field(insn, 16, 4)), field(insn, 21, 2), t.reg(field(insn, 0, 4)), s);
+  const Operand shifted =
+      shift_by_register(t, t.reg(field(insn, 16, 4)), field(insn, 21, 2), t.reg(field(insn, 0, 4)), s);
   data_processing(t, Dp::MOV, s, d, ir::kNoRef, shifted);
 }
 

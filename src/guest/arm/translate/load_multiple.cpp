@@ -44,9 +44,7 @@ void store_words(Translator& t, Ref start, unsigned count, const Words& words) {
     return;
   }
   const Ref pointer = b.emit(Op::GroupWrite, Type::I64, start, ir::kNoRef, ir::kNoRef, 4 * count, 0, flags);
-  for (unsigned i = 0; i < count; i++) {
-    b.emit(Op::PtrStore, Type::I32, pointer, words[i], ir::kNoRef, 4 * i, 32);
-  }
+  for (unsigned i = 0; i < count; i++) { b.emit(Op::PtrStore, Type::I32, pointer, words[i], ir::kNoRef, 4 * i, 32); }
   b.emit(Op::GroupCommit, Type::Void, pointer);
 }
 
@@ -95,7 +93,8 @@ void store_return_state(Translator& t, unsigned bank_mode, bool increment, bool 
   if (!t.privileged() || t.cpu_mode() == Mode::sys) return t.undefined();
   int bank;
   switch (static_cast<Mode>(bank_mode)) {
-    case Mode::usr: case Mode::sys: bank = kBankUsr; break;
+    case Mode::usr:
+    case Mode::sys: bank = kBankUsr; break;
     case Mode::fiq: bank = kBankFiq; break;
     case Mode::irq: bank = kBankIrq; break;
     case Mode::svc: bank = kBankSvc; break;

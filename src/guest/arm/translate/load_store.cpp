@@ -10,8 +10,10 @@ namespace {
 
 unsigned bits_of(Width width) {
   switch (width) {
-    case Width::byte: case Width::signed_byte: return 8;
-    case Width::half: case Width::signed_half: return 16;
+    case Width::byte:
+    case Width::signed_byte: return 8;
+    case Width::half:
+    case Width::signed_half: return 16;
     case Width::word: break;
   }
   return 32;
@@ -175,8 +177,8 @@ void extra_imm(Translator& t, u32 insn) {
 
 void extra_reg(Translator& t, u32 insn) {
   if (bad_dual(insn)) return t.undefined();
-  extra(t, insn, address_register(t, field(insn, 16, 4), t.reg(field(insn, 0, 4)), bit(insn, 23), bit(insn, 24),
-                                  bit(insn, 21)));
+  extra(t, insn,
+        address_register(t, field(insn, 16, 4), t.reg(field(insn, 0, 4)), bit(insn, 23), bit(insn, 24), bit(insn, 21)));
 }
 
 // SWP, SWPB: an exclusive pair; where another CPU came between, the instruction is done again.

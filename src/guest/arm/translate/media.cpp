@@ -18,8 +18,12 @@ void parallel_arithmetic(Translator& t, bool is_unsigned, unsigned prefix, unsig
                          unsigned m) {
   if (any_pc(d, n, m)) return t.undefined();
   using ir::ParallelKind;
-  constexpr ParallelKind kKinds[] = {ParallelKind::add, ParallelKind::add_sub_exchange, ParallelKind::sub_add_exchange,
-                                     ParallelKind::sub, ParallelKind::add, ParallelKind::sub};
+  constexpr ParallelKind kKinds[] = {ParallelKind::add,
+                                     ParallelKind::add_sub_exchange,
+                                     ParallelKind::sub_add_exchange,
+                                     ParallelKind::sub,
+                                     ParallelKind::add,
+                                     ParallelKind::sub};
   const u8 lane = op >= 4 ? 8 : 16;
   const u8 aux = ir::parallel(kKinds[op], prefix, is_unsigned);
   const Ref first = t.reg(n), second = t.reg(m);
@@ -202,8 +206,8 @@ void pkh(Translator& t, u32 insn) {
 }
 void sel(Translator& t, u32 insn) { select_bytes(t, field(insn, 8, 4), field(insn, 16, 4), field(insn, 0, 4)); }
 void extend(Translator& t, u32 insn) {
-  constexpr Extend kKinds[] = {Extend::SXTH, Extend::UXTH, Extend::SXTB16, Extend::UXTB16, Extend::SXTB, Extend::UXTB,
-                               Extend::UXTB, Extend::UXTB};
+  constexpr Extend kKinds[] = {Extend::SXTH, Extend::UXTH, Extend::SXTB16, Extend::UXTB16,
+                               Extend::SXTB, Extend::UXTB, Extend::UXTB,   Extend::UXTB};
   extend_and_add(t, kKinds[field(insn, 20, 3)], field(insn, 4, 2), field(insn, 8, 4), field(insn, 16, 4),
                  field(insn, 0, 4));
 }

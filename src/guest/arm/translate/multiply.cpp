@@ -12,9 +12,7 @@ Ref widen(Translator& t, Ref value, bool is_signed) {
 Ref low_half(Translator& t, Ref value) { return t.b.emit(Op::Trunc, Type::I32, value); }
 Ref high_half(Translator& t, Ref value) { return t.b.emit(Op::HighHalf, Type::I32, value); }
 Ref half(Translator& t, Ref value, bool top) { return top ? t.b.sar(value, 16) : t.b.op1(Op::SExt16, value); }
-Ref pair(Translator& t, unsigned low, unsigned high) {
-  return t.b.emit(Op::Pair, Type::I64, t.reg(low), t.reg(high));
-}
+Ref pair(Translator& t, unsigned low, unsigned high) { return t.b.emit(Op::Pair, Type::I64, t.reg(low), t.reg(high)); }
 void set_pair(Translator& t, unsigned low, unsigned high, Ref value) {
   t.set_reg(low, low_half(t, value));
   t.set_reg(high, high_half(t, value));
@@ -167,8 +165,8 @@ void saturating_add(Translator& t, bool twice, bool subtract, unsigned d, unsign
     const Ref wide = widen(t, second, true);
     second = saturate64(b.op2(Op::Add, Type::I64, wide, wide));
   }
-  const Ref result = saturate64(
-      b.op2(subtract ? Op::Sub : Op::Add, Type::I64, widen(t, t.reg(m), true), widen(t, second, true)));
+  const Ref result =
+      saturate64(b.op2(subtract ? Op::Sub : Op::Add, Type::I64, widen(t, t.reg(m), true), widen(t, second, true)));
   t.set_reg(d, result);
   b.set(Type::I32, offsetof(State, cpsr_q), q);
 }

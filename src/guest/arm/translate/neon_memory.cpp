@@ -62,7 +62,8 @@ Ref read(const Transfer& x, Ref group, unsigned offset, bool wide) {
     }
     return value;
   }
-  const Ref value = x.t.b.emit(Op::PtrLoad, wide ? Type::V128 : Type::V64, group, kNone, kNone, offset, wide ? 128 : 64);
+  const Ref value =
+      x.t.b.emit(Op::PtrLoad, wide ? Type::V128 : Type::V64, group, kNone, kNone, offset, wide ? 128 : 64);
   return turn_round(x, value);
 }
 void write(const Transfer& x, Ref group, unsigned offset, bool wide, Ref value) {
@@ -203,8 +204,8 @@ void multiple(Translator& t, u32 insn, bool load) {
   x.check();
   const unsigned total = 8 * x.structure * x.repeat;
   const bool grouped = !x.element_wise();
-  const Ref group = !grouped ? x.address
-                             : t.b.emit(load ? Op::GroupRead : Op::GroupWrite, Type::I64, x.address, kNone, kNone, total);
+  const Ref group =
+      !grouped ? x.address : t.b.emit(load ? Op::GroupRead : Op::GroupWrite, Type::I64, x.address, kNone, kNone, total);
   switch (x.structure) {
     case 1: one_register_each(x, group); break;
     case 2: structures_of_two(x, group); break;
@@ -234,8 +235,7 @@ bool decode_lane(Transfer& x, u32 insn, unsigned& lane) {
       if (size == 2 && (field & 2)) return false;
       x.alignment = low_bit ? 2 * x.bytes : 1;
       return true;
-    case 3:
-      return size == 2 ? !low : !low_bit;
+    case 3: return size == 2 ? !low : !low_bit;
     default:
       if (size == 2 && low == 3) return false;
       x.alignment = size == 2 ? (low ? 4u << low : 1) : low_bit ? 4 * x.bytes : 1;

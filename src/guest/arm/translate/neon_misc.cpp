@@ -83,9 +83,7 @@ void vneg_float(Translator& t, u32 insn) { fp(t, insn, Op::VFNeg); }
 void vqabs(Translator& t, u32 insn) { saturating(t, insn, Op::VSatAbs); }
 void vqneg(Translator& t, u32 insn) { saturating(t, insn, Op::VSatNeg); }
 
-void vpaddl(Translator& t, u32 insn) {
-  plain(t, insn, k8To32, bit(insn, 7) ? Op::VPairAddLongU : Op::VPairAddLongS);
-}
+void vpaddl(Translator& t, u32 insn) { plain(t, insn, k8To32, bit(insn, 7) ? Op::VPairAddLongU : Op::VPairAddLongS); }
 void vpadal(Translator& t, u32 insn) {
   misc(t, insn, k8To32, [&](const Simd& s, Ref m) {
     const Ref sums = s.op(bit(insn, 7) ? Op::VPairAddLongU : Op::VPairAddLongS, s.lane(), m);
@@ -105,18 +103,20 @@ void vcle_zero_float(Translator& t, u32 insn) { compare_zero_fp(t, insn, Op::VFC
 void vclt_zero_float(Translator& t, u32 insn) { compare_zero_fp(t, insn, Op::VFCmpGt, true); }
 
 void vswp(Translator& t, u32 insn) {
-  exchange(t, insn, [](const Simd& s) { return s.size == 0; },
-           [](const Simd&, Ref d, Ref m, Ref& new_d, Ref& new_m) {
-             new_d = m;
-             new_m = d;
-           });
+  exchange(
+      t, insn, [](const Simd& s) { return s.size == 0; },
+      [](const Simd&, Ref d, Ref m, Ref& new_d, Ref& new_m) {
+        new_d = m;
+        new_m = d;
+      });
 }
 void vtrn(Translator& t, u32 insn) {
-  exchange(t, insn, [](const Simd& s) { return s.size != 3; },
-           [](const Simd& s, Ref d, Ref m, Ref& new_d, Ref& new_m) {
-             new_d = s.op(Op::VTrnEven, s.lane(), d, m);
-             new_m = s.op(Op::VTrnOdd, s.lane(), d, m);
-           });
+  exchange(
+      t, insn, [](const Simd& s) { return s.size != 3; },
+      [](const Simd& s, Ref d, Ref m, Ref& new_d, Ref& new_m) {
+        new_d = s.op(Op::VTrnEven, s.lane(), d, m);
+        new_m = s.op(Op::VTrnOdd, s.lane(), d, m);
+      });
 }
 
 namespace {

@@ -66,12 +66,8 @@ void vmul(Translator& t, u32 insn) { plain(t, insn, k8To32, Op::VMul); }
 void vmul_polynomial(Translator& t, u32 insn) { plain(t, insn, k8, Op::VMulPoly); }
 void vpadd(Translator& t, u32 insn) { plain(t, insn, k8To32, Op::VPairAdd); }
 
-void vqadd(Translator& t, u32 insn) {
-  saturating(t, insn, k8To64, is_unsigned(insn) ? Op::VSatAddU : Op::VSatAddS);
-}
-void vqsub(Translator& t, u32 insn) {
-  saturating(t, insn, k8To64, is_unsigned(insn) ? Op::VSatSubU : Op::VSatSubS);
-}
+void vqadd(Translator& t, u32 insn) { saturating(t, insn, k8To64, is_unsigned(insn) ? Op::VSatAddU : Op::VSatAddS); }
+void vqsub(Translator& t, u32 insn) { saturating(t, insn, k8To64, is_unsigned(insn) ? Op::VSatSubU : Op::VSatSubS); }
 void vqdmulh(Translator& t, u32 insn) { saturating(t, insn, k16To32, Op::VSatDoubleMulHi); }
 void vqrdmulh(Translator& t, u32 insn) { saturating(t, insn, k16To32, Op::VSatRndDoubleMulHi); }
 
@@ -110,9 +106,7 @@ void vorn(Translator& t, u32 insn) {
   bitwise(t, insn, [](const Simd& s, Ref n, Ref m) { return s.op(Op::VOrNot, 64, n, m); });
 }
 void veor(Translator& t, u32 insn) {
-  bitwise(t, insn, [](const Simd& s, Ref n, Ref m) {
-    return s.n == s.m ? s.zero() : s.op(Op::VXor, 64, n, m);
-  });
+  bitwise(t, insn, [](const Simd& s, Ref n, Ref m) { return s.n == s.m ? s.zero() : s.op(Op::VXor, 64, n, m); });
 }
 void vbsl(Translator& t, u32 insn) {
   bitwise(t, insn, [](const Simd& s, Ref n, Ref m) { return s.op(Op::VBitSelect, 64, s.get(s.d), n, m); });
@@ -143,14 +137,12 @@ void vrsqrts(Translator& t, u32 insn) { fp(t, insn, Op::VFRsqrtStep); }
 
 // Rounded twice.
 void vmla_float(Translator& t, u32 insn) {
-  same(t, insn, k8To64, [](const Simd& s) {
-    return s.fp(Op::VFAdd, s.get(s.d), s.fp(Op::VFMul, s.get(s.n), s.get(s.m)));
-  });
+  same(t, insn, k8To64,
+       [](const Simd& s) { return s.fp(Op::VFAdd, s.get(s.d), s.fp(Op::VFMul, s.get(s.n), s.get(s.m))); });
 }
 void vmls_float(Translator& t, u32 insn) {
-  same(t, insn, k8To64, [](const Simd& s) {
-    return s.fp(Op::VFSub, s.get(s.d), s.fp(Op::VFMul, s.get(s.n), s.get(s.m)));
-  });
+  same(t, insn, k8To64,
+       [](const Simd& s) { return s.fp(Op::VFSub, s.get(s.d), s.fp(Op::VFMul, s.get(s.n), s.get(s.m))); });
 }
 
 // Rounded once: VFPv4's.
@@ -160,9 +152,8 @@ void vfma(Translator& t, u32 insn) {
 }
 void vfms(Translator& t, u32 insn) {
   if (!t.cpu.model().fused_mac) return t.undefined();
-  same(t, insn, k8To64, [](const Simd& s) {
-    return s.fp(Op::VFMulAdd, s.op(Op::VFNeg, 32, s.get(s.n)), s.get(s.m), s.get(s.d));
-  });
+  same(t, insn, k8To64,
+       [](const Simd& s) { return s.fp(Op::VFMulAdd, s.op(Op::VFNeg, 32, s.get(s.n)), s.get(s.m), s.get(s.d)); });
 }
 
 }  // namespace rhea::arm::neon

@@ -24,9 +24,8 @@ Ref widen(const Simd& s, u32 insn, Ref value) {
 }
 
 void add_long(Translator& t, u32 insn, Op op) {
-  long_(t, insn, [&](const Simd& s, Ref n, Ref m) {
-    return s.op(op, 2 * s.lane(), widen(s, insn, n), widen(s, insn, m));
-  });
+  long_(t, insn,
+        [&](const Simd& s, Ref n, Ref m) { return s.op(op, 2 * s.lane(), widen(s, insn, n), widen(s, insn, m)); });
 }
 
 // Wide: Qd from Qn and doubleword m.

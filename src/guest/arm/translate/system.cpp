@@ -191,8 +191,10 @@ void write_register(Translator& t, const SysReg& reg, Ref value) {
 void coprocessor_move(Translator& t, u32 insn) {
   const unsigned rt = field(insn, 12, 4);
   const bool read = bit(insn, 20);
-  const SysRegKey key{.cp = static_cast<u8>(field(insn, 8, 4)), .crn = static_cast<u8>(field(insn, 16, 4)),
-                      .op1 = static_cast<u8>(field(insn, 21, 3)), .crm = static_cast<u8>(field(insn, 0, 4)),
+  const SysRegKey key{.cp = static_cast<u8>(field(insn, 8, 4)),
+                      .crn = static_cast<u8>(field(insn, 16, 4)),
+                      .op1 = static_cast<u8>(field(insn, 21, 3)),
+                      .crm = static_cast<u8>(field(insn, 0, 4)),
                       .op2 = static_cast<u8>(field(insn, 5, 3))};
   const SysReg* reg = find_sysreg(key);
   if (!reg) {

@@ -146,10 +146,10 @@ void pop(Translator& t, u32 insn) {
 
 // ---- addresses, extension ----
 
-void adr(Translator& t, u32 insn) { t.set_reg(field(insn, 8, 3), t.b.const32(t.aligned_pc() + (field(insn, 0, 8) << 2))); }
-void add_sp_imm8(Translator& t, u32 insn) {
-  t.set_reg(field(insn, 8, 3), t.b.add(t.reg(13), field(insn, 0, 8) << 2));
+void adr(Translator& t, u32 insn) {
+  t.set_reg(field(insn, 8, 3), t.b.const32(t.aligned_pc() + (field(insn, 0, 8) << 2)));
 }
+void add_sp_imm8(Translator& t, u32 insn) { t.set_reg(field(insn, 8, 3), t.b.add(t.reg(13), field(insn, 0, 8) << 2)); }
 void add_sp_imm7(Translator& t, u32 insn) {
   const u32 imm = field(insn, 0, 7) << 2;
   t.set_reg(13, t.b.add(t.reg(13), bit(insn, 7) ? 0 - imm : imm));

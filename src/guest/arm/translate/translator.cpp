@@ -226,9 +226,7 @@ void Translator::exit_dispatch() {
 
 void Translator::leave_early() { b.exit_dispatch({.poll = true, .insns = done()}); }
 
-void Translator::exit_retry() {
-  b.exit({.target = {pc, mode}, .poll = true, .insns = static_cast<u16>(count_)});
-}
+void Translator::exit_retry() { b.exit({.target = {pc, mode}, .poll = true, .insns = static_cast<u16>(count_)}); }
 
 void Translator::exit_next(bool poll) {
   b.exit({.target = {next_pc, next_mode()}, .poll = poll, .live_flags = ir::kFlagNZCV, .insns = done()});
@@ -236,8 +234,11 @@ void Translator::exit_next(bool poll) {
 }
 
 void Translator::exit_to(u32 target, u32 target_mode, ir::ExitKind kind, bool poll) {
-  ir::ExitInfo exit{.target = {target, target_mode}, .kind = kind, .poll = poll || target <= pc,
-                    .live_flags = live_flags(target, target_mode), .insns = done()};
+  ir::ExitInfo exit{.target = {target, target_mode},
+                    .kind = kind,
+                    .poll = poll || target <= pc,
+                    .live_flags = live_flags(target, target_mode),
+                    .insns = done()};
   if (kind == ir::ExitKind::call) {
     exit.poll = true;
     exit.return_to = return_key(next_pc);
@@ -266,8 +267,10 @@ void Translator::branch_indirect(Ref address, ir::ExitKind kind) {
 
 void Translator::branch_conditional(Cond condition, u32 target) {
   if (condition == Cond::AL) return exit_to(target, flow_mode());
-  b.exit_if(condition, {.target = {target, flow_mode()}, .poll = target <= pc,
-                        .live_flags = live_flags(target, flow_mode()), .insns = done()});
+  b.exit_if(condition, {.target = {target, flow_mode()},
+                        .poll = target <= pc,
+                        .live_flags = live_flags(target, flow_mode()),
+                        .insns = done()});
   if (target <= pc || ++side_exits_ > kMaxSideExits) {
     b.exit({.target = {next_pc, next_mode()}, .live_flags = live_flags(next_pc, next_mode()), .insns = done()});
     left();
@@ -278,7 +281,9 @@ void Translator::branch_if_zero(Ref value, bool zero, u32 target) {
   const u16 stay = b.new_label();
   if (zero) b.branch_nonzero(value, stay);
   else b.branch_zero(value, stay);
-  b.exit({.target = {target, flow_mode()}, .poll = target <= pc, .live_flags = live_flags(target, flow_mode()),
+  b.exit({.target = {target, flow_mode()},
+          .poll = target <= pc,
+          .live_flags = live_flags(target, flow_mode()),
           .insns = done()});
   b.label(stay);
   if (++side_exits_ > kMaxSideExits) exit_next();

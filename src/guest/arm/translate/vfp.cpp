@@ -119,8 +119,7 @@ void fused(Translator& t, u32 insn, bool negate_d, bool negate_n) {
   if (!t.cpu.model().fused_mac || bits(t.mode, 16, 3)) return t.undefined();
   const Precision p{t, is_double(insn)};
   const Ref n = p.get(number_n(insn)), d = p.get(number_d(insn));
-  p.set(number_d(insn),
-        p.op(Op::FMulAdd, negate_n ? p.neg(n) : n, p.get(number_m(insn)), negate_d ? p.neg(d) : d));
+  p.set(number_d(insn), p.op(Op::FMulAdd, negate_n ? p.neg(n) : n, p.get(number_m(insn)), negate_d ? p.neg(d) : d));
 }
 
 void unary(Translator& t, u32 insn, Op op) {
@@ -168,7 +167,8 @@ void vsqrt(Translator& t, u32 insn) { unary(t, insn, Op::FSqrt); }
 
 void vmov_immediate(Translator& t, u32 insn) {
   const u64 value = vfp_expand_immediate(bits(insn, 16, 4) << 4 | bits(insn, 0, 4), is_double(insn));
-  for_elements(t, insn, false, [&](const Precision& p, unsigned d, unsigned, unsigned) { p.set(d, p.constant(value)); });
+  for_elements(t, insn, false,
+               [&](const Precision& p, unsigned d, unsigned, unsigned) { p.set(d, p.constant(value)); });
 }
 
 void vcmp(Translator& t, u32 insn) { compare(t, insn, false); }

@@ -42,7 +42,7 @@ struct FixedFormat {
   u8 bits;      // 16 or 32
   u8 fraction;  // 0..32
   bool is_signed;
-  u8 mode;      // FpMode
+  u8 mode;  // FpMode
   u32 number() const { return bits | fraction << 8 | is_signed << 16 | mode << 24; }
   static FixedFormat from_number(u32 n) {
     return {static_cast<u8>(n), static_cast<u8>(n >> 8), bit(n, 16), static_cast<u8>(n >> 24)};

@@ -71,8 +71,7 @@ void single_transfer(Translator& t, u32 insn, bool load) {
   if (bit(insn, 8)) return transfer(t, load, address, true, field_d(insn), 1);
   const u32 slot = offset_s(single_d(insn));
   if (load) {
-    t.b.set(Type::F32, slot,
-            t.b.emit(Op::LoadF, Type::F32, address, ir::kNoRef, ir::kNoRef, 0, 32, word_flags(t)));
+    t.b.set(Type::F32, slot, t.b.emit(Op::LoadF, Type::F32, address, ir::kNoRef, ir::kNoRef, 0, 32, word_flags(t)));
   } else {
     t.b.emit(Op::StoreF, Type::F32, address, t.b.get(Type::F32, slot), ir::kNoRef, 0, 32, word_flags(t));
   }
@@ -117,9 +116,9 @@ namespace {
 
 // opc1:opc2 of the moves between core register and scalar.
 struct Scalar {
-  unsigned lane = 0;   // bits
+  unsigned lane = 0;  // bits
   unsigned index = 0;
-  bool ok = false;     // an encoding that there is
+  bool ok = false;  // an encoding that there is
 };
 Scalar scalar(u32 insn) {
   const unsigned opc = bits(insn, 21, 2) << 2 | bits(insn, 5, 2);
@@ -197,8 +196,8 @@ void vmov_core_from_double(Translator& t, u32 insn) { vmov_double_from_core(t, i
 
 void vmrs_flags(Translator& t, u32) {
   if (!fp_enabled(t)) return;
-  t.b.emit(Op::SetFlagsImage, Type::Void, t.b.get(Type::I32, offsetof(State, fpscr_nzcv)), ir::kNoRef, ir::kNoRef, 0,
-           0, ir::kFlagNZCV);
+  t.b.emit(Op::SetFlagsImage, Type::Void, t.b.get(Type::I32, offsetof(State, fpscr_nzcv)), ir::kNoRef, ir::kNoRef, 0, 0,
+           ir::kFlagNZCV);
   t.flags_written();
 }
 
@@ -229,7 +228,9 @@ void vmrs_system(Translator& t, u32 insn) {
 void vmsr_system(Translator& t, u32 insn) {
   if (!(t.mode & kModeFpAccess) || !t.privileged()) return t.undefined();
   switch (bits(insn, 16, 4)) {
-    case 0: case 6: case 7: return;  // read-only: ignored
+    case 0:
+    case 6:
+    case 7: return;  // read-only: ignored
     case 8: break;
     default: return t.undefined();
   }
