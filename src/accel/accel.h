@@ -115,6 +115,9 @@ class Engine {
   virtual bool on_cpu_thread() const = 0;
   // Virtual time, for snapshots; only while paused. Restoring it before the devices: they arm their timers by it.
   virtual void clock_fields(Visitor& visitor) = 0;
+  // From the CPU whose access turned the machine off: the trace ends here, not where the machine's loop comes to
+  // stop the CPUs some instructions later.
+  virtual void guest_ended() {}
   // Guest memory was replaced as a whole. Only while paused.
   virtual void memory_replaced() = 0;
   // Ends the CPUs' threads for good, those within a device's access too: after it no device is touched any more.

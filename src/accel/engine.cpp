@@ -50,13 +50,14 @@ class Trace {
     return std::unique_ptr<Trace>(new Trace(file, static_cast<s32>(every), numbers.size() > 1 ? numbers[1] : 0));
   }
   ~Trace() { std::fclose(file_); }
+  void end() { ended_.store(true, std::memory_order_relaxed); }
   s32 every(const VirtualCpu& cpu) const {
     const u64 now = cpu.instructions.load(std::memory_order_relaxed);
     return now >= from_ ? every_ : static_cast<s32>(std::min<u64>(from_ - now, INT32_MAX / 2));
   }
 
   void line(VirtualCpu& cpu) {
-    if (cpu.instructions.load(std::memory_order_relaxed) < from_) return;
+    if (ended_.load(std::memory_order_relaxed) || cpu.instructions.load(std::memory_order_relaxed) < from_) return;
     const ir::StateHeader& state = cpu.state();
     u64 hash = 0xcbf29ce484222325;
     auto mix = [&](u64 value) { hash = (hash ^ value) * 0x100000001b3; };
@@ -78,6 +79,7 @@ class Trace {
   std::FILE* file_;
   s32 every_;
   u64 from_;
+  std::atomic<bool> ended_{false};
 };
 
 class EngineImpl final : public Engine, private memory::Listener {
@@ -179,6 +181,9 @@ class EngineImpl final : public Engine, private memory::Listener {
     if (!visitor.restoring()) return;
     turn_ = cpus_.empty() ? 0 : turn_ % static_cast<unsigned>(cpus_.size());
     turn_left_ = std::clamp<s64>(turn_left_, 0, INT32_MAX / 2);
+  }
+  void guest_ended() override {
+    if (trace_) trace_->end();
   }
   void memory_replaced() override {
     at_safe_point([&] { forget_all(); });

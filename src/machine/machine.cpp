@@ -184,6 +184,7 @@ void Machine::request_quit(int status, std::string_view reason) {
     if (!quit_.load()) {  // the first reason is the reason
       quit_reason_ = std::string(reason);
       quit_by_guest_ = reason.starts_with("guest-");
+      if (quit_by_guest_) engine_->guest_ended();
       status_ = status;
     }
   }

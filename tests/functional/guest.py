@@ -68,6 +68,15 @@ def have(tool):
     return shutil.which(tool) is not None
 
 
+def wait_until(condition, what, timeout=30):
+    """Wait for what no console says."""
+    deadline = time.monotonic() + timeout * SCALE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {timeout * SCALE:g} s still not so: {what}")
+        time.sleep(0.02)
+
+
 def plain(text):
     """Console text without terminal control sequences and carriage returns."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r|\x07", "", text)

@@ -33,7 +33,7 @@ class Replay(GuestTest):
         log = os.path.join(self.folder, "rr")
         recording = self.start(*machine(*self.icount("record", log), *self.traced("first"), "-nic", "user"))
         recording.expect(PROMPT, 300)
-        for command in ("uname -r", "ip addr show eth0", "wget -q -T 5 -O - http://10.0.2.2:1/ || true", "cat /proc/interrupts"):
+        for command in ("uname -r", "ip addr show eth0", "ping -c 2 10.0.2.2", "cat /proc/interrupts"):
             self.guest_runs(recording, command, 120)
         self.guest_runs(recording, "echo rec''orded")
         recording.send("\x01cinfo replay\nquit\n")
@@ -44,10 +44,8 @@ class Replay(GuestTest):
         replaying.expect("recorded", 400)
         replaying.send("\x01c")
         replaying.expect(guest.MONITOR_PROMPT)
-        deadline = 100
-        while "the recording ends here" not in replaying.stderr() and deadline:
-            replaying.monitor("info replay")
-            deadline -= 1
+        guest.wait_until(lambda: "the recording ends here" in replaying.stderr(),
+                         "the replay comes to its end", 60)
         self.assertIn("the recording ends here", replaying.stderr())
         self.assertNotIn("differs", replaying.stderr())
         self.assertEqual(replaying.monitor("info status"), "VM status: paused")
@@ -77,21 +75,19 @@ class Replay(GuestTest):
         log = os.path.join(self.folder, "rr")
         first = self.start_monitor(*self.icount("record", log))
         first.monitor("cont")
-        while int(first.monitor("info replay").rsplit(" ", 1)[1]) < 30_000_000:
-            pass
+        guest.wait_until(lambda: int(first.monitor("info replay").rsplit(" ", 1)[1]) >= 30_000_000,
+                         "30 million instructions are recorded", 60)
         first.send("quit\n")
         self.assertEqual(first.wait(), 0)
         replay = self.start_monitor(*self.icount("replay", log))
         self.assertIn("instruction count = 0", replay.monitor("info replay"))
         self.assertEqual(replay.monitor("replay_break 12345678"), "")
         replay.monitor("cont")
-        while "paused" not in replay.monitor("info status"):
-            pass
+        guest.wait_until(lambda: "paused" in replay.monitor("info status"), "the replay stops at its break", 60)
         self.assertIn("instruction count = 12345678", replay.monitor("info replay"))
         registers = replay.monitor("info registers")
         self.assertEqual(replay.monitor("replay_seek 20000001"), "")
-        while "= 20000001" not in replay.monitor("info replay"):
-            pass
+        guest.wait_until(lambda: "= 20000001" in replay.monitor("info replay"), "the replay comes there", 60)
         self.assertIn("Error: instruction 5 is over", replay.monitor("replay_break 5"))
         self.assertIn("Error: no break is set", replay.monitor("replay_delete_break"))
         self.assertNotEqual(registers, replay.monitor("info registers"))

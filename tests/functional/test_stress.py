@@ -16,8 +16,9 @@ class FourCpus(SharedGuestTest):
     how = {"initrd": guest.WORK_INITRD, "memory": "1G"}
 
     def stress(self, name, operations, timeout):
+        # 7 is "the counters may be wrong", said when a worker is ended while it counts: no verification failed.
         text = self.sh(f"stress-ng --verify --oomable --temp-path /tmp --{name} 4 --{name}-ops {operations} "
-                       f"{EXTRA.get(name, '')} 2>&1", timeout)
+                       f"{EXTRA.get(name, '')} 2>&1 || [ $? = 7 ]", timeout)
         self.assertIn("successful run completed", text)
 
 
