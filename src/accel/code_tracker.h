@@ -18,9 +18,6 @@ class CodeTracker {
   // [offset, offset + size) of a block of RAM was written or may have been: translations that overlap are not
   // entered any more. Any thread; a CPU calls it for its own store after the store is done.
   virtual void code_written(memory::RamBlock& ram, u64 offset, u64 size) = 0;
-  // Every translation is to go (Guest's instruction cache invalidated as a whole is no reason: pages that have code
-  // are watched). Used when the layout of memory changes.
-  virtual void code_dropped() = 0;
 };
 
 }  // namespace rhea::accel

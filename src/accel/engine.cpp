@@ -103,6 +103,7 @@ class EngineImpl final : public Engine, private memory::Listener {
       clock_ = std::make_unique<RealVirtualClock>(loop);
     }
     control_.single_thread = options_.icount;
+    control_.virtual_clock = clock_.get();
   }
 
   Result<void> create(const EngineParts& parts) {
@@ -153,7 +154,7 @@ class EngineImpl final : public Engine, private memory::Listener {
   void reset() override {
     for (auto& cpu : cpus_) cpu->reset();
     turn_left_ = 0;
-    runner_->code_dropped();
+    drop_code();
   }
   void at_safe_point(const std::function<void()>& work) override {
     control_.stop();
@@ -223,8 +224,12 @@ class EngineImpl final : public Engine, private memory::Listener {
   }
 
  private:
+  // No translation is found any more. Their host code stays until the cache is full: a CPU that waits for a device
+  // within a block returns into it.
+  void drop_code() { runner_->forget_code(0, ~u64{0}); }
+
   void forget_all() {
-    runner_->forget_code(0, ~u64{0});
+    drop_code();
     for (auto& cpu : cpus_) cpu->queue_flush_all();
   }
 
@@ -243,7 +248,7 @@ class EngineImpl final : public Engine, private memory::Listener {
   // ---- memory::Listener ----
   void layout_changed() override {
     for (auto& cpu : cpus_) cpu->queue_flush_all();
-    runner_->code_dropped();
+    drop_code();
   }
   // Also the CPU whose store this is: it flushes when the device has returned.
   void reads_changed() override {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "accel/soft_mmu.h"
+#include "core/clock.h"
 
 namespace rhea::accel {
 
@@ -49,6 +50,8 @@ class RunControl {
   bool must_wait(bool from_outside) const {
     return !ending() && (stopped() || (from_outside && exclusives_.load(std::memory_order_seq_cst)));
   }
+
+  Clock* virtual_clock = nullptr;
 
   // The thread that runs all CPUs with icount, when it waits for work.
   bool single_thread = false;

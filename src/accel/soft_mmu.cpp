@@ -241,8 +241,7 @@ bool SoftMmu::store(u64 address, unsigned size, u8 flags, ir::Value value) {
   return write_bytes(parts, address, size, reinterpret_cast<const u8*>(&value), true);
 }
 
-// ---- groups
-// -----------------------------------------------------------------------------------------------------------
+// ---- groups --------------------------------------------------------------------------------------------------------
 u64 SoftMmu::group_read(u64 address, unsigned bytes, u8 flags) {
   address &= kAddressMask;
   bytes = std::min(bytes, ir::kMaxGroup);
@@ -290,8 +289,7 @@ void SoftMmu::group_commit(u64 pointer) {
   write_bytes(group_.parts, group_.address, bytes, write_bounce_.data(), false);
 }
 
-// ---- exclusives: by value, with the host's compare and exchange
-// -----------------------------------------------------------
+// ---- exclusives: by value, with the host's compare and exchange ----------------------------------------------------
 bool SoftMmu::load_exclusive(u64 address, unsigned size, u8 flags, u64& value) {
   address &= kAddressMask;
   ir::Value loaded;
@@ -351,8 +349,7 @@ bool SoftMmu::store_exclusive(u64 address, unsigned size, u8 flags, u64 value, u
   return true;
 }
 
-// ---- execution
-// -----------------------------------------------------------------------------------------------------------
+// ---- execution -----------------------------------------------------------------------------------------------------
 bool SoftMmu::code_page(u64 address, CodePage& page, ir::Fault& fault) {
   address &= kAddressMask;
   const bool user = !guest_.privileged();

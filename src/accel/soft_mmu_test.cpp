@@ -38,7 +38,6 @@ struct Owner final : MmuOwner {
 
 struct Tracker final : CodeTracker {
   void code_written(memory::RamBlock&, u64 offset, u64 size) override { writes.push_back({offset, size}); }
-  void code_dropped() override {}
   std::vector<std::pair<u64, u64>> writes;
 };
 

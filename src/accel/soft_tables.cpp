@@ -184,8 +184,7 @@ void SoftMmu::flush_page(u64 space, u64 address, bool all_spaces) {
   owner_.exec_mappings_dropped();
 }
 
-// ---- entries
-// --------------------------------------------------------------------------------------------------------------
+// ---- entries -------------------------------------------------------------------------------------------------------
 void SoftMmu::enter(const Target& target, u64 address, ir::Access access, bool user) {
   if (!target.host || !target.range->ram || target.mapping.device) return;
   const u64 physical_page = align_down(target.physical, memory::kPageSize);
@@ -266,8 +265,7 @@ void SoftMmu::page_becomes_code(memory::RamBlock& ram, u64 offset, std::span<Sof
   for (SoftMmu* mmu : mmus) mmu->drop_write_entries(page_id(ram, offset), ram.data() + offset);
 }
 
-// ---- entry points for generated code
-// ------------------------------------------------------------------------------------
+// ---- entry points for generated code -------------------------------------------------------------------------------
 namespace {
 SoftMmu& mmu_of(ir::StateHeader* state) { return VirtualCpu::of(*state).mmu(); }
 unsigned bytes_of(u64 descriptor) { return descriptor & 0xff; }

@@ -8,8 +8,7 @@
 
 namespace rhea::accel {
 
-// ---- real time
-// --------------------------------------------------------------------------------------------------------
+// ---- real time -----------------------------------------------------------------------------------------------------
 class RealVirtualClock::RealTimer final : public Timer {
  public:
   RealTimer(RealVirtualClock& clock, std::function<void()> callback) : clock_(clock) {
@@ -78,8 +77,7 @@ void RealVirtualClock::fields(Visitor& visitor) {
   if (visitor.restoring()) standing_.store(std::clamp<s64>(time, 0, kNever / 4), std::memory_order_release);
 }
 
-// ---- instructions
-// -------------------------------------------------------------------------------------------------------
+// ---- instructions --------------------------------------------------------------------------------------------------
 class InstructionClock::CountTimer final : public Timer {
  public:
   CountTimer(InstructionClock& clock, std::function<void()> callback) : clock_(clock), callback_(std::move(callback)) {
@@ -207,8 +205,7 @@ bool InstructionClock::skip_to_deadline(const std::function<bool()>& stopped, s6
   return true;
 }
 
-// ---- stepped
-// --------------------------------------------------------------------------------------------------------------
+// ---- stepped -------------------------------------------------------------------------------------------------------
 class SteppedClock::SteppedTimer final : public Timer {
  public:
   SteppedTimer(SteppedClock& clock, std::function<void()> callback) : clock_(clock), callback_(std::move(callback)) {

@@ -40,8 +40,7 @@ VirtualCpu::~VirtualCpu() = default;
 
 std::span<SoftMmu* const> VirtualCpu::all_mmus() const { return control_.mmus(); }
 
-// ---- where it is
-// ----------------------------------------------------------------------------------------------------------
+// ---- where it is ---------------------------------------------------------------------------------------------------
 bool VirtualCpu::enter() {
   for (;;) {
     place_.store(static_cast<u8>(Place::running), std::memory_order_seq_cst);
@@ -134,8 +133,7 @@ void VirtualCpu::set_irq(unsigned input, bool level) {
   if (level) kick(ir::kPollInterrupt);
 }
 
-// ---- sleep
-// ------------------------------------------------------------------------------------------------------------------
+// ---- sleep ---------------------------------------------------------------------------------------------------------
 bool VirtualCpu::has_work() const {
   if (sleep_ == Sleep::no || guest_.has_wakeup()) return true;
   return sleep_ == Sleep::event && event_.load(std::memory_order_seq_cst);
@@ -216,8 +214,7 @@ void VirtualCpu::reset() {
     log_.write_text(fmt::format("CPU Reset (CPU {})\n{}", index_, guest_cpu_->registers_text()));
 }
 
-// ---- maintenance
-// ----------------------------------------------------------------------------------------------------------------
+// ---- maintenance ---------------------------------------------------------------------------------------------------
 void VirtualCpu::apply(const Flush& flush) {
   switch (flush.kind) {
     case Flush::Kind::all: mmu_.flush_all(); break;
@@ -300,8 +297,7 @@ void VirtualCpu::code_changed(u64 address, u64 size, bool all) {
   runner_.code_written(*range->ram, offset, std::min(std::max<u64>(size, 1), memory::kPageSize - in_page));
 }
 
-// ---- debugger
-// -------------------------------------------------------------------------------------------------------------------
+// ---- debugger ------------------------------------------------------------------------------------------------------
 bool VirtualCpu::debugging() const { return debugger_.attached(); }
 bool VirtualCpu::has_breakpoint(u64 address) const { return !passing_ && debugger_.has_breakpoint(address); }
 
@@ -326,8 +322,7 @@ bool VirtualCpu::watch_reached(u64 address, u64 size, bool write) {
 void VirtualCpu::exec_mappings_dropped() { runner_.exec_mappings_dropped(*this); }
 void VirtualCpu::sync_fp_flags() { runner_.sync_fp_flags(*this); }
 
-// ---- the guest's own accesses
-// ---------------------------------------------------------------------------------------------------
+// ---- the guest's own accesses --------------------------------------------------------------------------------------
 bool VirtualCpu::read_physical(u64 address, unsigned size, u64& value) {
   const memory::Range* range = memory_.find(address);
   if (range && range->ram && range->end() - address >= size) {
@@ -356,8 +351,8 @@ bool VirtualCpu::write_memory(u64 address, unsigned size, u8 mem_flags, u64 valu
   return mmu_.store(address, size, mem_flags, {value});
 }
 
-// ---- as others see it
-// ------------------------------------------------------------------------------------------------------------- Blocked
+// ---- as others see it ----------------------------------------------------------------------------------------------
+// Blocked
 // within an instruction: its own address, not that of the block.
 u64 VirtualCpu::pc() const {
   if (place() == Place::blocked) guest_.restore_location(state_.location);
@@ -421,8 +416,7 @@ void VirtualCpu::fields(Visitor& visitor) {
   state_.poll.fetch_or(ir::kPollInterrupt | ir::kPollRequest);
 }
 
-// ---- logs
-// -------------------------------------------------------------------------------------------------------------------------
+// ---- logs ----------------------------------------------------------------------------------------------------------
 void VirtualCpu::write_block_log() {
   if (log_.on(LogItem::exec))
     log_.write_text(fmt::format("Trace {}: {:#010x} [{:08x}]", index_, state_.pc, state_.mode));

@@ -22,6 +22,7 @@
 
 #include "accel/accel.h"
 #include "accel/block_runner.h"
+#include "accel/run_control.h"
 #include "accel/soft_mmu.h"
 #include "ir/guest.h"
 
@@ -116,6 +117,7 @@ class VirtualCpu final : public Vcpu,
   bool read_physical(u64 address, unsigned size, u64& value) override;
   bool read_memory(u64 address, unsigned size, u8 mem_flags, u64& value) override;
   bool write_memory(u64 address, unsigned size, u8 mem_flags, u64 value) override;
+  s64 virtual_time() const override { return control_.virtual_clock->now(); }
   bool debugging() const override;
   bool has_breakpoint(u64 address) const override;
   void breakpoint_reached() override;
@@ -128,8 +130,7 @@ class VirtualCpu final : public Vcpu,
   memory::AccessGate* gate() override { return this; }
   bool watch_reached(u64 address, u64 size, bool write) override;
 
-  // ---- for the engine
-  // -------------------------------------------------------------------------------------------------
+  // ---- for the engine ----------------------------------------------------------------------------------------------
   enum class Place : u8 { outside, blocked, running };
   Place place() const { return static_cast<Place>(place_.load(std::memory_order_seq_cst)); }
   // To running; waits while stops are requested. False: the thread is to end.

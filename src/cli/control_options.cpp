@@ -11,8 +11,7 @@
 
 namespace rhea::cli {
 
-// ---- character devices
-// --------------------------------------------------------------------------------------------
+// ---- character devices ---------------------------------------------------------------------------------------------
 
 Result<void> read_chardev_option(Settings& settings, const Typed& typed) {
   const auto parsed = RHEA_TRY(config::parse_options(typed.argument, "backend"));
@@ -47,8 +46,7 @@ Result<void> read_debugcon_option(Settings&, const Typed&) {
   return Error("no board of Rhea's has a debug port (isa-debugcon is a PC's)");
 }
 
-// ---- time
-// -----------------------------------------------------------------------------------------------------------
+// ---- time ----------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -90,8 +88,7 @@ Result<void> read_rtc_option(Settings& settings, const Typed& typed) {
   return {};
 }
 
-// ---- the machine's end
-// ------------------------------------------------------------------------------------------------
+// ---- the machine's end ---------------------------------------------------------------------------------------------
 
 Result<void> set_no_shutdown(Settings& settings, const Typed&) {
   settings.machine.no_shutdown = true;
@@ -117,8 +114,7 @@ Result<void> read_action_option(Settings& settings, const Typed& typed) {
   return {};
 }
 
-// ---- the process
-// --------------------------------------------------------------------------------------------------------
+// ---- the process ---------------------------------------------------------------------------------------------------
 
 Result<void> read_uuid_option(Settings& settings, const Typed& typed) {
   const std::string& text = typed.argument;
@@ -195,8 +191,7 @@ Result<void> refuse_seed(Settings&, const Typed&) {
   return Error("the guest's random numbers are the host's, and have no seed; runs that repeat exactly: -icount");
 }
 
-// ---- other options
-// ------------------------------------------------------------------------------------------------------
+// ---- other options -------------------------------------------------------------------------------------------------
 
 // -set GROUP.ID.KEY=VALUE adds to an option that stands before it.
 Result<void> read_set_option(Settings& settings, const Typed& typed) {
@@ -231,8 +226,7 @@ Result<void> refuse_writeconfig(Settings&, const Typed&) {
   return Error("Rhea does not write configurations; -readconfig reads them");
 }
 
-// ---- qtest
-// ----------------------------------------------------------------------------------------------------------------
+// ---- qtest ---------------------------------------------------------------------------------------------------------
 
 Result<void> read_qtest_option(Settings& settings, const Typed& typed) {
   RHEA_TRY(chardev::parse_spec(typed.argument));

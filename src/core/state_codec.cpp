@@ -95,8 +95,7 @@ unsigned enter_group(StateCursor& cursor, std::string_view name, unsigned versio
 
 }  // namespace
 
-// ---- writing
-// ----------------------------------------------------------------------------------------------------------
+// ---- writing -------------------------------------------------------------------------------------------------------
 void StateWriter::item(u8 kind, std::string_view name, std::span<const u8> content) {
   const usize length = std::min<usize>(name.size(), 255);
   data_.push_back(kind);
@@ -133,8 +132,7 @@ void StateWriter::end() {
   store_le<u32>(data_.data() + at, static_cast<u32>(data_.size() - at - 4));
 }
 
-// ---- parsing
-// ------------------------------------------------------------------------------------------------------------
+// ---- parsing -------------------------------------------------------------------------------------------------------
 Result<StateTree> StateTree::parse(std::span<const u8> data) {
   StateTree tree;
   tree.root_.kind = kGroup;
@@ -166,8 +164,7 @@ void StateCursor::fail(std::string_view name, std::string what) {
   error_ = Error("{}{}: {}", path, name, what);
 }
 
-// ---- checking, reading
-// --------------------------------------------------------------------------------------------------
+// ---- checking, reading ---------------------------------------------------------------------------------------------
 void StateChecker::number(std::string_view name, u64&, unsigned bytes) {
   u64 ignored;
   fitting_number(cursor_, name, bytes, ignored);

@@ -291,8 +291,7 @@ std::string Stub::on_write_one(Scanner arguments) {
   return std::string(target_.cpu(general_).write_register(static_cast<unsigned>(*number), *bytes) ? kOk : kBadAddress);
 }
 
-// ---- memory
-// -----------------------------------------------------------------------------------------------------------
+// ---- memory --------------------------------------------------------------------------------------------------------
 std::string Stub::on_read_memory(Scanner arguments) {
   const auto address = arguments.number();
   if (!address || !arguments.skip(',')) return std::string(kBadArgument);
@@ -360,8 +359,7 @@ std::string Stub::change_point(Scanner arguments, bool insert) {
   return std::string(kOk);
 }
 
-// ---- ends
-// -------------------------------------------------------------------------------------------------------------
+// ---- ends ----------------------------------------------------------------------------------------------------------
 std::string Stub::on_detach(Scanner) {
   detach();
   target_.resume({});

@@ -82,8 +82,7 @@ Value to_int(const Inst& inst, const Value* args, EvalContext& context) {
 }
 Value move(const Inst&, const Value* args, EvalContext&) { return args[0]; }
 
-// ---- vectors
-// ------------------------------------------------------------------------------------------------------------
+// ---- vectors -------------------------------------------------------------------------------------------------------
 // function(U a, U b, U c, FpContext&) -> U for each lane; lanes that do not count give 0 and no flags.
 template <typename Function>
 Value lanes_fp(const Inst& inst, const Value* args, EvalContext& context, unsigned count, Function function) {

@@ -159,8 +159,7 @@ Value select_bytes(const Inst&, const Value* args, EvalContext&) {
   return {(static_cast<u32>(args[1].lo) & mask) | (static_cast<u32>(args[2].lo) & ~mask)};
 }
 
-// ---- flags
-// ------------------------------------------------------------------------------------------------------------
+// ---- flags ---------------------------------------------------------------------------------------------------------
 void write_flags(const Inst& inst, u32 image, EvalContext& context) {
   const u32 mask = image_mask(inst.aux);
   context.flags = (context.flags & ~mask) | (image & mask);

@@ -159,8 +159,7 @@ Value narrow(const Inst& inst, const Value* args, EvalContext&) {
   });
 }
 
-// ---- pairs
-// ------------------------------------------------------------------------------------------------------------
+// ---- pairs ---------------------------------------------------------------------------------------------------------
 template <typename Function>
 Value pairwise(const Inst& inst, const Value* args, Function function) {
   return with_lane(inst.lane, [&]<typename U>(U) -> Value {

@@ -165,8 +165,7 @@ TEST(Eval, Conditions) {
   }
 }
 
-// ---- vectors, each lane against a computation in 128 bits
-// --------------------------------------------------------------
+// ---- vectors, each lane against a computation in 128 bits ----------------------------------------------------------
 struct LaneCase {
   Op op;
   bool is_signed;
@@ -318,8 +317,7 @@ TEST(Eval, VectorPermutations) {
   EXPECT_EQ(run(Op::VSatDoubleMulHi, Type::V128, {{0x8000}, {0x8000}}, 0, 16).lo, 0x7fffu);
 }
 
-// ---- verifier
-// ------------------------------------------------------------------------------------------------------------
+// ---- verifier ------------------------------------------------------------------------------------------------------
 Block simple() {
   Block block;
   Builder b(block);

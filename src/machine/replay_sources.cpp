@@ -6,8 +6,7 @@
 
 namespace rhea::machine {
 
-// ---- character devices
-// ------------------------------------------------------------------------------------------------
+// ---- character devices ---------------------------------------------------------------------------------------------
 RecordedChardev::RecordedChardev(chardev::Backend* outside, Replay& replay, Clock& clock, u32 source)
     : outside_(outside), replay_(replay), source_(source) {
   timer_ = clock.timer([this] { pass_on(); });
@@ -59,8 +58,7 @@ void RecordedChardev::pass_on() {
   }
 }
 
-// ---- the network
-// --------------------------------------------------------------------------------------------------------
+// ---- the network ---------------------------------------------------------------------------------------------------
 class RecordedLink::BackendSide final : public net::Port {
  public:
   BackendSide(Replay& replay, u32 source) : Port(fmt::format("replay{}", source)), replay_(replay), source_(source) {}
@@ -131,8 +129,7 @@ RecordedLink::~RecordedLink() {
   net::Port::disconnect(*nic_side_);
 }
 
-// ---- posted work
-// --------------------------------------------------------------------------------------------------------
+// ---- posted work ---------------------------------------------------------------------------------------------------
 CountedLoop::CountedLoop(EventLoop& loop, accel::Engine& engine, Replay& replay)
     : loop_(loop), engine_(engine), replay_(replay) {
   timer_ = engine.virtual_clock().timer([this] { run(); });

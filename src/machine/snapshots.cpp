@@ -150,8 +150,7 @@ Result<std::vector<SnapshotRow>> Snapshots::list() {
   return store->list();
 }
 
-// ---- migration
-// --------------------------------------------------------------------------------------------------------
+// ---- migration -----------------------------------------------------------------------------------------------------
 Snapshots::Migration Snapshots::migration() const {
   std::lock_guard lock(mutex_);
   return migration_;

@@ -53,8 +53,6 @@ void Interpreter::code_written(memory::RamBlock& ram, u64 offset, u64 size) {
   }
 }
 
-void Interpreter::code_dropped() { epoch_.fetch_add(1); }
-
 bool Interpreter::valid(const DecodedBlock& block, const ir::StateHeader& state) {
   const u32* exec = reinterpret_cast<const u32*>(state.exec_table);
   const u64 number = (state.pc & 0xffffffff) >> memory::kPageBits;

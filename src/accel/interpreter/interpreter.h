@@ -22,7 +22,6 @@ class Interpreter final : public BlockRunner {
   void attach(VirtualCpu& cpu) override;
   Leave run(VirtualCpu& cpu) override;
   void code_written(memory::RamBlock& ram, u64 offset, u64 size) override;
-  void code_dropped() override;
   void forget_code(u64, u64) override { epoch_.fetch_add(1); }
   std::string statistics() const override;
   // Runs one block of at most so many instructions, translated anew and not kept; works beside any engine. Returns
@@ -64,7 +63,7 @@ class Interpreter final : public BlockRunner {
   Log& log_;
   std::mutex mutex_;                                // versions and lines change, blocks are made
   std::vector<std::unique_ptr<PageCode[]>> pages_;  // by id / kPagesPerPart
-  std::atomic<u64> epoch_{1};                       // raised by code_dropped
+  std::atomic<u64> epoch_{1};                       // raised by forget_code
   std::atomic<u64> blocks_{0};
 };
 

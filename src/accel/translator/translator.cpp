@@ -12,8 +12,6 @@ namespace rhea::accel {
 
 namespace {
 
-constexpr u32 kPagesPerPart = 1u << 12;
-constexpr usize kParts = 1u << 12;  // 64 GiB of RAM
 constexpr unsigned kMaxInstructionBytes = 4;
 constexpr u64 kPageMask = memory::kPageSize - 1;
 
@@ -38,7 +36,6 @@ Result<std::unique_ptr<Translator>> Translator::create(const RunnerContext& cont
   translator->file_ = RHEA_TRY(sys::create_memory_file("rhea-code", size));
   translator->write_ = RHEA_TRY(sys::map_shared(translator->file_.get(), 0, size, sys::Protection::read_write));
   translator->run_ = RHEA_TRY(sys::map_shared(translator->file_.get(), 0, size, sys::Protection::read_execute));
-  translator->lines_.resize(kParts);
   return translator;
 }
 
@@ -73,10 +70,24 @@ void Translator::make_compiler(VirtualCpu& cpu) {
   ready_.store(true, std::memory_order_release);
 }
 
-std::atomic<u64>& Translator::lines(u32 page) {
-  auto& part = lines_[page / kPagesPerPart % kParts];
-  if (!part) part = std::make_unique<std::atomic<u64>[]>(kPagesPerPart);
-  return part[page % kPagesPerPart];
+std::atomic<u64>& CodeLines::make(u32 page) {
+  std::atomic<std::atomic<u64>*>& part = parts_[page / kPagesPerPart % kParts];
+  if (!part.load(std::memory_order_relaxed)) {
+    owned_.push_back(std::make_unique<std::atomic<u64>[]>(kPagesPerPart));
+    part.store(owned_.back().get(), std::memory_order_release);
+  }
+  return part.load(std::memory_order_relaxed)[page % kPagesPerPart];
+}
+
+std::atomic<u64>* CodeLines::find(u32 page) const {
+  std::atomic<u64>* part = parts_[page / kPagesPerPart % kParts].load(std::memory_order_acquire);
+  return part ? &part[page % kPagesPerPart] : nullptr;
+}
+
+void CodeLines::clear() {
+  for (const auto& part : owned_) {
+    for (u32 i = 0; i < kPagesPerPart; i++) part[i].store(0, std::memory_order_relaxed);
+  }
 }
 
 // ---- running ------------------------------------------------------------------------------------------------------
@@ -252,7 +263,7 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
   translation.entry = compiled_.entry;
   for (unsigned i = 0; i < 2; i++) {
     if (!translation.pages[i]) continue;
-    lines(translation.pages[i])
+    lines_.make(translation.pages[i])
         .fetch_or(line_mask(translation.begin[i], translation.end[i]), std::memory_order_seq_cst);
   }
   const u32 index = cache_.add(translation, compiled_.sites, block_);
@@ -316,9 +327,8 @@ void Translator::enter_jump(Data& data, u32 index) {
   std::atomic_ref<const void*>(entry.code).store(compiler_->address(translation.entry), std::memory_order_release);
 }
 
-// ---- dropping
-// --------------------------------------------------------------------------------------------------------- The CPUs'
-// jump tables are written by their own threads under the lock, and here.
+// ---- dropping ------------------------------------------------------------------------------------------------------
+// The CPUs' jump tables are written by their own threads under the lock, and here.
 void Translator::forget_jumps(const Translation& translation) {
   const void* code = compiler_->address(translation.entry);
   for (VirtualCpu* cpu : cpus_) {
@@ -337,15 +347,15 @@ void Translator::code_written(memory::RamBlock& ram, u64 offset, u64 size) {
     const u64 begin = at & kPageMask;
     const u64 mask = line_mask(begin, begin + (next - at));
     const u32 id = page_id(ram, at);
-    const auto& part = lines_[id / kPagesPerPart % kParts];
-    if (part && part[id % kPagesPerPart].load(std::memory_order_seq_cst) & mask) {
+    std::atomic<u64>* lines = lines_.find(id);
+    if (lines && lines->load(std::memory_order_seq_cst) & mask) {
       std::lock_guard lock(mutex_);
       const auto dropped = [&](const Translation& translation) {
         forget_jumps(translation);
         counts_.dropped++;
       };
       if (!cache_.drop(id, static_cast<u32>(begin), static_cast<u32>(begin + (next - at)), *compiler_, dropped)) {
-        part[id % kPagesPerPart].store(0, std::memory_order_seq_cst);
+        lines->store(0, std::memory_order_seq_cst);
         ram.page_flags(at).fetch_and(static_cast<u8>(~memory::kPageHasCode), std::memory_order_seq_cst);
       }
     }
@@ -365,10 +375,7 @@ void Translator::forget_code(u64 begin, u64 end) {
 void Translator::drop_everything() {
   cache_.clear();
   compiler_->reset();
-  for (const auto& part : lines_) {
-    if (!part) continue;
-    for (u32 i = 0; i < kPagesPerPart; i++) part[i].store(0, std::memory_order_relaxed);
-  }
+  lines_.clear();
   for (const auto& [ram, offset] : code_pages_) {
     ram->page_flags(offset).fetch_and(static_cast<u8>(~memory::kPageHasCode), std::memory_order_seq_cst);
   }
@@ -384,12 +391,6 @@ void Translator::empty(VirtualCpu& cpu) {
     std::lock_guard lock(mutex_);
     if (epoch_ == epoch) drop_everything();
   });
-}
-
-// Called while no CPU runs.
-void Translator::code_dropped() {
-  std::lock_guard lock(mutex_);
-  if (compiler_) drop_everything();
 }
 
 std::string Translator::statistics() const {

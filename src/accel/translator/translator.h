@@ -10,7 +10,9 @@
 // table entries are made to leave. When the cache is full everything is dropped while all CPUs are outside.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -25,6 +27,20 @@ namespace rhea::accel {
 
 class PageReader;
 
+// Which 64-byte lines of a page have code, by the page's id. Read without the lock that making and clearing need.
+class CodeLines {
+ public:
+  std::atomic<u64>& make(u32 page);
+  std::atomic<u64>* find(u32 page) const;  // nullptr: none ever had
+  void clear();
+
+ private:
+  static constexpr u32 kPagesPerPart = 1u << 12;
+  static constexpr usize kParts = 1u << 12;  // 64 GiB of RAM
+  std::array<std::atomic<std::atomic<u64>*>, kParts> parts_{};
+  std::vector<std::unique_ptr<std::atomic<u64>[]>> owned_;
+};
+
 class Translator final : public BlockRunner {
  public:
   static Result<std::unique_ptr<Translator>> create(const RunnerContext& context);
@@ -32,7 +48,6 @@ class Translator final : public BlockRunner {
   void attach(VirtualCpu& cpu) override;
   Leave run(VirtualCpu& cpu) override;
   void code_written(memory::RamBlock& ram, u64 offset, u64 size) override;
-  void code_dropped() override;
   void forget_code(u64 begin, u64 end) override;
   void sync_fp_flags(VirtualCpu& cpu) override { x64::Compiler::sync_fp_flags(cpu.state()); }
   std::string statistics() const override;
@@ -59,7 +74,6 @@ class Translator final : public BlockRunner {
   void drop_everything();
   void log_block(VirtualCpu& cpu, const ir::Block& block, const char* title, LogItem item);
   void note_perf(const ir::Block& block, const x64::CompiledBlock& compiled);
-  std::atomic<u64>& lines(u32 page);
 
   const Options& options_;
   Log& log_;
@@ -75,8 +89,7 @@ class Translator final : public BlockRunner {
   x64::CompiledBlock compiled_;
   std::vector<VirtualCpu*> cpus_;
   std::vector<std::pair<memory::RamBlock*, u64>> code_pages_;  // where page flags are set
-  // Which 64-byte lines of a page have code, by id: read without the lock.
-  std::vector<std::unique_ptr<std::atomic<u64>[]>> lines_;
+  CodeLines lines_;
   std::FILE* perf_map_ = nullptr;
   struct {
     u64 blocks = 0, guest_insns = 0, guest_bytes = 0, hot_bytes = 0, cold_bytes = 0, dropped = 0, emptied = 0,
