@@ -6,6 +6,8 @@
 
 namespace rhea::sys {
 
+void MemoryMap::unload(usize offset, usize size) { ::madvise(data_ + offset, size, MADV_DONTNEED); }
+
 MemoryMap::~MemoryMap() {
   if (data_) ::munmap(data_, size_);
 }

@@ -27,6 +27,9 @@ class MemoryMap {
   u8* data() const { return data_; }
   usize size() const { return size_; }
   explicit operator bool() const { return data_ != nullptr; }
+  // A shared mapping's pages from `offset` on do not count as this mapping's any more until they are touched again.
+  // What they hold stays.
+  void unload(usize offset, usize size);
 
  private:
   u8* data_ = nullptr;

@@ -278,8 +278,18 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
   counts_.guest_bytes += block_.guest_bytes;
   counts_.hot_bytes += compiled_.hot_bytes;
   counts_.cold_bytes += compiled_.cold_bytes;
+  unload_written();
   counts_.nanoseconds += static_cast<u64>((std::chrono::steady_clock::now() - start).count());
   return index;
+}
+
+// Host code is mapped twice, to be written and to be run, and would count twice as resident memory. What is finished
+// needs the first mapping only for a link now and then: each MiB of new code drops it.
+void Translator::unload_written() {
+  constexpr u64 kStep = u64{1} << 20;
+  if (counts_.hot_bytes + counts_.cold_bytes < unload_at_) return;
+  write_.unload(0, write_.size());
+  unload_at_ = counts_.hot_bytes + counts_.cold_bytes + kStep;
 }
 
 void Translator::note_perf(const ir::Block& block, const x64::CompiledBlock& compiled) {

@@ -73,6 +73,7 @@ class Translator final : public BlockRunner {
   void empty(VirtualCpu& cpu);
   void drop_everything();
   void log_block(VirtualCpu& cpu, const ir::Block& block, const char* title, LogItem item);
+  void unload_written();
   void note_perf(const ir::Block& block, const x64::CompiledBlock& compiled);
 
   const Options& options_;
@@ -90,6 +91,7 @@ class Translator final : public BlockRunner {
   std::vector<VirtualCpu*> cpus_;
   std::vector<std::pair<memory::RamBlock*, u64>> code_pages_;  // where page flags are set
   CodeLines lines_;
+  u64 unload_at_ = 0;  // bytes of host code made until the next unload_written()
   std::FILE* perf_map_ = nullptr;
   struct {
     u64 blocks = 0, guest_insns = 0, guest_bytes = 0, hot_bytes = 0, cold_bytes = 0, dropped = 0, emptied = 0,
