@@ -188,39 +188,42 @@ Result<void> Image::resize(u64 size, Preallocation preallocation) {
   return top_->resize(size, preallocation);
 }
 
-Result<void> Image::commit(bool empty, const std::function<void(u64)>& progress) {
-  Node* below = top_->backing();
+Result<void> Image::commit(const Commit& commit) {
+  Node* below = top_.get();
+  for (unsigned i = 0; i < std::max(1u, commit.layers) && below; ++i) below = below->backing();
   if (!below) return Error("Image does not have a backing file");
   const bool was_read_only = below->read_only();
   if (was_read_only) RHEA_TRY(below->set_read_only(false));
-  auto committed = [&]() -> Result<void> {
-    if (below->size() < top_->size()) RHEA_TRY(below->resize(top_->size(), Preallocation::off));
-    std::vector<u8> buffer(u64{1} << 20);
-    for (u64 offset = 0; offset < top_->size();) {
-      const Mapping mapping = RHEA_TRY(top_->map(offset, top_->size() - offset));
-      u64 size = mapping.size;
-      if (mapping.depth == 0 && mapping.allocated) {
-        size = std::min<u64>(size, buffer.size());
-        const Segment part{buffer.data(), size};
-        if (mapping.zero) {
-          RHEA_TRY(below->write_zeroes(offset, size, true));
-        } else {
-          RHEA_TRY(top_->read(offset, {&part, 1}));
-          RHEA_TRY(below->write(offset, {&part, 1}));
-        }
-      }
-      offset += size;
-      if (progress) progress(offset);
-    }
-    RHEA_TRY(below->flush());
-    if (empty) RHEA_TRY(top_->make_empty());
-    return {};
-  }();
+  auto committed = copy_down(*below, commit);
+  if (committed.ok() && commit.empty) committed = top_->make_empty();
   if (was_read_only) {
     auto closed = below->set_read_only(true);
     if (committed.ok() && !closed.ok()) return closed;
   }
   return committed;
+}
+
+Result<void> Image::copy_down(Node& below, const Commit& commit) {
+  if (below.size() < top_->size()) RHEA_TRY(below.resize(top_->size(), Preallocation::off));
+  std::vector<u8> buffer(u64{1} << 20);
+  for (u64 offset = 0; offset < top_->size();) {
+    const Mapping mapping = RHEA_TRY(top_->map(offset, top_->size() - offset));
+    u64 size = mapping.size;
+    if (mapping.depth < commit.layers && mapping.allocated) {
+      size = std::min<u64>(size, buffer.size());
+      const Segment part{buffer.data(), size};
+      if (mapping.zero) {
+        RHEA_TRY(below.write_zeroes(offset, size, true));
+      } else {
+        RHEA_TRY(top_->read(offset, {&part, 1}));
+        if (commit.pace) commit.pace(size);
+        RHEA_TRY(below.write(offset, {&part, 1}));
+      }
+    }
+    offset += size;
+    if (commit.progress) commit.progress(offset);
+  }
+  return below.flush();
 }
 
 bool Image::can_snapshot() const { return top_->can_snapshot() && !read_only(); }

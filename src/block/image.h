@@ -43,12 +43,23 @@ const char* cache_mode_name(CacheMode mode);
 bool is_known_format(const std::string& name);  // raw, qcow2
 std::vector<std::string> known_formats();
 
+// "null-co://": a disk of nothing, for measuring and for tests.
+struct NullDisk {
+  std::string driver = "null-co";  // or "null-aio": only the name differs
+  u64 size = u64{1} << 30;         // bytes
+  s64 latency = 0;                 // ns that each request takes
+  bool zeroes = false;             // what is read is zeros, not whatever is in the memory
+};
+
 struct ImageSpec {
-  std::string filename;  // a path, "file:PATH", or an http://, https://, ftp://, ftps:// URL
-  std::string format;    // empty: by its content
+  // A path, "file:PATH", an http://, https://, ftp://, ftps:// URL, or "null-co://".
+  std::string filename;
+  std::optional<NullDisk> null_disk;  // what null-co:// is like
+  std::string format;                 // empty: by its content
   bool read_only = false;
   bool snapshot = false;  // writes go to a temporary overlay that is forgotten at the end
   CacheMode cache = CacheMode::writeback;
+  std::optional<CacheMode> backing_cache;  // of the backing images; nothing: the same
   AioMode aio = AioMode::threads;
   DiscardMode discard = DiscardMode::ignore;
   DetectZeroes detect_zeroes = DetectZeroes::off;
@@ -150,8 +161,17 @@ class Image {
   // --- With nothing in flight (drain() first) ------------------------------------------------------------------
   // Shrinking loses what is beyond the new end. Errors: a format or file that cannot.
   Result<void> resize(u64 size, Preallocation preallocation = Preallocation::off);
-  // Writes all that the top layer has into its backing image and, unless told not to, empties the layer.
-  Result<void> commit(bool empty = true, const std::function<void(u64)>& progress = {});
+  // Writes all that the top layer (or the topmost `layers`) has into the image below and, unless told not to, empties
+  // the top layer.
+  struct Commit {
+    bool empty = true;
+    unsigned layers = 1;  // emptied is only the top one
+    // How far it is, in bytes of the disk; and before a piece is written, its bytes.
+    std::function<void(u64 offset)> progress;
+    std::function<void(u64 bytes)> pace;
+  };
+  Result<void> commit(const Commit& commit);
+  Result<void> commit() { return commit(Commit{}); }
 
   // Internal snapshots; errors say so where the format has none.
   bool can_snapshot() const;
@@ -169,6 +189,7 @@ class Image {
   friend class Async;
   IoResult check(const Request& request) const;
   IoResult carry_out(const Request& request);
+  Result<void> copy_down(Node& below, const Commit& commit);
 
   std::unique_ptr<Node> top_;
   ImageSpec spec_;

@@ -94,6 +94,8 @@ class Node {
 Result<std::unique_ptr<Node>> open_file_node(const std::string& path, const ImageSpec& spec);
 std::unique_ptr<Node> make_file_node(std::unique_ptr<sys::DiskFile> file, std::string name, bool read_only,
                                      const ImageSpec& spec);
+// A disk of nothing.
+std::unique_ptr<Node> make_null_node(const NullDisk& disk, bool read_only);
 // The content as it is. `guard_header`: writes that would make it look like another format are refused.
 Result<std::unique_ptr<Node>> open_raw_node(std::unique_ptr<Node> file, const ImageSpec& spec, bool guard_header);
 

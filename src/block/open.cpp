@@ -45,7 +45,8 @@ Result<void> open_backing(qcow2::Qcow2Node& node, const ImageSpec& spec, Chain& 
   below.filename = spec.backing_file.empty() ? resolve_backing(spec.filename, name) : name;
   below.format = spec.backing_file.empty() ? node.backing_format() : spec.backing_format;
   below.read_only = true;
-  below.cache = spec.cache;
+  below.cache = spec.backing_cache.value_or(spec.cache);
+  below.backing_cache = spec.backing_cache;
   below.aio = spec.aio;
   below.locking = spec.locking;
   below.share = spec.share;
@@ -86,6 +87,7 @@ Result<std::unique_ptr<Node>> open_format(std::unique_ptr<Node> file, const Imag
 
 Result<std::unique_ptr<Node>> open_chain(const ImageSpec& spec, Chain& chain) {
   for (const std::string& above : chain.files) {
+    if (spec.filename.starts_with("null-")) break;
     if (above == spec.filename || sys::same_file(above, spec.filename)) {
       return Error("the backing files form a loop: '{}' is its own backing file", spec.filename);
     }
@@ -144,13 +146,18 @@ Result<std::unique_ptr<Node>> open_protocol(const ImageSpec& spec) {
   if (protocol.empty()) return open_file_node(spec.filename, spec);
   if (protocol == "file")
     return open_file_node(spec.filename.substr(spec.filename.starts_with("file://") ? 7 : 5), spec);
+  if (protocol == "null-co" || protocol == "null-aio") {
+    NullDisk disk = spec.null_disk.value_or(NullDisk{});
+    disk.driver = protocol;
+    return make_null_node(disk, spec.read_only);
+  }
   for (const char* known : {"http", "https", "ftp", "ftps"}) {
     if (protocol == known) return open_url_node(spec.filename, spec);
   }
-  for (const char* known :
-       {"nbd", "nbd+unix", "ssh", "iscsi", "nfs", "rbd", "gluster", "fat", "json", "blkdebug", "null-co"}) {
+  for (const char* known : {"nbd", "nbd+unix", "ssh", "iscsi", "nfs", "rbd", "gluster", "fat", "json", "blkdebug"}) {
     if (protocol == known)
-      return Error("Unknown protocol '{}': QEMU has it, but here there are file, http, https, ftp and ftps", protocol);
+      return Error("Unknown protocol '{}': QEMU has it, but here there are file, http, https, ftp, ftps and null-co",
+                   protocol);
   }
   return Error("Unknown protocol '{}'", protocol)
       .with_hint(fmt::format("A file of that name is written './{}'.", spec.filename));

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "block/open.h"
+#include "img/pace.h"
 #include "img/tool.h"
 
 namespace rhea::img {
@@ -107,23 +108,43 @@ int compare(const Arguments& arguments) {
   return *found ? (*found)->status : 0;
 }
 
+namespace {
+
+// How many layers below the image the one of that name is; the image's own backing file without a name.
+Result<unsigned> layers_above(block::Image& image, const std::string& base) {
+  unsigned layers = 0;
+  for (block::Node* node = &image.node(); node->backing(); node = node->backing()) {
+    ++layers;
+    block::ImageInfo info;
+    node->describe(info);
+    if (base.empty() || base == info.backing_filename || base == info.full_backing_filename ||
+        base == node->backing()->filename())
+      return layers;
+  }
+  if (base.empty()) return Error("Image does not have a backing file");
+  return Error("Did not find '{}' in the backing chain of '{}'", base, image.info().filename);
+}
+
+}  // namespace
+
 int commit(const Arguments& arguments) {
   Tool tool(arguments);
   if (arguments.names.size() != 1) return tool.fail(Error("Expecting one image file name").with_hint(kHelp));
+  auto rate = parse_rate(arguments);
+  if (!rate) return tool.fail(rate.error());
   auto spec = image_spec(arguments, arguments.names[0], "-f", "-t");
   if (!spec) return tool.fail(spec.error());
   spec->read_only = false;
   auto image = open_image(tool, *spec);
   if (!image) return tool.fail(image.error());
-  const block::ImageInfo info = (*image)->info();
-  if (arguments.has("-b") && arguments.text("-b") != info.backing_filename &&
-      arguments.text("-b") != info.full_backing_filename) {
-    return tool.fail(
-        Error("'{}' is not the image's own backing file ('{}'); a commit into one below it is made layer by layer",
-              arguments.text("-b"), info.backing_filename));
-  }
+  auto layers = layers_above(**image, arguments.text("-b"));
+  if (!layers) return tool.fail(layers.error());
+  Pace pace(*rate);
   tool.begin_progress((*image)->size());
-  auto committed = (*image)->commit(!arguments.has("-d"), [&](u64 done) { tool.progress(done); });
+  auto committed = (*image)->commit({.empty = !arguments.has("-d") && !arguments.has("-b"),
+                                     .layers = *layers,
+                                     .progress = [&](u64 done) { tool.progress(done); },
+                                     .pace = [&](u64 bytes) { pace.spend(bytes); }});
   if (!committed) return tool.fail(committed.error());
   tool.end_progress();
   tool.print("Image committed.");
@@ -170,6 +191,9 @@ int rebase(const Arguments& arguments) {
   if (!spec) return tool.fail(spec.error());
   spec->read_only = false;
   spec->with_backing = !unsafe;
+  const auto backing_cache = block::parse_cache_mode(arguments.text("-T", "writeback"));
+  if (!backing_cache) return tool.fail(Error("Invalid source cache option: {}", arguments.text("-T")));
+  spec->backing_cache = *backing_cache;
   auto image = open_image(tool, *spec);
   if (!image) return tool.fail(image.error());
   const auto refuse = [&](const std::string& why) {
@@ -184,6 +208,8 @@ int rebase(const Arguments& arguments) {
       below.filename = block::resolve_backing(arguments.names[0], base);
       below.format = format;
       below.read_only = true;
+      below.share = arguments.has("-U");
+      below.cache = *backing_cache;
       auto opened = open_image(tool, below);
       if (!opened) return tool.fail(std::move(opened.error()).in("Could not open new backing file"));
       backing = opened.take();

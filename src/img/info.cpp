@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // info, map, check and snapshot: what an image says of itself.
 #include <algorithm>
-#include <ctime>
-#include <nlohmann/json.hpp>
 
+#include "block/describe.h"
 #include "block/open.h"
 #include "img/tool.h"
 #include "util/text.h"
@@ -12,96 +11,11 @@ namespace rhea::img {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using config::Json;
 constexpr const char* kHelp = "Try 'rhea-img --help' for more information";
-
-std::string snapshot_table(const std::vector<block::Snapshot>& snapshots) {
-  std::string text =
-      "Snapshot list:\nID        TAG               VM SIZE                DATE     VM CLOCK     ICOUNT\n";
-  for (const block::Snapshot& snapshot : snapshots) {
-    const std::time_t seconds = snapshot.date_seconds;
-    std::tm local{};
-    localtime_r(&seconds, &local);
-    char date[64];
-    std::strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S", &local);
-    const u64 clock = snapshot.vm_clock_nanoseconds / 1'000'000;
-    const std::string time =
-        fmt::format("{:02}:{:02}:{:02}.{:03}", clock / 3'600'000, clock / 60'000 % 60, clock / 1000 % 60, clock % 1000);
-    const std::string icount = snapshot.icount == ~u64{0} ? "" : std::to_string(snapshot.icount);
-    text += fmt::format("{:<9} {:<16} {:>8} {:>19} {:>12} {:>10}\n", snapshot.id, snapshot.name,
-                        human_size(snapshot.vm_state_size), date, time, icount);
-  }
-  return text;
-}
 
 // Snapshot names and file names are whatever bytes: invalid UTF-8 is replaced on the way into JSON.
 std::string dump(const Json& json) { return json.dump(4, ' ', false, Json::error_handler_t::replace) + "\n"; }
-
-Json info_json(const block::ImageInfo& info, const std::vector<block::Snapshot>& snapshots) {
-  Json out;
-  if (!info.backing_format.empty()) out["backing-filename-format"] = info.backing_format;
-  for (const block::Snapshot& snapshot : snapshots) {
-    Json item;
-    if (snapshot.icount != ~u64{0}) item["icount"] = snapshot.icount;
-    item["vm-clock-nsec"] = snapshot.vm_clock_nanoseconds % 1'000'000'000;
-    item["name"] = snapshot.name;
-    item["date-sec"] = snapshot.date_seconds;
-    item["date-nsec"] = snapshot.date_nanoseconds;
-    item["vm-clock-sec"] = snapshot.vm_clock_nanoseconds / 1'000'000'000;
-    item["id"] = snapshot.id;
-    item["vm-state-size"] = snapshot.vm_state_size;
-    out["snapshots"].push_back(std::move(item));
-  }
-  out["virtual-size"] = info.virtual_size;
-  out["filename"] = info.filename;
-  if (info.cluster_size) out["cluster-size"] = info.cluster_size;
-  out["format"] = info.format;
-  out["actual-size"] = info.actual_size;
-  if (info.format == "qcow2") {
-    Json data;
-    data["compat"] = info.compat;
-    data["compression-type"] = info.compression_type;
-    if (info.compat != "0.10") {
-      data["lazy-refcounts"] = info.lazy_refcounts;
-      data["refcount-bits"] = info.refcount_bits;
-      data["corrupt"] = info.corrupt;
-      data["extended-l2"] = info.extended_l2;
-    } else {
-      data["refcount-bits"] = info.refcount_bits;
-    }
-    out["format-specific"] = {{"type", "qcow2"}, {"data", data}};
-  }
-  if (!info.backing_filename.empty()) {
-    out["full-backing-filename"] =
-        info.full_backing_filename.empty() ? info.backing_filename : info.full_backing_filename;
-    out["backing-filename"] = info.backing_filename;
-  }
-  out["dirty-flag"] = info.dirty;
-  return out;
-}
-
-std::string info_text(const block::ImageInfo& info, const std::vector<block::Snapshot>& snapshots) {
-  std::string text =
-      fmt::format("image: {}\nfile format: {}\nvirtual size: {} ({} bytes)\ndisk size: {}\n", info.filename,
-                  info.format, human_size(info.virtual_size), info.virtual_size, human_size(info.actual_size));
-  if (info.cluster_size) text += fmt::format("cluster_size: {}\n", info.cluster_size);
-  if (info.dirty) text += "cleanly shut down: no\n";
-  if (!info.backing_filename.empty()) {
-    text += fmt::format("backing file: {}", info.backing_filename);
-    if (!info.full_backing_filename.empty() && info.full_backing_filename != info.backing_filename) {
-      text += fmt::format(" (actual path: {})", info.full_backing_filename);
-    }
-    text += "\n";
-    if (!info.backing_format.empty()) text += fmt::format("backing file format: {}\n", info.backing_format);
-  }
-  if (!snapshots.empty()) text += snapshot_table(snapshots);
-  if (info.format != "qcow2") return text;
-  text += fmt::format("Format specific information:\n    compat: {}\n    compression type: {}\n", info.compat,
-                      info.compression_type);
-  if (info.compat == "0.10") return text + fmt::format("    refcount bits: {}\n", info.refcount_bits);
-  return text + fmt::format("    lazy refcounts: {}\n    refcount bits: {}\n    corrupt: {}\n    extended l2: {}\n",
-                            info.lazy_refcounts, info.refcount_bits, info.corrupt, info.extended_l2);
-}
 
 Result<void> check_output(const Arguments& arguments) {
   const std::string output = arguments.text("--output", "human");
@@ -131,8 +45,8 @@ int info(const Arguments& arguments) {
       info.full_backing_filename = block::resolve_backing(filename, info.backing_filename);
     auto snapshots = (*image)->snapshots();
     if (!snapshots) return tool.fail(snapshots.error());
-    list.push_back(info_json(info, *snapshots));
-    text += (text.empty() ? "" : "\n") + info_text(info, *snapshots);
+    list.push_back(block::image_json(info, *snapshots));
+    text += (text.empty() ? "" : "\n") + block::image_text(info, *snapshots);
     seen.push_back(filename);
     filename = info.full_backing_filename;
     format = info.backing_format;
@@ -315,7 +229,7 @@ int snapshot(const Arguments& arguments) {
   if (action == 'l') {
     auto snapshots = (*image)->snapshots();
     if (!snapshots) return tool.fail(snapshots.error());
-    if (!snapshots->empty()) tool.show(snapshot_table(*snapshots));
+    if (!snapshots->empty()) tool.show(block::snapshot_table(*snapshots));
     return 0;
   }
   Result<void> result;

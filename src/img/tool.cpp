@@ -27,16 +27,17 @@ struct Command {
 // clang-format off
 constexpr Command kCommands[] = {
     {"check", check, "frT", "qU", "output", "force-share", "[-q] [-f fmt] [--output=human|json] [-r leaks|all] [-U] filename"},
-    {"commit", commit, "ftbr", "qdp", "", "", "[-q] [-f fmt] [-t cache] [-b base] [-d] [-p] filename"},
+    {"commit", commit, "ftbr", "qdp", "", "", "[-q] [-f fmt] [-t cache] [-b base] [-r rate_limit] [-d] [-p] filename"},
     {"compare", compare, "fFT", "pqsU", "", "force-share", "[-f fmt] [-F fmt] [-T src_cache] [-p] [-q] [-s] [-U] filename1 filename2"},
     {"convert", convert, "ftTOBFolSrm", "UcCpqnW", "", "force-share target-is-zero salvage",
      "[-U] [-c] [-p] [-q] [-n] [-f fmt] [-t cache] [-T src_cache] [-O output_fmt] [-B backing_file [-F backing_fmt]] [-o options] "
-     "[-l snapshot_param] [-S sparse_size] [--target-is-zero] filename output_filename"},
+     "[-l snapshot_param] [-S sparse_size] [-r rate_limit] [-m num_coroutines] [-W] [--salvage] [--target-is-zero] "
+     "filename [filename2 [...]] output_filename"},
     {"create", create, "fbFo", "qu", "", "", "[-q] [-f fmt] [-b backing_file [-F backing_fmt]] [-u] [-o options] filename [size]"},
     {"info", info, "f", "U", "output", "backing-chain force-share", "[-f fmt] [--output=human|json] [--backing-chain] [-U] filename"},
     {"map", map, "fs l", "U", "output start-offset max-length", "force-share",
      "[-f fmt] [--start-offset=offset] [--max-length=len] [--output=human|json] [-U] filename"},
-    {"rebase", rebase, "ftTbF", "Uqpu", "", "force-share", "[-U] [-q] [-f fmt] [-t cache] [-p] [-u] -b backing_file [-F backing_fmt] filename"},
+    {"rebase", rebase, "ftTbF", "Uqpu", "", "force-share", "[-U] [-q] [-f fmt] [-t cache] [-T src_cache] [-p] [-u] -b backing_file [-F backing_fmt] filename"},
     {"resize", resize, "f", "q", "preallocation", "shrink", "[-f fmt] [--preallocation=prealloc] [-q] [--shrink] filename [+|-]size"},
     {"snapshot", snapshot, "acdf", "lqU", "", "force-share", "[-U] [-q] [-l | -a snapshot | -c snapshot | -d snapshot] filename"},
 };
@@ -206,26 +207,22 @@ Result<std::unique_ptr<block::Image>> open_image(const Tool& tool, const block::
   return image;
 }
 
+constexpr const char* kUnitsHint = "rhea-img: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.";
+
+Result<u64> parse_rate(const Arguments& arguments) {
+  if (!arguments.has("-r")) return u64{0};
+  auto rate = config::parse_size("rate", arguments.text("-r"));
+  if (!rate || *rate > (u64{1} << 62))
+    return Error("Invalid rate limit specified. You may use k, M, G, T, P or E suffixes for").with_hint(kUnitsHint);
+  return rate;
+}
+
 Result<u64> parse_image_size(const std::string& text) {
   auto size = config::parse_size("size", text);
   if (!size || *size > (u64{1} << 62)) {
-    return Error("Invalid image size specified. You may use k, M, G, T, P or E suffixes for")
-        .with_hint("rhea-img: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.");
+    return Error("Invalid image size specified. You may use k, M, G, T, P or E suffixes for").with_hint(kUnitsHint);
   }
   return size;
-}
-
-std::string human_size(u64 bytes) {
-  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  int unit = 0;
-  double value = static_cast<double>(bytes);
-  while (value >= 1000 && unit < 6) {
-    value /= 1024;
-    ++unit;
-  }
-  char text[32];
-  std::snprintf(text, sizeof text, "%0.3g %s", value, kUnits[unit]);
-  return text;
 }
 
 bool is_zero(std::span<const u8> data) {

@@ -59,10 +59,10 @@ Result<block::ImageSpec> image_spec(const Arguments& arguments, const std::strin
                                     const std::string& format_option = "-f", const std::string& cache_option = "-T");
 // Opens and prints the image's warnings. The message has "Could not open 'x': " before it.
 Result<std::unique_ptr<block::Image>> open_image(const Tool& tool, const block::ImageSpec& spec);
+// -r: bytes per second; 0, or without it: no limit.
+Result<u64> parse_rate(const Arguments& arguments);
 // "10M", "1.5G".
 Result<u64> parse_image_size(const std::string& text);
-// "196 KiB", as sizes are shown.
-std::string human_size(u64 bytes);
 // -o key=value,... into a spec; "help" prints what there is (`helped`).
 Result<void> read_create_options(const Arguments& arguments, block::CreateSpec& spec, bool& helped);
 // "Formatting 'x', fmt=qcow2 size=..."

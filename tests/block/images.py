@@ -335,7 +335,12 @@ class Commands(ImageTest):
                       ["compare", "a.qcow2", "b.qcow2"], ["compare", "a.qcow2", "a.qcow2"], ["check", "r.img"],
                       ["resize", "-q", "b.qcow2", "32M"], ["snapshot", "-l", "r.img"],
                       ["compare", "r.img", "nope"], ["create", "-f", "foo", "x", "1M"], ["create", "-f", "qcow2", "x"],
-                      ["create", "-f", "qcow2", "-o", "cluster_size=100", "x", "1M"], ["convert", "-O", "foo", "r.img", "x"]):
+                      ["create", "-f", "qcow2", "-o", "cluster_size=100", "x", "1M"], ["convert", "-O", "foo", "r.img", "x"],
+                      ["convert", "-m", "0", "r.img", "x"], ["convert", "-m", "17", "r.img", "x"],
+                      ["convert", "-r", "fast", "r.img", "x"], ["convert", "-S", "3", "r.img", "x"],
+                      ["convert", "-n", "-o", "size=1", "r.img", "x"], ["convert", "--target-is-zero", "r.img", "x"],
+                      ["commit", "-r", "x", "b.qcow2"], ["commit", "-b", "nope", "b.qcow2"],
+                      ["rebase", "-T", "foo", "-b", "a.qcow2", "-F", "qcow2", "b.qcow2"]):
             with self.subTest(words=words):
                 their_status, theirs = qemu(*words, status=None)
                 our_status, ours = rhea(*words, status=None)
@@ -364,6 +369,9 @@ class Commands(ImageTest):
                 (["info", "ssh://host/x"], "Unknown protocol 'ssh'"),
                 (["convert", "-c", "-O", "raw", "q", "x"], "Compression not supported for this file format"),
                 (["info", "-Z", "q"], "unrecognized option '-Z'"),
+                (["convert", "-C", "q", "x"], "convert's option -C is not supported"),
+                (["convert", "-n", "--target-is-zero", "-B", "r.img", "-F", "raw", "q", "x"], "Cannot use --target-is-zero"),
+                (["commit", "-b", "nope", "q"], "Did not find 'nope' in the backing chain of 'q'"),
         ):
             with self.subTest(words=words):
                 status, text = rhea(*words, status=None)
@@ -405,6 +413,73 @@ class Commands(ImageTest):
         for image in ("top", "more"):
             self.sound(image)
             self.same(image, "qcow2", "m", "raw")
+
+    def test_commit_through_several_layers(self):
+        rhea("create", "-q", "m", "4M")
+        rhea("create", "-q", "-f", "qcow2", "base", "4M")
+        run(EXERCISE, "random", "base", "qcow2", "m", 16, 15)
+        for above, below, seed in (("middle", "base", 17), ("top", "middle", 18)):
+            rhea("create", "-q", "-f", "qcow2", "-b", below, "-F", "qcow2", above, os.path.getsize("m"))
+            run(EXERCISE, "random", above, "qcow2", "m", seed, 15)
+        self.assertIn("Image committed.", rhea("commit", "-r", "1G", "-b", "base", "top"))
+        rhea("resize", "--shrink", "-f", "qcow2", "base", os.path.getsize("m"))
+        for image in ("base", "top"):
+            self.sound(image)
+            self.same(image, "qcow2", "m", "raw")
+        # What went down is still in the layer itself.
+        self.assertNotIn("rhea-img", rhea("rebase", "-T", "none", "-b", "base", "-F", "qcow2", "top"))
+        self.same("top", "qcow2", "m", "raw")
+
+    def test_requests_at_once(self):
+        """However many requests there are and whatever their order, the copy is the same."""
+        rhea("create", "-q", "m", "24M")
+        rhea("create", "-q", "-f", "qcow2", "q", "24M")
+        run(EXERCISE, "random", "q", "qcow2", "m", 12, 60)
+        for options in (["-m", "1"], ["-m", "16"], ["-m", "4", "-W"], ["-m", "16", "-W", "-c"], ["-m", "3", "-c"],
+                        ["-W", "-S", "0"], ["-r", "1G", "-W"]):
+            with self.subTest(options=options):
+                rhea("convert", *options, "-f", "qcow2", "-O", "qcow2", "q", "copy")
+                self.sound("copy")
+                self.same("copy", "qcow2", "m", "raw")
+                os.unlink("copy")
+        # Into an image that has something, from several sources.
+        size = os.path.getsize("m")
+        rhea("create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", "copy", 2 * size)
+        rhea("create", "-q", "both", 2 * size)
+        run(EXERCISE, "random", "copy", "qcow2", "both", 13, 20)
+        rhea("resize", "-q", "--shrink", "-f", "qcow2", "copy", 2 * size)
+        for options in ([], ["-W"]):
+            rhea("convert", "-n", *options, "-O", "qcow2", "q", "q", "copy")
+            with open("m", "rb") as f:
+                once = f.read()
+            with open("both", "wb") as f:
+                f.write(once + once)
+            self.sound("copy")
+            self.same("copy", "qcow2", "both", "raw")
+
+    def test_salvage(self):
+        """What cannot be read becomes zeros, and is told; without the option the conversion ends there."""
+        with open("m", "wb") as f:
+            f.write(random.Random(14).randbytes(4096) * 16 * 32)
+        rhea("convert", "-c", "-O", "qcow2", "m", "q")
+        place = json.loads(rhea("map", "--output=json", "q"))
+        self.assertTrue(place)
+        with open("q", "r+b") as f:
+            data = f.read()
+            l1 = int.from_bytes(data[40:48], "big")
+            l2 = int.from_bytes(data[l1:l1 + 8], "big") & 0x00fffffffffffe00
+            cluster = int.from_bytes(data[l2 + 8 * 5:l2 + 8 * 6], "big")
+            self.assertTrue(cluster >> 62 & 1, "the cluster is not compressed")
+            f.seek(cluster & (1 << 54) - 1)
+            f.write(b"\xff" * 64)
+        status, text = rhea("convert", "-O", "raw", "q", "out", status=None)
+        self.assertEqual(status, 1, text)
+        text = rhea("convert", "--salvage", "-O", "raw", "q", "out")
+        self.assertIn(f"warning: error while reading offset {5 * 65536}: ", text)
+        with open("out", "rb") as f, open("m", "rb") as g:
+            ours, theirs = f.read(), g.read()
+        self.assertEqual(ours[:5 * 65536] + ours[6 * 65536:], theirs[:5 * 65536] + theirs[6 * 65536:])
+        self.assertEqual(ours[5 * 65536:6 * 65536], bytes(65536))
 
     def test_snapshot_conversion(self):
         rhea("create", "-q", "-f", "qcow2", "q", "4M")
