@@ -25,22 +25,6 @@ constexpr u32 kFreeList = 0x500f;
 
 bool is_vector(const Row& row) { return row.table == Table::vfp || row.table == Table::neon; }
 
-u32 mask_of(const Row& row, char letter) {
-  u32 mask = 0;
-  for (const char c : row.pattern) mask = mask << 1 | (c == letter);
-  return mask;
-}
-
-u32 deposit(u32 value, u32 mask) {
-  u32 result = 0;
-  for (unsigned i = 0; i < 32; i++) {
-    if (!(mask >> i & 1)) continue;
-    result |= (value & 1) << i;
-    value >>= 1;
-  }
-  return result;
-}
-
 bool starts_with(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
 
 // Branches that are tested by jumping over the next instruction.
@@ -97,6 +81,22 @@ u32 to_thumb(const Row& row, u32 insn) {
 
 }  // namespace
 
+u32 mask_of(const Row& row, char letter) {
+  u32 mask = 0;
+  for (const char c : row.pattern) mask = mask << 1 | (c == letter);
+  return mask;
+}
+
+u32 deposit(u32 value, u32 mask) {
+  u32 result = 0;
+  for (unsigned i = 0; i < 32; i++) {
+    if (!(mask >> i & 1)) continue;
+    result |= (value & 1) << i;
+    value >>= 1;
+  }
+  return result;
+}
+
 Generator::Generator(u64 seed, Scope scope) : random_(seed), scope_(std::move(scope)) {
   for (Table table : {Table::a32, Table::t16, Table::t32, Table::vfp, Table::neon}) {
     for (const Row& row : arm::decode_rows(table)) {
@@ -131,13 +131,9 @@ u32 Generator::interesting() {
 }
 
 u32 Generator::float_bits() {
-  static constexpr u32 edges[] = {0,          1,          0x007fffff, 0x00800000, 0x00800001, 0x3f800000, 0x3f7fffff,
-                                  0x40000000, 0x3f000000, 0x7f7fffff, 0x7f800000, 0x7f800001, 0x7fa00000, 0x7fc00000,
-                                  0x7fffffff, 0x4f000000, 0x4effffff, 0x4f7fffff, 0x47000000, 0x477fff00, 0x477fefff,
-                                  0x33000000, 0x38800000, 0x387fc000, 0x7e800000, 0x7e800001, 0x40400000};
   const u32 sign = below(2) << 31;
   switch (below(5)) {
-    case 0: return sign | edges[below(std::size(edges))];
+    case 0: return sign | kSingleEdges[below(std::size(kSingleEdges))];
     case 1: return sign | (below(3) << 23) | (static_cast<u32>(random_()) & 0x7fffff);
     case 2: return sign | ((120 + below(40)) << 23) | (static_cast<u32>(random_()) & 0x7fffff);
     case 3: return std::bit_cast<u32>(static_cast<float>(static_cast<s32>(interesting()))) ^ sign;
@@ -148,28 +144,10 @@ u32 Generator::float_bits() {
 }
 
 u64 Generator::double_bits() {
-  static constexpr u64 edges[] = {0,
-                                  1,
-                                  0x000fffffffffffff,
-                                  0x0010000000000000,
-                                  0x3ff0000000000000,
-                                  0x7fefffffffffffff,
-                                  0x7ff0000000000000,
-                                  0x7ff0000000000001,
-                                  0x7ff8000000000000,
-                                  0x7ff4000000000000,
-                                  0x41e0000000000000,
-                                  0x41dfffffffc00000,
-                                  0x41efffffffe00000,
-                                  0x3690000000000000,
-                                  0x380fffffffffffff,
-                                  0x3810000000000000,
-                                  0x47efffffe0000000,
-                                  0x47effffff0000000};
   const u64 sign = u64{below(2)} << 63;
   const u64 fraction = random_() & 0xfffffffffffff;
   switch (below(5)) {
-    case 0: return sign | edges[below(std::size(edges))];
+    case 0: return sign | kDoubleEdges[below(std::size(kDoubleEdges))];
     case 1: return sign | u64{below(3)} << 52 | fraction;
     case 2: return sign | u64{1000 + below(80)} << 52 | fraction;
     case 3: return std::bit_cast<u64>(static_cast<double>(std::bit_cast<float>(float_bits()))) ^ sign;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // random_streams [--engine E] [--model M] [--tests N] [--seed S] [--rows TEXT] [--max N] [--long] --harness FILE
+//   [--sweep N]   instead, floating point over edge values: every N-th test of all (1: all)
 //   [--code T32|A32,HEX,...]   this code instead, with random inputs     [--log MASK]   log items of Rhea's engine
 // Exit status: 0 no unexplained difference, 1 differences, 77 cannot be run here.
 #include "random_streams.h"
@@ -25,6 +26,7 @@ struct Arguments {
   unsigned shown = 12;
   bool coverage = false;
   std::string code;
+  unsigned sweep = 0;  // every so many tests of the sweep; 0: random streams
   u32 log_mask = 0;
 };
 
@@ -72,23 +74,45 @@ class Run {
   explicit Run(Arguments arguments) : a_(std::move(arguments)), generator_(a_.seed, a_.scope) {}
 
   int run() {
-    for (u64 done = 0; done < a_.tests;) {
-      const usize count = std::min<u64>(kBatchTests, a_.tests - done);
-      std::vector<Stream> streams;
-      for (usize i = 0; i < count; i++)
-        streams.push_back(a_.code.empty() ? generator_.next(i) : generator_.given(a_.code, i));
-      if (Result<void> result = batch(streams); !result) {
-        fmt::print("error: {}\n", result.error().message());
-        return 1;
-      }
-      done += count;
-      instructions_ += count;
-    }
+    const bool ran = a_.sweep ? sweep() : random();
+    if (!ran) return 1;
     report();
     return differences_ ? 1 : 0;
   }
 
  private:
+  bool random() {
+    for (u64 done = 0; done < a_.tests;) {
+      const usize count = std::min<u64>(kBatchTests, a_.tests - done);
+      std::vector<Stream> streams;
+      for (usize i = 0; i < count; i++)
+        streams.push_back(a_.code.empty() ? generator_.next(i) : generator_.given(a_.code, i));
+      if (!works(streams)) return false;
+      done += count;
+    }
+    return true;
+  }
+
+  bool sweep() {
+    Sweep sweep(a_.scope, a_.sweep);
+    a_.tests = 0;
+    for (bool more = true; more;) {
+      std::vector<Stream> streams;
+      Stream stream;
+      while (streams.size() < kBatchTests && (more = sweep.next(stream, streams.size()))) streams.push_back(stream);
+      if (!streams.empty() && !works(streams)) return false;
+      a_.tests += streams.size();
+    }
+    fmt::print("sweep over {} operations\n", sweep.operations());
+    return sweep.operations() != 0;
+  }
+
+  bool works(std::span<const Stream> streams) {
+    const Result<void> result = batch(streams);
+    if (!result) fmt::print("error: {}\n", result.error().message());
+    return result.ok();
+  }
+
   Result<void> batch(std::span<const Stream> streams) {
     const auto peer = RHEA_TRY(run_peer(a_.peer, a_.harness, a_.model, streams));
     const auto rhea = RHEA_TRY(run_rhea(a_.harness, a_.engine, a_.model, a_.log_mask, streams));
@@ -138,19 +162,20 @@ class Run {
     // Alone they do not differ: it depends on the address or on what ran before.
     if (culprits_.empty())
       for (const std::string& text : whole_) fmt::print("difference within the batch: {}", text);
-    const auto missed = generator_.missed();
     fmt::print("{} tests on {}: {} with an undefined instruction, {} with an abort; {} differ\n", a_.tests, a_.engine,
                undefined_, aborts_, differences_);
-    fmt::print("decode rows hit: {} of {} testable\n", generator_.testable_rows() - missed.size(),
-               generator_.testable_rows());
+    const auto missed = generator_.missed();
+    if (!a_.sweep)
+      fmt::print("decode rows hit: {} of {} testable\n", generator_.testable_rows() - missed.size(),
+                 generator_.testable_rows());
     for (const auto* row : missed)
-      if (a_.coverage) fmt::print("  not hit: {} ({})\n", row->name, row->pattern);
+      if (a_.coverage && !a_.sweep) fmt::print("  not hit: {} ({})\n", row->name, row->pattern);
     for (const auto& [reason, count] : known_) fmt::print("known deviation, {} x: {}\n", count, reason);
   }
 
   Arguments a_;
   Generator generator_;
-  u64 instructions_ = 0, differences_ = 0, undefined_ = 0, aborts_ = 0;
+  u64 differences_ = 0, undefined_ = 0, aborts_ = 0;
   unsigned shown_ = 0;
   std::map<const arm::Row*, unsigned> culprits_;
   std::vector<std::string> whole_;
@@ -187,6 +212,7 @@ int main_function(int argc, char** argv) {
     else if (option == "--shown") a.shown = static_cast<unsigned>(number());
     else if (option == "--code") a.code = value();
     else if (option == "--log") a.log_mask = static_cast<u32>(number());
+    else if (option == "--sweep") a.sweep = static_cast<unsigned>(number());
     else if (option == "--coverage") a.coverage = true;
     else if (option == "--long") a.tests = 1'000'000;
     else {

@@ -74,6 +74,35 @@ struct Scope {
   bool fused = false;  // the model has VFPv4's fused operations
 };
 
+// Values where results change their kind: zeros, denormals, around one, the largest, infinities, NaNs, the limits of
+// integers and of the other precisions. Each also with its sign set.
+inline constexpr u32 kSingleEdges[] = {
+    0,          1,          0x007fffff, 0x00800000, 0x00800001, 0x3f800000, 0x3f7fffff, 0x40000000, 0x3f000000,
+    0x7f7fffff, 0x7f800000, 0x7f800001, 0x7fa00000, 0x7fc00000, 0x7fffffff, 0x4f000000, 0x4effffff, 0x4f7fffff,
+    0x47000000, 0x477fff00, 0x477fefff, 0x33000000, 0x38800000, 0x387fc000, 0x7e800000, 0x7e800001, 0x40400000};
+inline constexpr u64 kDoubleEdges[] = {0,
+                                       1,
+                                       0x000fffffffffffff,
+                                       0x0010000000000000,
+                                       0x3ff0000000000000,
+                                       0x7fefffffffffffff,
+                                       0x7ff0000000000000,
+                                       0x7ff0000000000001,
+                                       0x7ff8000000000000,
+                                       0x7ff4000000000000,
+                                       0x41e0000000000000,
+                                       0x41dfffffffc00000,
+                                       0x41efffffffe00000,
+                                       0x3690000000000000,
+                                       0x380fffffffffffff,
+                                       0x3810000000000000,
+                                       0x47efffffe0000000,
+                                       0x47effffff0000000};
+
+// The bits of a field of a row, by its letter in the pattern; and a field's value in its place.
+u32 mask_of(const arm::Row& row, char letter);
+u32 deposit(u32 value, u32 mask);
+
 class Generator {
  public:
   Generator(u64 seed, Scope scope);
@@ -83,6 +112,10 @@ class Generator {
   Stream given(const std::string& code, usize index);
   // The same inputs with the first `count` instructions alone.
   static Stream prefix(const Stream& stream, usize count, usize index);
+  // Whether the manual says what these bits of a row do, where the fields alone do not tell.
+  static bool predictable(const arm::Row& row, u32 insn);
+  // Writes the code of the stream's instructions into its test.
+  static void encode(Stream& stream, usize index);
   usize testable_rows() const { return testable_.size(); }
   const std::map<const arm::Row*, unsigned>& hits() const { return hits_; }
   std::vector<const arm::Row*> missed() const;
@@ -99,18 +132,41 @@ class Generator {
   u32 integer_field(const arm::Row& row, char letter, unsigned width, std::set<u32>& used);
   u32 vector_field(const arm::Row& row, char letter, unsigned width, std::set<u32>& used);
   u32 memory_immediate(const arm::Row& row, char letter, unsigned width);
-  static bool predictable(const arm::Row& row, u32 insn);
   const arm::Row& pick(bool thumb);
   void add_it_block(Stream& stream);
   void add_branch(Stream& stream);
   void add_indirect(Stream& stream, usize index);
-  static void encode(Stream& stream, usize index);
 
   std::mt19937_64 random_;
   Scope scope_;
   std::vector<const arm::Row*> testable_, a32_, thumb_;
   std::vector<const arm::Row*> a32_branches_, thumb_branches_;
   std::map<const arm::Row*, unsigned> hits_;
+};
+
+// Every VFP and Advanced SIMD floating-point operation over all pairs of edge values, in each rounding mode, with
+// flush-to-zero and default NaN on and off: one instruction a test, one after the other (sweep.cpp).
+class Sweep {
+ public:
+  // `step`: every step-th test only (1: all).
+  Sweep(const Scope& scope, unsigned step);
+  bool next(Stream& stream, usize index);  // false: that was all
+  usize operations() const { return cases_.size(); }
+
+ private:
+  struct Case {
+    const arm::Row* row = nullptr;
+    u32 bits = 0;
+    unsigned operands = 0, modes = 0, pairs = 0;
+    enum class Kind : u8 { single, dual, vector } kind = Kind::single;
+  };
+  void add_cases(const arm::Row& row);
+  void fill(Test& test, const Case& operation, unsigned mode, unsigned pair) const;
+
+  std::vector<Case> cases_;
+  unsigned step_ = 1;
+  usize case_ = 0;
+  unsigned mode_ = 0, pair_ = 0;
 };
 
 // The batch as harness.S reads it.
