@@ -174,6 +174,7 @@ TEST_F(EngineTest, APauserMayHoldTheLockThatACpuWaitsFor) {
     EXPECT_EQ(device.accesses, before);
     engine_->resume();
   }
+  engine_->end();  // before the device goes
 }
 
 TEST_F(EngineTest, RealTimersStandWhilePaused) {

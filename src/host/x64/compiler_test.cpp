@@ -264,6 +264,33 @@ TEST(Compiler, SpillsWithSlowLoads) {
   }
 }
 
+// One flag of a value, then the image is merged and read, then another flag of the same value.
+TEST(Compiler, FlagsOfAValueAfterAMerge) {
+  for (const u8 first : {ir::kFlagN, ir::kFlagZ}) {
+    ir::Block block;
+    block.key = {0x1000, 0};
+    ir::Builder b(block);
+    const Ref value = b.get(Type::I32, TestMachine::kSlots + 4);
+    b.set_flags(value, first);
+    b.exit_if(ir::Cond::VS, {.target = {.pc = 0x2000, .mode = 0}, .live_flags = ir::kFlagNZCV, .insns = 1});
+    b.set_flags(value, (ir::kFlagN | ir::kFlagZ) & ~first);
+    b.exit_if(ir::Cond::GT, {.target = {.pc = 0x3000, .mode = 0}, .live_flags = ir::kFlagNZCV, .insns = 1});
+    b.exit({.target = {.pc = 0x4000, .mode = 0}, .live_flags = ir::kFlagNZCV, .insns = 1});
+    block.guest_insns = 1;
+    ASSERT_EQ(ir::verify(block), "");
+    Harness harness(~0u);
+    harness.compile(block);
+    std::mt19937 random(1);
+    for (unsigned round = 0; round < 200; round++) {
+      TestMachine plain;
+      fill(random, harness, plain);
+      plain.run(block);
+      const u16 exit = harness.run();
+      ASSERT_TRUE(same(harness, plain, block, exit));
+    }
+  }
+}
+
 // ---- one operation at a time -----------------------------------------------------------------------------------
 
 constexpr u32 kEdges32[] = {0x00000000, 0x80000000, 0x00000001, 0x807fffff, 0x007fffff, 0x00800000, 0x80800000,

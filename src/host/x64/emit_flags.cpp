@@ -124,6 +124,7 @@ void Emitter::write_image(u8 mask, u8 live) {
     a_.add(a_.al, 0x7f);
     a_.sahf();
     host_flags_ = kFlagNZCV;
+    flags_of_ = kNoRef;
     carry_inverted_ = false;
   }
   if (busy) a_.mov(a_.rax, a_.qword[a_.rsp + kSaveOffset]);
