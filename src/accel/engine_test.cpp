@@ -225,6 +225,7 @@ class CountedTest : public EngineTest {
       return count == 40;
     }));
     engine_->pause();
+    timer.reset();
     engine_.reset();
     std::ifstream file(testing::TempDir() + "rhea_trace");
     std::string text, line;

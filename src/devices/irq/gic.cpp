@@ -120,6 +120,10 @@ void Gic::fields(Visitor& visitor) {
     visitor.field("mask", interface.mask);
     visitor.field("binary_point", interface.binary_point);
     visitor.field("binary_point_ns", interface.binary_point_ns);
+    if (visitor.restoring()) {
+      interface.binary_point = std::clamp(interface.binary_point, kMinBinaryPoint, 7u);
+      interface.binary_point_ns = std::clamp(interface.binary_point_ns, kMinBinaryPointNs, 7u);
+    }
     visitor.field("active_priorities", interface.active_priorities);
     visitor.field("sgi_sources", interface.sgi_sources);
     visitor.field("sgi_active_source", interface.sgi_active_source);

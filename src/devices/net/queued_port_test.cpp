@@ -54,11 +54,12 @@ class Counter : public net::Port {
 };
 
 TEST(QueuedPort, NothingIsLostBetweenThreads) {
-  core::LoopThread device("device"), network("network");
+  // The loops end first: their work uses what stands before them.
   Counter counter;
   std::atomic<u32> taken{0}, wrong{0};
   QueuedPort* port = nullptr;
   u32 transmitted = 0;
+  core::LoopThread device("device"), network("network");
   const auto pull = [&] {
     do {
       while (!port->next().empty()) {
@@ -105,8 +106,8 @@ TEST(QueuedPort, NothingIsLostBetweenThreads) {
 }
 
 TEST(QueuedPort, GoesAwayWhileWorkIsPosted) {
-  core::LoopThread device("device"), network("network");
   Counter counter;
+  core::LoopThread device("device"), network("network");
   for (int i = 0; i < 200; ++i) {
     QueuedPort port("nic", "", {}, {device.loop(), network.loop()}, {[] {}, [] {}, [](bool) {}});
     port.connect_to(counter);

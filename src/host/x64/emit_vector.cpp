@@ -191,7 +191,7 @@ void Emitter::duplicate(u8 to, u8 from, unsigned lane_bits, unsigned lane) {
       }
       break;
     default: {
-      const u64 indices = lane * 0x0101010101010101;
+      const u64 indices = lane * 0x0101010101010101u;
       load_vector_constant(kXmmA, indices, indices);
       move_xmm(to, from);
       a_.pshufb(xmm(to), xmm(kXmmA));
@@ -386,11 +386,11 @@ bool Emitter::vector_shift(const Inst& inst) {
       return true;
     }
     if (inst.op == Op::VShlImm) {
-      const u64 mask = (0xffu << count & 0xff) * 0x0101010101010101;
+      const u64 mask = (0xffu << count & 0xff) * 0x0101010101010101u;
       VSHIFT(psllw, to, from, count);
       load_vector_constant(kXmmA, mask, mask);
     } else {
-      const u64 mask = (0xffu >> count) * 0x0101010101010101;
+      const u64 mask = (0xffu >> count) * 0x0101010101010101u;
       VSHIFT(psrlw, to, from, count);
       load_vector_constant(kXmmA, mask, mask);
     }
