@@ -2,6 +2,7 @@
 #include "devices/timer/down_counter.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace rhea::devices {
 namespace {
@@ -11,8 +12,8 @@ constexpr s64 kShortestPeriod = 10'000;
 
 }  // namespace
 
-DownCounter::DownCounter(Clock& clock, u64 hz, unsigned extra, std::function<bool()> on_zero)
-    : clock_(clock), rate_(hz), extra_(extra), on_zero_(std::move(on_zero)),
+DownCounter::DownCounter(Clock& clock, u64 hz, unsigned extra, std::function<bool()> on_zero, StartAtZero start_at_zero)
+    : clock_(clock), rate_(hz), extra_(extra), start_at_zero_(start_at_zero), on_zero_(std::move(on_zero)),
       timer_(clock.timer([this] { on_timer(); })) {}
 
 void DownCounter::on_timer() {
@@ -51,7 +52,7 @@ void DownCounter::reset() {
   base_ = 0;
   value_ = reload_ = 0;
   mode_ = Mode::one_shot;
-  running_ = notify_ = zero_passed_ = false;
+  running_ = notify_ = zero_passed_ = from_zero_ = false;
   forget_missed();
   rate_.set_divisor(1);
 }
@@ -68,6 +69,7 @@ void DownCounter::fields(Visitor& visitor, std::string_view name) {
   visitor.field("running", running_);
   visitor.field("notify", notify_);
   visitor.field("zero_passed", zero_passed_);
+  visitor.field("from_zero", from_zero_);
   visitor.field("missed", missed_);
   visitor.field("replay_at", replay_at_);
   visitor.end();
@@ -87,25 +89,28 @@ void DownCounter::sync() {
   if (notify_ && mode_ == Mode::periodic) add_missed(zeros - 1);
 }
 
+// Ticks from one zero to the next; 0: there is no next, it stands at zero.
+u64 DownCounter::period() const {
+  if (mode_ == Mode::one_shot) return 0;
+  const bool stands = start_at_zero_ == StartAtZero::takes_a_tick && reload_ == 0 && rate_.divisor() == 1;
+  return stands ? 0 : reload_ + extra_;
+}
+
 // At least one zero has passed: moves the base to the last start of a period. Returns how many there were.
 u64 DownCounter::pass_zeros(s64 now) {
   const u64 elapsed = rate_.ticks(now - base_);
-  if (mode_ == Mode::one_shot) {
-    zero_passed_ = true;
-    value_ = 0;
-    base_ = now;
-    return 1;
-  }
-  const u64 period = reload_ + extra_;
-  if (period == 0) {  // nothing to count: it stands at zero
+  const u64 period = this->period();
+  // The tick that a start at zero takes is the one in which zero is shown: the reload value is there at its end.
+  const u64 shown = std::exchange(from_zero_, false) && reload_ ? extra_ : 0;
+  if (period == 0) {
     zero_passed_ = true;
     value_ = 0;
     base_ = now;
     return 1;
   }
   // The period starts `extra` ticks after zero, with the reload value; zero is its end.
-  const u64 beyond = (elapsed - value_) % period;
-  const u64 zeros = (elapsed - value_) / period + 1;
+  const u64 beyond = (elapsed - value_ + shown) % period;
+  const u64 zeros = (elapsed - value_ + shown) / period + 1;
   base_ = rate_.after(base_, elapsed - beyond);
   value_ = period;
   return zeros;
@@ -113,17 +118,32 @@ u64 DownCounter::pass_zeros(s64 now) {
 
 u64 DownCounter::value() {
   sync();
+  if (from_zero_) return 0;
   if (!running_ || zero_passed_) return value_;
   const u64 left = value_ - std::min(value_, rate_.ticks(clock_.now() - base_));
   // In a period of reload + extra ticks the first `extra` show zero still.
   return mode_ == Mode::periodic && left > reload_ && value_ == reload_ + extra_ ? 0 : left;
 }
 
-void DownCounter::set_value(u64 value) {
-  sync();
+// Counts from `value`, from now on.
+void DownCounter::begin(u64 value) {
   value_ = value;
   base_ = clock_.now();
-  zero_passed_ = false;
+  zero_passed_ = from_zero_ = false;
+  if (value != 0 || !running_ || start_at_zero_ == StartAtZero::at_once) return;
+  if (rate_.divisor() > 1) {
+    from_zero_ = true;
+    value_ = 1;
+  } else if (period() != 0) {
+    value_ = reload_;
+  } else {
+    zero_passed_ = true;
+  }
+}
+
+void DownCounter::set_value(u64 value) {
+  sync();
+  begin(value);
   forget_missed();
   rearm();
 }
@@ -138,16 +158,19 @@ void DownCounter::set_mode(Mode mode) {
   if (mode == mode_) return;
   const u64 now = value();
   mode_ = mode;
-  if (!zero_passed_ || mode == Mode::periodic) set_value(now);
+  if (!zero_passed_ || mode == Mode::periodic || start_at_zero_ == StartAtZero::takes_a_tick) set_value(now);
 }
 
 void DownCounter::set_divisor(u64 divisor) {
   if (divisor == rate_.divisor()) return;
   const u64 now = value();
-  const bool at_zero = zero_passed_;
+  const bool stood = zero_passed_ && (mode_ == Mode::one_shot || start_at_zero_ == StartAtZero::at_once);
   rate_.set_divisor(divisor);
   set_value(now);
-  zero_passed_ = at_zero;
+  if (!stood) return;
+  zero_passed_ = true;
+  from_zero_ = false;
+  value_ = now;
   rearm();
 }
 
@@ -156,10 +179,9 @@ void DownCounter::set_running(bool running) {
   const u64 now = value();
   running_ = running;
   forget_missed();
-  value_ = now;
-  base_ = clock_.now();
+  begin(now);
   // A one-shot that is started at zero has nothing to count.
-  zero_passed_ = running && now == 0 && mode_ == Mode::one_shot;
+  if (running && now == 0 && mode_ == Mode::one_shot && !from_zero_) zero_passed_ = true;
   rearm();
 }
 

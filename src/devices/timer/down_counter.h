@@ -26,9 +26,17 @@ class DownCounter {
   // for one tick has a period of reload + 1: extra is 1).
   enum class Mode : u8 { one_shot, periodic };
 
+  // What a counter does that is set to zero, or set going at zero.
+  // at_once: a periodic one has come to zero with that; a one-shot stands.
+  // takes_a_tick: the MPCore's timers. With a divisor of their own it is a count like any other, of one tick, and ends
+  // in an event. Without one there is no event: a periodic one starts from its reload value at once, and stands where
+  // that is zero.
+  enum class StartAtZero : u8 { at_once, takes_a_tick };
+
   // `on_zero` is called once for each zero, or once for several that passed unnoticed. It returns false when the
   // guest has not handled the one before.
-  DownCounter(Clock& clock, u64 hz, unsigned extra, std::function<bool()> on_zero);
+  DownCounter(Clock& clock, u64 hz, unsigned extra, std::function<bool()> on_zero,
+              StartAtZero start_at_zero = StartAtZero::at_once);
 
   void reset();
   void fields(Visitor& visitor, std::string_view name);
@@ -49,7 +57,9 @@ class DownCounter {
 
  private:
   void rearm();
+  void begin(u64 value);
   u64 pass_zeros(s64 now);
+  u64 period() const;
   void fire();
   void add_missed(u64 count);
   void forget_missed();
@@ -58,6 +68,7 @@ class DownCounter {
   Clock& clock_;
   TickRate rate_;
   unsigned extra_;
+  const StartAtZero start_at_zero_;
   std::function<bool()> on_zero_;
   std::unique_ptr<Timer> timer_;
   // While it runs: `value_` was the value at `base_`. While it stands: `value_` is the value.
@@ -68,6 +79,7 @@ class DownCounter {
   bool running_ = false;
   bool notify_ = false;
   bool zero_passed_ = false;  // a one-shot has been to zero, or stands there
+  bool from_zero_ = false;    // it counts the tick that a start at zero takes: `value_` is 1, and zero is shown
   u32 missed_ = 0;            // zeros that the guest has not seen
   s64 replay_at_ = kNever;    // when one of them is made up for
 };

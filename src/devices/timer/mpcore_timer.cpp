@@ -28,7 +28,9 @@ constexpr u32 kDisableSecond = 0x87654321;
 
 // The counter shows zero for one tick: the period is load + 1 (section 4.1.1).
 MpcoreTimer::MpcoreTimer(Clock& clock, u64 hz, Wiring wiring, Log& log)
-    : counter_(clock, hz, 1, [this] { return on_zero(); }), wiring_(std::move(wiring)), log_(log) {}
+    : counter_(
+          clock, hz, 1, [this] { return on_zero(); }, DownCounter::StartAtZero::takes_a_tick),
+      wiring_(std::move(wiring)), log_(log) {}
 
 void MpcoreTimer::reset(bool power_on) {
   counter_.reset();

@@ -50,6 +50,100 @@ TEST_F(Mpcore, PrivateTimerOneShotStops) {
   EXPECT_EQ(bench.clock.armed(), 0u);
 }
 
+// Observed of QEMU by the test program test-arm-mptimer: with a prescaler, a start at zero is a count of one tick.
+struct FromZero : Mpcore {
+  static constexpr u32 kScaled = 9 << 8;  // 100 ns a tick
+  void load(u32 value) { Bench::write(*chip, kPrivate, 0x0, value); }
+  void set_counter(u32 value) { Bench::write(*chip, kPrivate, 0x4, value); }
+  void control(u32 value) { Bench::write(*chip, kPrivate, 0x8, value); }
+  u32 counter() { return Bench::read(*chip, kPrivate, 0x4); }
+  // Whether there was an event; it is cleared.
+  bool event() {
+    const bool there = Bench::read(*chip, kPrivate, 0xc);
+    if (there) Bench::write(*chip, kPrivate, 0xc, 1);
+    return there;
+  }
+};
+
+TEST_F(FromZero, OneShotTakesOnePrescaledTick) {
+  control(kScaled | 1);
+  bench.clock.advance(99);
+  EXPECT_FALSE(event());
+  EXPECT_EQ(counter(), 0u);
+  bench.clock.advance(1);
+  EXPECT_TRUE(event());
+  bench.clock.advance(1000);
+  EXPECT_FALSE(event()) << "once";
+  load(0);
+  bench.clock.advance(100);
+  EXPECT_TRUE(event()) << "a load starts it again";
+}
+
+TEST_F(FromZero, WithoutPrescalerThereIsNoEvent) {
+  for (const u32 periodic : {0u, 2u}) {
+    control(0);
+    control(1 | periodic);
+    bench.clock.advance(1000);
+    EXPECT_FALSE(event()) << periodic;
+    EXPECT_EQ(counter(), 0u);
+  }
+  EXPECT_EQ(bench.clock.armed(), 0u);
+}
+
+TEST_F(FromZero, PeriodicWithALoadValue) {
+  load(1000);
+  set_counter(0);
+  control(3);
+  EXPECT_EQ(counter(), 1000u) << "it reloads at once";
+  bench.clock.advance(100);
+  EXPECT_EQ(counter(), 990u);
+  EXPECT_FALSE(event());
+  control(0);
+  set_counter(0);
+  control(kScaled | 3);
+  EXPECT_EQ(counter(), 0u);
+  bench.clock.advance(100);
+  EXPECT_EQ(counter(), 1000u) << "one tick of zero";
+  EXPECT_TRUE(event());
+  bench.clock.advance(100'000);
+  EXPECT_EQ(counter(), 0u);
+  EXPECT_TRUE(event());
+  bench.clock.advance(100);
+  EXPECT_EQ(counter(), 1000u);
+  EXPECT_FALSE(event());
+}
+
+TEST_F(FromZero, PeriodicWithoutALoadValue) {
+  control(kScaled | 7);
+  for (int i = 0; i < 3; ++i) {
+    bench.clock.advance(100);
+    EXPECT_TRUE(event()) << i;
+    EXPECT_EQ(counter(), 0u);
+  }
+  control(0);
+  set_counter(5);
+  control(3);
+  bench.clock.advance(50);
+  EXPECT_TRUE(event()) << "the counter's own value was counted";
+  bench.clock.advance(1000);
+  EXPECT_FALSE(event());
+}
+
+TEST_F(FromZero, ModeAndPrescalerChangeOnTheWay) {
+  control(3);
+  control(kScaled | 1);
+  bench.clock.advance(100);
+  EXPECT_TRUE(event()) << "from periodic without prescaler to one-shot with one";
+  bench.clock.advance(100);
+  EXPECT_FALSE(event());
+  control((9 << 8) * 2 | 1);
+  bench.clock.advance(1000);
+  EXPECT_FALSE(event()) << "a one-shot that is through stays so";
+  control(3);
+  bench.clock.advance(1000);
+  EXPECT_FALSE(event());
+}
+
 TEST_F(Mpcore, NoWakeUpWithoutInterrupt) {
   Bench::write(*chip, kPrivate, 0x0, 99);
   Bench::write(*chip, kPrivate, 0x8, 3);
