@@ -25,7 +25,10 @@ class CommandSink final : public OutputSink {
     if (const int error = pipe_.write(data)) return Error("the command takes no more: {}", sys::errno_text(error));
     return {};
   }
-  Result<void> finish() override { return command_.finish(); }
+  Result<void> finish() override {
+    pipe_.close();
+    return command_.finish();
+  }
 
  private:
   sys::PipedCommand command_;

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstring>
 #include <random>
 
@@ -104,6 +105,20 @@ TEST(State, DamageIsFoundAndChangesNothing) {
   newer[8] = 9;
   EXPECT_EQ(here.load(newer).error().message(), "its format is version 9, this Rhea reads 1");
   EXPECT_TRUE(same());
+}
+
+TEST(State, GoesThroughCommands) {
+  World from, to;
+  from.touch(1);
+  const std::string path = ::testing::TempDir() + "rhea-state-through-commands";
+  const Result<void> sent = from.machine.snapshots().migrate("exec:cat > " + path, false);
+  ASSERT_TRUE(sent.ok()) << sent.error().message();
+  const Result<void> taken = to.machine.snapshots().incoming("exec:cat " + path);
+  EXPECT_TRUE(taken.ok()) << taken.error().message();
+  std::remove(path.c_str());
+  const Result<void> failed = from.machine.snapshots().migrate("exec:cat > /dev/null; exit 3", false);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().message(), "it exited with status 3");
 }
 
 TEST(State, SavingCanBeCancelled) {

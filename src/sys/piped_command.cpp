@@ -2,13 +2,17 @@
 #include "sys/piped_command.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+
+#include "sys/signals.h"
 
 extern char** environ;
 
@@ -46,9 +50,15 @@ PipedCommand::~PipedCommand() {
 }
 
 Result<void> PipedCommand::finish() {
+  constexpr int kLookAround = 100;  // ms between looks at the signals
   fd_.reset();
   int status = 0;
   const int pid = std::exchange(pid_, 0);
+  const Fd child(pid ? static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)) : -1);
+  pollfd waiting{.fd = child.get(), .events = POLLIN, .revents = 0};
+  while (child && ::poll(&waiting, 1, kLookAround) == 0) {
+    if (ending_signal_pending()) return Error("it has not ended, and a signal ends the program");
+  }
   while (pid && ::waitpid(pid, &status, 0) < 0) {
     if (errno != EINTR) return Error("its end was missed: {}", errno_text());
   }

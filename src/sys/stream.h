@@ -30,6 +30,8 @@ class Output {
 
   // All of it; 0 or errno. EINTR: gave up, see above.
   int write(std::span<const u8> data);
+  // Lets go of what it opened itself: a pipe's reader sees the end once its owner has closed it too.
+  void close() { own_.reset(), fd_ = -1; }
   int fd() const { return fd_; }
 
  private:
