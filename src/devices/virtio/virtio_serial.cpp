@@ -284,15 +284,15 @@ void VirtioSerial::control(u32 id, u16 event, u16 value, std::string text) {
 void VirtioSerial::send_control() {
   if (!queue(kControlReceive).running()) return;
   bool any = false;
-  while (!messages_.empty() && take(kControlReceive, chain_)) {
+  while (!messages_.empty() && take(kControlReceive, answer_)) {
     const Message& message = messages_.front();
     std::vector<u8> bytes(8);
     store_le<u32>(&bytes[0], message.id);
     store_le<u16>(&bytes[4], message.event);
     store_le<u16>(&bytes[6], message.value);
     bytes.insert(bytes.end(), message.text.begin(), message.text.end());
-    const usize written = queue(kControlReceive).write(chain_, 0, bytes.data(), bytes.size());
-    queue(kControlReceive).give_back(chain_.head, static_cast<u32>(written));
+    const usize written = queue(kControlReceive).write(answer_, 0, bytes.data(), bytes.size());
+    queue(kControlReceive).give_back(answer_.head, static_cast<u32>(written));
     messages_.pop_front();
     any = true;
   }

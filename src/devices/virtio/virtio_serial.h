@@ -98,7 +98,8 @@ class VirtioSerial final : public VirtioQueues, public BusOwner {
   std::unique_ptr<Timer> again_;
   std::vector<VirtioSerialPort*> ports_;  // by number; nullptr: none
   std::deque<Message> messages_;          // that wait for the guest's buffers
-  Chain chain_;
+  Chain chain_;                           // of what the guest sends; while it is worked on, answers are given in
+  Chain answer_;                          // this one
   std::vector<u8> bytes_;
 };
 

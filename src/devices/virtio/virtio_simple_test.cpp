@@ -75,8 +75,12 @@ struct Serial : ::testing::Test {
     driver.queues[3].put32(at, id);
     driver.queues[3].put16(at + 4, event);
     driver.queues[3].put16(at + 6, value);
-    driver.queues[3].add({{at, 8, false}});
+    const u16 given = driver.queues[3].add({{at, 8, false}});
     driver.notify(3);
+    u32 head = 0, length = 0;
+    ASSERT_TRUE(driver.queues[3].take_used(head, length));
+    EXPECT_EQ(head, given) << "whatever was answered meanwhile";
+    EXPECT_EQ(length, 0u);
   }
   unsigned seen_ = 0;
 };
