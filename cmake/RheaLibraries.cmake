@@ -5,12 +5,12 @@
 file(STRINGS ${CMAKE_SOURCE_DIR}/tools/layers.txt RHEA_LAYER_LINES REGEX "^[a-z]")
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tools/layers.txt)
 
-# The libraries of Debian that a folder uses, as CMake targets.
+# The libraries of Debian that a folder links with, as CMake targets. libcurl and capstone are loaded when they are wanted
+# (sys/shared_library.h): only their headers are needed here.
 set(RHEA_EXTERNAL_util fmt::fmt)
 set(RHEA_EXTERNAL_display ZLIB::ZLIB)
-set(RHEA_EXTERNAL_sys Threads::Threads ${URING_LIBRARY})
-set(RHEA_EXTERNAL_block ZLIB::ZLIB ${ZSTD_LIBRARY} CURL::libcurl)
-set(RHEA_EXTERNAL_guest_arm ${CAPSTONE_LIBRARY})
+set(RHEA_EXTERNAL_sys Threads::Threads ${URING_LIBRARY} ${CMAKE_DL_LIBS})
+set(RHEA_EXTERNAL_block ZLIB::ZLIB ${ZSTD_LIBRARY})
 set(RHEA_EXTERNAL_host_x64 ${ZYDIS_LIBRARY})
 set(RHEA_EXTERNAL_machine ${FDT_LIBRARY} ZLIB::ZLIB)
 set(RHEA_EXTERNAL_loader ${FDT_LIBRARY} ZLIB::ZLIB)

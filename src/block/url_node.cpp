@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// http, https, ftp and ftps URLs, for reading, by libcurl.
+// http, https, ftp and ftps URLs, for reading, by libcurl, which is loaded when the first one comes.
 //
 // The file is read in stretches of 256 KiB (range requests), the last of which are kept: an installer or a format's
 // metadata reads in small pieces that lie together. A server that does not do ranges is refused at once, as its
@@ -11,6 +11,7 @@
 #include <mutex>
 
 #include "block/open.h"
+#include "sys/shared_library.h"
 
 namespace rhea::block {
 
@@ -21,11 +22,37 @@ constexpr usize kKept = 64;           // stretches
 constexpr long kConnectTimeout = 15;  // seconds
 constexpr long kStallTimeout = 30;    // seconds without a byte
 
-struct Session {
-  CURL* handle = curl_easy_init();
-  ~Session() {
-    if (handle) curl_easy_cleanup(handle);
+// The functions of libcurl.
+struct Curl {
+  decltype(&curl_easy_init) init = nullptr;
+  decltype(&curl_easy_cleanup) cleanup = nullptr;
+  decltype(&curl_easy_reset) reset = nullptr;
+  decltype(&(curl_easy_setopt)) set = nullptr;
+  decltype(&curl_easy_perform) perform = nullptr;
+  decltype(&(curl_easy_getinfo)) get = nullptr;
+  decltype(&curl_easy_strerror) strerror = nullptr;
+
+  static Result<Curl> load() {
+    const sys::SharedLibrary library = RHEA_TRY(sys::SharedLibrary::load("libcurl.so.4"));
+    Curl curl;
+    RHEA_TRY(library.find("curl_easy_init", curl.init));
+    RHEA_TRY(library.find("curl_easy_cleanup", curl.cleanup));
+    RHEA_TRY(library.find("curl_easy_reset", curl.reset));
+    RHEA_TRY(library.find("curl_easy_setopt", curl.set));
+    RHEA_TRY(library.find("curl_easy_perform", curl.perform));
+    RHEA_TRY(library.find("curl_easy_getinfo", curl.get));
+    RHEA_TRY(library.find("curl_easy_strerror", curl.strerror));
+    return curl;
   }
+};
+
+struct Session {
+  explicit Session(const Curl& curl) : cleanup(curl.cleanup), handle(curl.init()) {}
+  ~Session() {
+    if (handle) cleanup(handle);
+  }
+  decltype(Curl::cleanup) cleanup;
+  CURL* handle;
 };
 
 struct Sink {
@@ -51,19 +78,19 @@ size_t note_ranges(char* line, size_t size, size_t count, void* to) {
 
 class UrlNode final : public Node {
  public:
-  explicit UrlNode(std::string url) : url_(std::move(url)) {}
+  UrlNode(const Curl& curl, std::string url) : curl_(curl), url_(std::move(url)), session_(curl_) {}
 
   Result<void> open() {
     if (!session_.handle) return Error("libcurl does not start");
     bool ranges = false;
     prepare();
-    curl_easy_setopt(session_.handle, CURLOPT_NOBODY, 1L);
-    curl_easy_setopt(session_.handle, CURLOPT_HEADERFUNCTION, note_ranges);
-    curl_easy_setopt(session_.handle, CURLOPT_HEADERDATA, &ranges);
-    const CURLcode code = curl_easy_perform(session_.handle);
+    curl_.set(session_.handle, CURLOPT_NOBODY, 1L);
+    curl_.set(session_.handle, CURLOPT_HEADERFUNCTION, note_ranges);
+    curl_.set(session_.handle, CURLOPT_HEADERDATA, &ranges);
+    const CURLcode code = curl_.perform(session_.handle);
     if (code != CURLE_OK) return Error("CURL: Error opening file: {}", reason(code));
     curl_off_t length = -1;
-    curl_easy_getinfo(session_.handle, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    curl_.get(session_.handle, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     if (length < 0) return Error("CURL: Error opening file: Server didn't report file size.");
     const bool http = url_.starts_with("http");
     if (http && !ranges) return Error("CURL: Error opening file: Server does not support 'range' (byte ranges).");
@@ -123,21 +150,21 @@ class UrlNode final : public Node {
 
   void prepare() {
     CURL* handle = session_.handle;
-    curl_easy_reset(handle);
-    curl_easy_setopt(handle, CURLOPT_URL, url_.c_str());
-    curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https,ftp,ftps");
-    curl_easy_setopt(handle, CURLOPT_REDIR_PROTOCOLS_STR, "http,https,ftp,ftps");
-    curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 1L);
-    curl_easy_setopt(handle, CURLOPT_MAXREDIRS, 10L);
-    curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(handle, CURLOPT_FAILONERROR, 1L);
-    curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, kConnectTimeout);
-    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, kStallTimeout);
-    curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, error_);
+    curl_.reset(handle);
+    curl_.set(handle, CURLOPT_URL, url_.c_str());
+    curl_.set(handle, CURLOPT_PROTOCOLS_STR, "http,https,ftp,ftps");
+    curl_.set(handle, CURLOPT_REDIR_PROTOCOLS_STR, "http,https,ftp,ftps");
+    curl_.set(handle, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_.set(handle, CURLOPT_MAXREDIRS, 10L);
+    curl_.set(handle, CURLOPT_NOSIGNAL, 1L);
+    curl_.set(handle, CURLOPT_FAILONERROR, 1L);
+    curl_.set(handle, CURLOPT_CONNECTTIMEOUT, kConnectTimeout);
+    curl_.set(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_.set(handle, CURLOPT_LOW_SPEED_TIME, kStallTimeout);
+    curl_.set(handle, CURLOPT_ERRORBUFFER, error_);
     error_[0] = 0;
   }
-  std::string reason(CURLcode code) const { return error_[0] ? error_ : curl_easy_strerror(code); }
+  std::string reason(CURLcode code) const { return error_[0] ? error_ : curl_.strerror(code); }
 
   Result<const Stretch*> fetch(u64 number) {
     const auto found =
@@ -152,10 +179,10 @@ class UrlNode final : public Node {
     sink.limit = wanted;
     const std::string range = fmt::format("{}-{}", first, first + wanted - 1);
     prepare();
-    curl_easy_setopt(session_.handle, CURLOPT_RANGE, range.c_str());
-    curl_easy_setopt(session_.handle, CURLOPT_WRITEFUNCTION, take);
-    curl_easy_setopt(session_.handle, CURLOPT_WRITEDATA, &sink);
-    const CURLcode code = curl_easy_perform(session_.handle);
+    curl_.set(session_.handle, CURLOPT_RANGE, range.c_str());
+    curl_.set(session_.handle, CURLOPT_WRITEFUNCTION, take);
+    curl_.set(session_.handle, CURLOPT_WRITEDATA, &sink);
+    const CURLcode code = curl_.perform(session_.handle);
     if (code != CURLE_OK) return Error("CURL: Error reading '{}': {}", url_, reason(code));
     if (sink.data.size() != wanted)
       return Error("CURL: '{}' gave {} bytes where {} were asked for", url_, sink.data.size(), wanted);
@@ -164,6 +191,7 @@ class UrlNode final : public Node {
     return const_cast<const Stretch*>(&kept_.front());
   }
 
+  const Curl& curl_;
   std::string url_;
   u64 size_ = 0;
   std::mutex mutex_;  // over the session and what is kept
@@ -177,7 +205,9 @@ class UrlNode final : public Node {
 Result<std::unique_ptr<Node>> open_url_node(const std::string& url, const ImageSpec& spec) {
   if (!spec.read_only)
     return Error("curl block device does not support writes: say readonly=on or snapshot=on for '{}'", url);
-  auto node = std::make_unique<UrlNode>(url);
+  static const Result<Curl> curl = Curl::load();
+  if (!curl.ok()) return Error("'{}': URLs are read by libcurl, which is not here: {}", url, curl.error().message());
+  auto node = std::make_unique<UrlNode>(*curl, url);
   RHEA_TRY(node->open());
   return std::unique_ptr<Node>(std::move(node));
 }

@@ -89,15 +89,13 @@ struct Index {
     const u32 slots = 1u << std::popcount(bits);
     std::stable_sort(rows.begin(), rows.end(),
                      [](const Row* a, const Row* b) { return std::popcount(a->mask) > std::popcount(b->mask); });
-    start.reserve(slots + 1);
-    for (u32 slot = 0; slot < slots; slot++) {
-      start.push_back(static_cast<u32>(list.size()));
-      const u32 fixed = spread(slot);
-      for (const Row* row : rows) {
-        if (((fixed ^ row->value) & row->mask & bits) == 0) list.push_back(row);
-      }
-    }
-    start.push_back(static_cast<u32>(list.size()));
+    // Each row goes into the slots that agree with it in the bits that both look at: counted first, then placed.
+    start.assign(slots + 1, 0);
+    for (const Row* row : rows) for_slots(*row, [&](u32 slot) { ++start[slot + 1]; });
+    for (u32 slot = 0; slot < slots; ++slot) start[slot + 1] += start[slot];
+    list.resize(start[slots]);
+    std::vector<u32> next(start.begin(), start.end() - 1);
+    for (const Row* row : rows) for_slots(*row, [&](u32 slot) { list[next[slot]++] = row; });
   }
 
   const Row* find(u32 insn) const {
@@ -108,12 +106,13 @@ struct Index {
     return nullptr;
   }
 
-  u32 spread(u32 slot) const {
-    u32 value = 0;
-    for (unsigned to = 0, from = 0; to < 32; to++) {
-      if (bits >> to & 1) value |= (slot >> from++ & 1) << to;
+  template <typename F>
+  void for_slots(const Row& row, F&& each) const {
+    const u32 fixed = extract(row.value & row.mask, bits), open = extract(~row.mask, bits);
+    for (u32 part = open;; part = (part - 1) & open) {
+      each(fixed | part);
+      if (part == 0) return;
     }
-    return value;
   }
 
   u32 bits;
