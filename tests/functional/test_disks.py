@@ -171,8 +171,8 @@ class VirtioBlk(DiskTest):
                 emulator.close()
 
 
-class UBoot(DiskTest):
-    """U-Boot of Debian's source package: flash, SD card, network."""
+class UBootTest(DiskTest):
+    """U-Boot of Debian's source package, at its prompt."""
 
     prompt = r"=> "
 
@@ -185,6 +185,9 @@ class UBoot(DiskTest):
     def loader(self, *extra, kernel=True):
         image = ["-kernel", guest_file("u-boot")] if kernel else []
         emulator = self.start("-M", "vexpress-a9", "-m", "512M", *image, "-nographic", *extra)
+        return self.to_prompt(emulator)
+
+    def to_prompt(self, emulator):
         emulator.expect("Hit any key to stop autoboot", 60)
         emulator.send("\n")
         emulator.expect(self.prompt, 30)
@@ -196,6 +199,10 @@ class UBoot(DiskTest):
         start = emulator.position
         end = emulator.expect(r"(?m)^" + self.prompt, timeout)
         return guest.plain(emulator.text[start:end.start()])
+
+
+class UBoot(UBootTest):
+    """Flash, SD card, network."""
 
     def flashes(self):
         paths = [os.path.join(self.directory(), f"flash{n}.img") for n in range(2)]

@@ -4,8 +4,10 @@ import hashlib
 import os
 import re
 import socket
+import stat
 import threading
 import time
+import unittest
 
 import guest
 from guest import GuestTest, SharedGuestTest, rhea_only
@@ -77,6 +79,21 @@ class Share(GuestTest):
         self.assertIn("4751 12 34", self.guest_runs(emulator, "stat -c '%a %u %g' /mnt/e/g"))
         self.assertEqual(self.guest_runs(emulator, "ls -A /mnt /mnt/e").split(), ["/mnt:", "e", "/mnt/e:", "g"])
         self.guest_runs(emulator, "rm -r /mnt/e")
+
+    @unittest.skipIf(os.geteuid() != 0, "only root gives files away, as passthrough does")
+    def test_passthrough_is_the_hosts_own(self):
+        emulator = self.mount("passthrough")
+        self.attach(emulator)
+        self.guest_runs(emulator, "echo x > /mnt/f && chown 12:34 /mnt/f && chmod 4751 /mnt/f && ln -s nowhere /mnt/l && "
+                                  "mknod /mnt/p p && mkdir -m 1770 /mnt/d")
+        here = {name: os.lstat(os.path.join(self.folder, name)) for name in "flpd"}
+        self.assertEqual((here["f"].st_uid, here["f"].st_gid, here["f"].st_mode), (12, 34, stat.S_IFREG | 0o4751))
+        self.assertTrue(stat.S_ISLNK(here["l"].st_mode))
+        self.assertTrue(stat.S_ISFIFO(here["p"].st_mode))
+        self.assertEqual(here["d"].st_mode, stat.S_IFDIR | 0o1770)
+        os.chown(os.path.join(self.folder, "f"), 56, 78)
+        self.assertIn("56 78", self.guest_runs(emulator, "umount /mnt; mount -t 9p -o trans=virtio,version=9p2000.L host /mnt; "
+                                                         "stat -c '%u %g' /mnt/f"))
 
     def test_read_only(self):
         emulator = self.mount("none", "readonly=on")
@@ -178,21 +195,25 @@ class SerialPorts(GuestTest):
                              "-chardev", f"socket,id=c1,path={paths[1]},server=on,wait=off",
                              "-device", "virtserialport,chardev=c1,name=org.rhea.test")
         console = self.connect(paths[0])
-        self.guest_runs(emulator, "modprobe virtio_console; sleep 1; cat /sys/class/virtio-ports/*/name | grep -qx org.rhea.test")
+        self.guest_runs(emulator, "modprobe virtio_console; "
+                                  "until [ -c /dev/hvc0 ] && grep -qsx org.rhea.test /sys/class/virtio-ports/*/name; do sleep 0.1; done")
         self.guest_runs(emulator, "echo from the guest > /dev/hvc0")
         self.receive(console, b"from the guest")
-        self.guest_runs(emulator, "stty -F /dev/hvc0 raw -echo; (head -c 9 /dev/hvc0 > /tmp/in; echo done > /tmp/done) & sleep 1")
+        # The terminal forgets its mode when it is closed: one process sets it and reads.
+        self.guest_runs(emulator, "(stty raw -echo; : > /tmp/open; head -c 9 > /tmp/in; : > /tmp/done) < /dev/hvc0 & "
+                                  "until [ -e /tmp/open ]; do sleep 0.1; done")
         console.sendall(b"from host")
-        self.guest_runs(emulator, "for i in $(seq 60); do [ -e /tmp/done ] && break; sleep 1; done; grep -qx 'from host' /tmp/in")
+        self.guest_runs(emulator, "until [ -e /tmp/done ]; do sleep 0.1; done; grep -qx 'from host' /tmp/in")
         # A shell on the console.
-        self.guest_runs(emulator, "stty -F /dev/hvc0 sane; setsid cttyhack sh < /dev/hvc0 > /dev/hvc0 2>&1 & sleep 1")
+        self.guest_runs(emulator, "(setsid sh -c 'echo ready; exec sh -i' < /dev/hvc0 > /dev/hvc0 2>&1 &)")
+        self.receive(console, b"ready")
         console.sendall(b"echo $((6*7)) is it\n")
         self.receive(console, b"42 is it")
         # The port: a megabyte both ways, unharmed.
         port = self.connect(paths[1])
         data = os.urandom(1 << 20)
-        self.guest_runs(emulator, "d=/dev/$(grep -lx org.rhea.test /sys/class/virtio-ports/*/name | cut -d/ -f5); echo $d > /tmp/port; "
-                                  "(exec 3<>$d; head -c 1048576 <&3 > /tmp/blob; cat /tmp/blob >&3; echo done > /tmp/sent) & sleep 1")
+        self.guest_runs(emulator, "d=/dev/$(grep -lx org.rhea.test /sys/class/virtio-ports/*/name | cut -d/ -f5); "
+                                  "((exec 3<>$d; head -c 1048576 <&3 > /tmp/blob; cat /tmp/blob >&3) &)")
         sender = threading.Thread(target=port.sendall, args=(data,), daemon=True)
         sender.start()
         back = b""

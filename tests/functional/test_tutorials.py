@@ -11,6 +11,7 @@ import time
 
 import guest
 import host
+import test_disks
 from guest import APPEND, DTB, INITRD, KERNEL, GuestTest, rhea_only
 
 PROPERTIES = ("append boot confidential-guest-support dt-compatible dtb dump-guest-core dumpdtb firmware graphics "
@@ -300,6 +301,58 @@ class Consoles(Tutorial):
         self.until(client, '"QMP"')
         client.sendall(b'{"execute":"qmp_capabilities"}{"execute":"query-status"}')
         self.until(client, '"status": "running"')
+
+
+class SdCard(Tutorial, test_disks.DiskTest):
+    def test_debian_from_a_qcow2_card(self):
+        """The most pasted line of all, with a Debian of today: no -dtb, no console=, the image's format probed."""
+        path = self.disk("qcow2")
+        emulator = self.start("-M", "vexpress-a9", "-kernel", KERNEL, "-initrd", test_disks.ROOT_INITRD, "-drive",
+                              f"if=sd,file={path}", "-append", "root=/dev/mmcblk0p2", "-net", "nic,macaddr=22:33:44:55:66:78",
+                              "-net", "user", "-nographic", program=self.link)
+        self.log_in(emulator)
+        text = self.sh(emulator, "findmnt -no SOURCE / || grep ' / ' /proc/mounts; ip addr show eth0")
+        self.assertIn("/dev/mmcblk0p2", text)
+        self.assertIn("22:33:44:55:66:78", text)
+        self.assertIn("inet 10.0.2.15/24", text)
+        self.power_off(emulator)
+        self.sound(path)
+
+
+class Debugging(Tutorial):
+    def test_drive_without_a_device(self):
+        """For a -device usb-storage,drive=usb0 on boards that have USB."""
+        path = os.path.join(self.directory(), "usb.img")
+        with open(path, "wb") as f:
+            f.truncate(1 << 20)
+        drive = ("-drive", f"if=none,format=raw,file={path},id=usb0")
+        self.assertEqual(self.monitor(*drive).monitor("info status"), "VM status: paused (prelaunch)")
+        self.assertIn("usb0", self.says("-M", "vexpress-a9", "-display", "none", *drive, *drive, status=1))
+
+    def test_gdb_server_and_stopped(self):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", 1234)) == 0:
+                self.skipTest("somebody listens on port 1234 of this host")
+        self.monitor("-s")
+        with socket.create_connection(("127.0.0.1", 1234), 30 * guest.SCALE) as client:
+            client.settimeout(30 * guest.SCALE)
+            client.sendall(b"$?#3f")
+            got = b""
+            while b"#" not in got:
+                more = client.recv(4096)
+                self.assertTrue(more, got)
+                got += more
+        self.assertRegex(got, rb"^\+\$[ST]\d\d")
+
+
+class UBoot(Tutorial, test_disks.UBootTest):
+    def test_prompt(self):
+        emulator = self.start("-M", "vexpress-a9", "-m", "512M", "-kernel", guest.guest_file("u-boot"), "-nographic", "-net", "nic",
+                              "-net", "user", program=self.link)
+        self.to_prompt(emulator)
+        self.assertIn("U-Boot 20", self.does(emulator, "version"))
+        self.does(emulator, "setenv autoload no")
+        self.assertIn("DHCP client bound to address 10.0.2.15", self.does(emulator, "dhcp", 120))
 
 
 if __name__ == "__main__":
