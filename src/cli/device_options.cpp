@@ -204,9 +204,8 @@ Result<void> read_object_option(Settings& settings, const Typed& typed) {
   if (!type) return Error("Parameter 'qom-type' is missing");
   RHEA_TRY(check_object_type(*type));
   if (parsed.help) {
-    settings.exit = Exit{0,
-                         "filter-dump options:\n  file=<string>\n  maxlen=<uint32>\n  netdev=<string>\n  "
-                         "queue=<NetFilterDirection>\n"};
+    const std::string text = net::filter_help(*type);
+    settings.exit = Exit{0, text.empty() ? fmt::format("{} has no options to choose\n", *type) : text};
     return {};
   }
   const std::string* id = parsed.find("id");

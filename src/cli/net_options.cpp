@@ -7,6 +7,10 @@
 #include <algorithm>
 
 #include "cli/device_options.h"
+#include "cli/mac_plan.h"
+#include "config/json.h"
+#include "core/property.h"
+#include "sys/claim.h"
 #include "util/text.h"
 
 namespace rhea::cli {
@@ -44,7 +48,35 @@ std::string netdev_help(const net::BackendType& type) {
   return text + join(lines, "");
 }
 
-Error json_refused() { return Error("JSON is known to QEMU, but Rhea takes type,key=value,... only"); }
+// The members of a JSON object as the parts that type,key=value,... would have: {"addr": {"type": "unix"}} is
+// addr.type=unix, a list gives its key again and again, and {"str": "x"} in a list is x.
+Result<void> flatten(const std::string& name, const config::Json& value, config::ParsedText& parsed) {
+  if (value.is_object()) {
+    for (auto item = value.begin(); item != value.end(); ++item)
+      RHEA_TRY(flatten(name.empty() ? item.key() : name + "." + item.key(), *item, parsed));
+  } else if (value.is_array()) {
+    for (const config::Json& item : value)
+      RHEA_TRY(flatten(name, item.is_object() && item.contains("str") ? item["str"] : item, parsed));
+  } else if (value.is_string()) {
+    parsed.parts.push_back({name, value.get<std::string>()});
+  } else if (value.is_boolean()) {
+    parsed.parts.push_back({name, value.get<bool>() ? "on" : "off"});
+  } else if (value.is_number()) {
+    parsed.parts.push_back({name, value.dump()});
+  } else {
+    return Error("Invalid parameter type for '{}', expected: string", name);
+  }
+  return {};
+}
+
+// Of -netdev: type,key=value,... or a JSON object.
+Result<config::ParsedText> parse_netdev(const std::string& text) {
+  if (!text.starts_with('{')) return config::parse_options(text, "type");
+  const config::Json value = RHEA_TRY(config::parse_json(text));
+  config::ParsedText parsed;
+  RHEA_TRY(flatten("", value, parsed));
+  return parsed;
+}
 
 // "type,help" or "help".
 bool answer_help(Settings& settings, const config::ParsedText& parsed) {
@@ -58,8 +90,7 @@ bool answer_help(Settings& settings, const config::ParsedText& parsed) {
 }  // namespace
 
 Result<void> read_netdev_option(Settings& settings, const Typed& typed) {
-  if (typed.argument.starts_with('{')) return json_refused();
-  const auto parsed = RHEA_TRY(config::parse_options(typed.argument, "type"));
+  const auto parsed = RHEA_TRY(parse_netdev(typed.argument));
   if (!answer_help(settings, parsed)) settings.netdevs.push_back(typed);
   return {};
 }
@@ -104,6 +135,7 @@ Result<void> NetworkPlan::make() {
   RHEA_TRY(each(nets, &NetworkPlan::make_net));
   RHEA_TRY(each(settings_.devices, &NetworkPlan::make_device));
   RHEA_TRY(each(settings_.objects, &NetworkPlan::make_filter));
+  assign_macs();
   // Filters stand between a backend and its NIC: so NICs are joined last.
   for (machine::NicConfig& nic : settings_.machine.nics)
     if (nic.netdev) nic.netdev = network_.attach_point(nic.netdev);
@@ -112,8 +144,28 @@ Result<void> NetworkPlan::make() {
   return {};
 }
 
+// A run that is recorded or replayed has to have the same addresses whoever else runs.
+void NetworkPlan::assign_macs() {
+  if (settings_.machine.replay != machine::ReplayMode{}) return;
+  const MacOwner owner{sys::machine_identity(), settings_.machine.name, sys::user_id()};
+  unsigned slot = 0;
+  for (machine::NicConfig& nic : settings_.machine.nics) {
+    if (nic.mac == 0 && nic.netdev && network_.is_shared(nic.netdev))
+      nic.mac = claim_mac(owner, slot, settings_.mac_claims);
+    ++slot;
+  }
+  for (machine::DeviceConfig& device : settings_.machine.devices) {
+    if (!device.netdev) continue;
+    const bool given = std::any_of(device.properties.begin(), device.properties.end(),
+                                   [](const auto& property) { return property.first == "mac"; });
+    if (!given && network_.is_shared(device.netdev))
+      device.properties.emplace_back("mac", format_mac(claim_mac(owner, slot, settings_.mac_claims)));
+    ++slot;
+  }
+}
+
 Result<void> NetworkPlan::make_netdev(const Typed& typed) {
-  const auto parsed = config::parse_options(typed.argument, "type");
+  const auto parsed = parse_netdev(typed.argument);
   if (!parsed.ok()) return at(typed, Error(parsed.error()));
   const std::string* type = parsed->find("type");
   const std::string* id = parsed->find("id");

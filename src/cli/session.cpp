@@ -39,6 +39,7 @@ Session::~Session() {
     machine_->disconnect_network();
     network_.reset();
   }
+  frame_lines_.reset();
   gdb_.reset();
   machine_->close();
   monitors_.clear();
@@ -264,6 +265,14 @@ Result<void> Session::prepare() {
   std::lock_guard lock(machine_->loop().lock());
   wall_clock_ = core::make_host_clock(machine_->net_loop());
   network_ = std::make_unique<net::Network>(machine_->net_loop(), *wall_clock_, log_);
+  frame_lines_ = std::make_unique<FrameLines>(machine_->chardevs(), machine_->loop(), machine_->net_loop());
+  network_->open_line = [this](const std::string& chardev, std::function<void(std::span<const u8>)> on_data) {
+    return frame_lines_->open(chardev, std::move(on_data));
+  };
+  network_->replaying = settings_.machine.replay != machine::ReplayMode{};
+  network_->on_event = [this](const std::string& name, const std::string& data) {
+    machine_->events().emit(name, data);
+  };
   monitor_context_ = std::make_unique<monitor::Context>(monitor::Context{
       .machine = *machine_, .network = *network_, .log = log_, .title = settings_.title(), .version = RHEA_VERSION});
   monitor_context_->objects = [this] { return objects_.list(); };

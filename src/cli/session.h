@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "chardev/registry.h"
+#include "cli/frame_lines.h"
 #include "cli/settings.h"
 #include "cli/user_objects.h"
 #include "gdbstub/stub.h"
@@ -58,6 +59,7 @@ class Session {
   fsdev::Shares shares_;
   std::unique_ptr<machine::Machine> machine_;
   std::unique_ptr<Clock> wall_clock_;
+  std::unique_ptr<FrameLines> frame_lines_;
   std::unique_ptr<net::Network> network_;
   std::string opening_;  // the option whose character device is being made, for what it says
   std::unique_ptr<monitor::Context> monitor_context_;

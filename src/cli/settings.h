@@ -2,6 +2,7 @@
 // What a command line says, before anything is made of it.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "config/options.h"
 #include "fsdev/share.h"
 #include "machine/machine.h"
+#include "sys/fd.h"
 #include "util/result.h"
 
 namespace rhea::cli {
@@ -51,7 +53,8 @@ struct Settings {
   std::vector<Typed> chardevs, serials, parallels, monitors, mons;
   std::vector<Typed> qmps;  // -qmp and -qmp-pretty
   std::vector<Typed> netdevs, nics, nets, devices, globals, objects;
-  std::vector<std::pair<Typed, Typed>> drives;  // as -drive, and as it was typed
+  std::vector<std::shared_ptr<sys::Fd>> mac_claims;  // of addresses on shared segments, while the machine runs
+  std::vector<std::pair<Typed, Typed>> drives;       // as -drive, and as it was typed
   std::vector<Typed> blockdevs;
   bool snapshot = false;
   std::vector<std::pair<Typed, audio::Spec>> audiodevs;

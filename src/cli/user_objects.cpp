@@ -24,19 +24,25 @@ Result<void> check_random(const std::string& type, const UserObjects::Texts& opt
 
 }  // namespace
 
-std::vector<std::string> object_types() { return {"filter-dump", "rng-builtin", "rng-random"}; }
+std::vector<std::string> object_types() {
+  std::vector<std::string> types = net::filter_types();
+  types.insert(types.end(), {"rng-builtin", "rng-random"});
+  return types;
+}
 
 Result<void> check_object_type(const std::string& type) {
   const std::vector<std::string> types = object_types();
   if (std::find(types.begin(), types.end(), type) != types.end()) return {};
   if (qemu_knows(Word::object, type)) return Error("object '{}' is known to QEMU, but Rhea does not have it yet", type);
-  return Error("Parameter 'qom-type' does not accept value '{}'{}", type, did_you_mean(type, qemu_words(Word::object)));
+  std::vector<std::string> known = qemu_words(Word::object);
+  known.insert(known.end(), types.begin(), types.end());
+  return Error("Parameter 'qom-type' does not accept value '{}'{}", type, did_you_mean(type, known));
 }
 
 Result<void> UserObjects::add(const std::string& type, const std::string& id, const Texts& options) {
   RHEA_TRY(check_object_type(type));
   if (!type_of(id).empty()) return Error("attempt to add duplicate property '{}' to object (type 'container')", id);
-  if (type == "filter-dump") RHEA_TRY(network_->add_filter({.id = id, .type = type, .options = options}));
+  if (type.starts_with("filter-")) RHEA_TRY(network_->add_filter({.id = id, .type = type, .options = options}));
   else RHEA_TRY(check_random(type, options));
   objects_.emplace_back(id, type);
   return {};
@@ -45,9 +51,18 @@ Result<void> UserObjects::add(const std::string& type, const std::string& id, co
 Result<void> UserObjects::remove(const std::string& id) {
   const std::string type = type_of(id);
   if (type.empty()) return Error("object '{}' not found", id);
-  if (type == "filter-dump") return Error("object '{}' is in use, can not be deleted", id);
-  std::erase_if(objects_, [&](const auto& object) { return object.first == id; });
+  if (type.starts_with("filter-")) RHEA_TRY(network_->remove_filter(id));
+  forget(id);
   return {};
+}
+
+void UserObjects::set_network(net::Network* network) {
+  network_ = network;
+  network_->on_filter_gone = [this](const std::string& id) { forget(id); };
+}
+
+void UserObjects::forget(const std::string& id) {
+  std::erase_if(objects_, [&](const auto& object) { return object.first == id; });
 }
 
 std::string UserObjects::type_of(const std::string& id) const {

@@ -14,7 +14,7 @@ namespace rhea::cli {
 class UserObjects {
  public:
   using Texts = std::vector<std::pair<std::string, std::string>>;
-  void set_network(net::Network* network) { network_ = network; }
+  void set_network(net::Network* network);
 
   // Errors: "Parameter 'qom-type' does not accept value 'foo'", and the type's own.
   Result<void> add(const std::string& type, const std::string& id, const Texts& options);
@@ -25,6 +25,7 @@ class UserObjects {
   std::string type_of(const std::string& id) const;
 
  private:
+  void forget(const std::string& id);
   net::Network* network_ = nullptr;
   Texts objects_;
 };

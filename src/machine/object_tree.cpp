@@ -75,11 +75,14 @@ std::vector<ObjectProperty> type_properties(const devices::DeviceType& type) {
   return list;
 }
 
-ObjectTree::ObjectTree(Machine& machine, const UserObjects& objects) {
+ObjectTree::ObjectTree(Machine& machine, const UserObjects& objects, const UserProperties& properties) {
   root_.type = "container";
   root_.add("backend", "container");
   ObjectNode& user = root_.add("objects", "container");
-  for (const auto& [id, type] : objects) user.add(id, type);
+  for (const auto& [id, type] : objects) {
+    ObjectNode& node = user.add(id, type);
+    if (properties) node.properties = properties(id);
+  }
   add_machine(machine);
   ObjectNode& chardevs = root_.add("chardevs", "container");
   for (const std::string& id : machine.chardevs().ids()) {

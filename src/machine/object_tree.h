@@ -34,9 +34,12 @@ struct ObjectNode {
 // Objects of the command line (-object) and the monitor: ID and type.
 using UserObjects = std::vector<std::pair<std::string, std::string>>;
 
+// The properties of one of them, by ID.
+using UserProperties = std::function<std::vector<ObjectProperty>(const std::string& id)>;
+
 class ObjectTree {
  public:
-  ObjectTree(Machine& machine, const UserObjects& objects);
+  ObjectTree(Machine& machine, const UserObjects& objects, const UserProperties& properties = {});
   const ObjectNode& root() const { return root_; }
   // By path: absolute, or the end of exactly one. Errors: "Device '/zz' not found".
   Result<const ObjectNode*> find(std::string_view path) const;

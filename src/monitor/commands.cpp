@@ -39,7 +39,7 @@ std::string whole_table(std::span<const Command> table, std::string_view before)
 
 // QEMU's other commands, so that a user is told which are missing rather than misspelt.
 constexpr std::string_view kQemuCommands =
-    "announce_self block_job_cancel block_resize block_set_io_throttle block_stream "
+    "block_job_cancel block_resize block_set_io_throttle block_stream "
     "calc_dirty_rate change "
     "client_migrate_info closefd commit "
     "drive_add drive_backup drive_del drive_mirror dump-guest-memory dumpdtb eject "
@@ -48,7 +48,7 @@ constexpr std::string_view kQemuCommands =
     "migrate_pause migrate_recover migrate_set_parameter "
     "migrate_start_postcopy "
     "nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop "
-    "netdev_del o qemu-io "
+    "o qemu-io "
     "set_password singlestep "
     "snapshot_blkdev "
     "stopcapture sync-profile trace-event watchdog_action wavcapture";
@@ -172,8 +172,9 @@ std::vector<std::string> complete_line(Monitor& monitor, std::string_view text) 
     for (const std::string& name : chardev::backend_names()) offer(name, last);
   } else if (command && command->name.starts_with("qom-") && words.size() == 1) {
     complete_path(monitor, last, found);
-  } else if (command && command->name == "set_link" && words.size() == 1) {
-    for (net::Port* port : monitor.context().machine.nic_ports()) offer(port->name(), last);
+  } else if (command && (command->name == "set_link" || command->name == "netdev_del") && words.size() == 1) {
+    for (const net::PortState& port : monitor.context().network.states())
+      if (port.type != "hubport" && (port.type != "nic" || command->name == "set_link")) offer(port.name, last);
   } else if (command && command->name == "set_link" && words.size() == 2) {
     offer("on", last);
     offer("off", last);

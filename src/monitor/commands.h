@@ -35,9 +35,6 @@ std::vector<std::string> complete_line(Monitor& monitor, std::string_view text);
 // `help [name]`.
 std::string help_for(std::string_view words);
 
-// set_link of both monitors.
-Result<void> set_link(Context& context, const std::string& name, bool up);
-
 // Commands, by the file that holds them.
 #define COMMAND(name, alias, shown, help, pattern, run) void run(Monitor& monitor, const Arguments& arguments);
 #define INFO(name, shown, help, pattern, run) void run(Monitor& monitor, const Arguments& arguments);

@@ -27,25 +27,19 @@ void run_hostfwd_remove(Monitor& monitor, const Arguments& arguments) {
       monitor.context().network.hostfwd_remove(with_id ? arguments.texts[0] : std::string(), arguments.texts.back()));
 }
 
-// A NIC's link ends at both sides; a backend's only at the NIC (or the hub) it is joined with.
-Result<void> set_link(Context& context, const std::string& name, bool up) {
-  std::lock_guard lock(context.machine.net_loop().lock());
-  std::vector<std::string> names;
-  for (net::Port* port : context.machine.nic_ports()) {
-    names.push_back(port->name());
-    if (port->name() != name) continue;
-    port->on_link(up);
-    if (port->peer()) port->peer()->on_link(up);
-    return {};
-  }
-  net::Port* backend = context.network.find(name);
-  if (!backend) return Error("Device '{}' not found{}", name, did_you_mean(name, names)).with_hint("DeviceNotFound");
-  if (backend->peer()) backend->peer()->on_link(up);
-  return {};
+void run_set_link(Monitor& monitor, const Arguments& arguments) {
+  monitor.report(monitor.context().network.set_link(arguments.texts[0], arguments.on));
 }
 
-void run_set_link(Monitor& monitor, const Arguments& arguments) {
-  monitor.report(set_link(monitor.context(), arguments.texts[0], arguments.on));
+void run_netdev_del(Monitor& monitor, const Arguments& arguments) {
+  monitor.report(monitor.context().network.remove(arguments.texts[0]));
+}
+
+// "announce_self [INTERFACE[,INTERFACE...]] [ID]": of the second QEMU makes a timer's name; there is one here.
+void run_announce_self(Monitor& monitor, const Arguments& arguments) {
+  net::AnnouncePlan plan;
+  if (!arguments.texts.empty()) plan.interfaces = split(arguments.texts[0], ',');
+  monitor.report(monitor.context().network.announce(plan));
 }
 
 }  // namespace rhea::monitor

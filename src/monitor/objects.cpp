@@ -11,7 +11,12 @@ namespace rhea::monitor {
 machine::ObjectTree object_tree(Context& context) {
   machine::UserObjects objects;
   if (context.objects) objects = context.objects();
-  return machine::ObjectTree(context.machine, objects);
+  return machine::ObjectTree(context.machine, objects, [&context](const std::string& id) {
+    std::vector<machine::ObjectProperty> list;
+    for (const auto& [name, value] : context.network.filter_properties(id))
+      list.push_back({name, "string", "", value, nullptr});
+    return list;
+  });
 }
 
 namespace {
@@ -41,9 +46,16 @@ Result<config::Json> get_property(Context& context, const std::string& path, con
   return property->value;
 }
 
-Result<void> set_property(Context& context, const std::string& path, const std::string& name, const config::Json&) {
+Result<void> set_property(Context& context, const std::string& path, const std::string& name,
+                          const config::Json& value) {
   const machine::ObjectTree tree = object_tree(context);
   const machine::ObjectNode* node = RHEA_TRY(tree.find(path));
+  if (node->type.starts_with("filter-") && find_property(*node, name)) {
+    const std::string text = value.is_string()    ? value.get<std::string>()
+                             : value.is_boolean() ? (value.get<bool>() ? "on" : "off")
+                                                  : value.dump();
+    return context.network.set_filter(node->name, name, text);
+  }
   if (name != "type" && !node->child(name) && !find_property(*node, name)) return no_property(*node, name);
   if (node->device && find_property(node->device->type->properties, name))
     return Error("Attempt to set property '{}' on device '{}' (type '{}') after it was realized", name, node->name,

@@ -201,7 +201,7 @@ Result<Json> qmp_query_jit(QmpCall& call) {
 }
 
 Result<Json> qmp_set_link(QmpCall& call) {
-  RHEA_TRY(set_link(call.context, call.text("name"), call.flag("up")));
+  RHEA_TRY(call.context.network.set_link(call.text("name"), call.flag("up")));
   return nothing();
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What QEMU's JSON monitor has not: the flows of user networks as values, what their rules blocked, and
-// forwards edited while the machine runs.
+// Backends that go, NICs that announce themselves; and what QEMU's JSON monitor has not: all ports with counters,
+// the flows of user networks as values, what their rules blocked, and forwards edited while the machine runs.
 #include "monitor/qmp.h"
 #include "util/text.h"
 
@@ -32,6 +32,48 @@ Result<Json> qmp_query_usernet_blocked(QmpCall& call) {
   for (const net::UserBlocked& item : call.context.network.usernet_blocked())
     list.push_back({{"netdev", item.netdev}, {"what", item.what}, {"rule", item.rule}, {"times", item.times}});
   return list;
+}
+
+Result<Json> qmp_query_netdevs(QmpCall& call) {
+  Json list = Json::array();
+  for (const net::PortState& port : call.context.network.states())
+    list.push_back({{"name", port.name},
+                    {"type", port.type},
+                    {"info", port.info},
+                    {"link-up", port.up},
+                    {"frames-in", port.counters.frames_in},
+                    {"bytes-in", port.counters.bytes_in},
+                    {"frames-out", port.counters.frames_out},
+                    {"bytes-out", port.counters.bytes_out},
+                    {"dropped", port.counters.dropped}});
+  return list;
+}
+
+Result<Json> qmp_netdev_del(QmpCall& call) {
+  RHEA_TRY(call.context.network.remove(call.text("id")));
+  return Json::object();
+}
+
+Result<Json> qmp_announce_self(QmpCall& call) {
+  net::AnnouncePlan plan;
+  const struct {
+    const char* name;
+    u64& value;
+    s64 lowest, highest;
+  } numbers[] = {{"initial", plan.initial, 1, 100000},
+                 {"max", plan.max, 1, 100000},
+                 {"rounds", plan.rounds, 1, 1000},
+                 {"step", plan.step, 0, 10000}};
+  for (const auto& [name, value, lowest, highest] : numbers) {
+    const s64 given = call.arguments[name].get<s64>();
+    if (given < lowest || given > highest)
+      return Error("Parameter '{}' expects a value in the range of {} to {}", name, lowest, highest);
+    value = static_cast<u64>(given);
+  }
+  if (call.has("interfaces"))
+    for (const Json& name : call.arguments["interfaces"]) plan.interfaces.push_back(name.get<std::string>());
+  RHEA_TRY(call.context.network.announce(plan));
+  return Json::object();
 }
 
 // The text monitor's commands say what is wrong, or nothing.

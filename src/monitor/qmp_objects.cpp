@@ -64,7 +64,8 @@ std::vector<TypeRow> all_types() {
                                {"bus", "object", true},
                                {"System", "bus", false},
                                {"virtio-mmio-bus", "bus", false},
-                               {"filter-dump", "object", false}};
+                               {"netfilter", "object", true}};
+  for (const std::string& filter : net::filter_types()) rows.push_back({filter, "netfilter", false});
   for (const machine::Board* board : machine::all_boards())
     rows.push_back({fmt::format("{}-machine", board->name), "machine", false});
   for (const std::string& model : accel::cpu_models()) rows.push_back({model + "-arm-cpu", "arm-cpu", false});

@@ -8,7 +8,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +19,7 @@
 
 #include "core/clock.h"
 #include "core/event_loop.h"
+#include "net/filters/make_filter.h"
 #include "net/hub.h"
 #include "net/port.h"
 #include "util/log.h"
@@ -28,7 +31,6 @@ class Network;
 namespace user {
 class UserBackend;
 }
-class FilterDump;
 
 // One key=value as it was typed, in order. `type` and `id` are not among them.
 using OptionText = std::pair<std::string, std::string>;
@@ -49,6 +51,8 @@ struct BackendContext {
   Network& network;
   std::vector<std::string>& warnings;     // lines for the user, without "warning: ", about the options
   std::function<void(std::string)> warn;  // the same, later, when something comes up
+  // Events of QMP by name, with the text of a JSON object (core/events.h). May be empty.
+  std::function<void(std::string name, std::string data)> event = {};
 };
 
 struct BackendType {
@@ -57,7 +61,8 @@ struct BackendType {
   std::span<const OptionRow> options;
   // nullptr: a type that QEMU has and Rhea does not yet: `summary` says what to use instead.
   Result<std::unique_ptr<Port>> (*create)(const BackendContext& context, std::span<const OptionText> options);
-  bool hub_port = false;  // its port belongs to a hub
+  bool hub_port = false;        // its port belongs to a hub
+  bool shared_segment = false;  // other machines may be on it: MAC addresses have to differ from theirs
 };
 
 // In the order of `-netdev help`.
@@ -86,10 +91,17 @@ struct UserBlocked {
   u64 times = 0;
 };
 
-struct FilterConfig {
-  std::string id;
-  std::string type;                 // "filter-dump"
-  std::vector<OptionText> options;  // without qom-type and id
+// A port of the network, for monitors.
+struct PortState {
+  std::string name, type, info;
+  bool up = true;
+  PortCounters counters;
+};
+
+// How a NIC tells the segment where it is (QMP's AnnounceParameters), in ms.
+struct AnnouncePlan {
+  u64 initial = 50, max = 550, rounds = 5, step = 100;
+  std::vector<std::string> interfaces;  // names of NICs; none: all
 };
 
 class Network {
@@ -112,8 +124,30 @@ class Network {
   // Tells of a NIC, for `info network` and filters: call it when the NIC's port exists and is connected.
   void add_nic(Port* nic);
   void remove_nic(Port* nic);
+  // The NIC that has this MAC address now; nullptr if none has.
+  const Port* nic_with_mac(u64 mac) const;
+
+  // Ends a backend (netdev_del): its NIC is without a link until a backend of the same id is added again.
+  Result<void> remove(const std::string& id);
+  // Of a NIC both ends of its link; of a backend what its NIC sees (set_link). Errors: "Device 'x' not found".
+  Result<void> set_link(const std::string& name, bool up);
+  // Several times, later and later. Errors: a name that is no NIC's.
+  Result<void> announce(const AnnouncePlan& plan);
+  // Whether other machines may be on the segment of a backend or a hub's port.
+  bool is_shared(const Port* port) const;
+  std::vector<PortState> states() const;
 
   Result<void> add_filter(const FilterConfig& config);
+  Result<void> remove_filter(const std::string& id);
+  // `status`, and what the filter says may change.
+  Result<void> set_filter(const std::string& id, const std::string& name, const std::string& value);
+  // The properties of one as text; empty if there is none of this id.
+  Filter::Texts filter_properties(const std::string& id) const;
+  // Told when a filter went with its backend.
+  std::function<void(const std::string& id)> on_filter_gone;
+  // Character devices for filters, and whether the machine's input is recorded or replayed.
+  OpenLine open_line;
+  bool replaying = false;
 
   // What is wrong with the set-up, as lines without "warning: ": backends and hubs that lead nowhere.
   std::vector<std::string> check() const;
@@ -121,6 +155,8 @@ class Network {
   std::vector<std::string> take_warnings();
   // Who is told of warnings while the machine runs; else they go to the standard error output.
   std::function<void(const std::string&)> on_warning;
+  // Who is told of events (QMP's names, and data as JSON).
+  std::function<void(const std::string& name, const std::string& data)> on_event;
 
   // The monitor's commands: the text they print, lines ended by \n.
   std::string info_network() const;
@@ -149,8 +185,12 @@ class Network {
   Result<Port*> add_hubport(const std::string& id, std::span<const OptionText> options);
   Result<user::UserBackend*> user_backend(const std::string& id) const;
   Hub& hub(unsigned number);
+  const Hub* hub_of(const Port* port) const;
   const Entry* entry_of(const Port* port) const;
   bool is_nic(const Port* port) const;
+  Filter* find_filter(std::string_view id) const;
+  void announce_now(const std::vector<std::string>& names);
+  std::string counters_text() const;
   std::string made_up_id();
   std::string client_text(const Port* port) const;
 
@@ -161,7 +201,12 @@ class Network {
   std::vector<std::unique_ptr<Hub>> hubs_;
   std::vector<Entry> entries_;
   std::vector<Port*> nics_;
-  std::vector<std::unique_ptr<FilterDump>> filters_;
+  std::vector<std::unique_ptr<Filter>> filters_;
+  std::map<std::string, Port*> orphans_;  // what stood behind a backend that was removed, by the backend's id
+  std::set<std::string> links_down_;
+  std::unique_ptr<Timer> announce_timer_;
+  AnnouncePlan announce_plan_;
+  u64 announced_ = 0;  // rounds
   unsigned next_id_ = 0;
 };
 

@@ -78,6 +78,13 @@ HubPort& Hub::add_port(std::string name) {
   return *ports_.back();
 }
 
+void Hub::remove_port(const Port* port) {
+  const auto found = std::find_if(ports_.begin(), ports_.end(), [&](const auto& each) { return each.get() == port; });
+  if (found == ports_.end()) return;
+  Port::disconnect(**found);
+  ports_.erase(found);
+}
+
 Port* Hub::only_other_peer(const HubPort& from) const {
   Port* found = nullptr;
   for (const auto& port : ports_) {

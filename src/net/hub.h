@@ -42,6 +42,8 @@ class Hub {
   unsigned number() const { return number_; }
   // Without a name: hub<number>port<index>.
   HubPort& add_port(std::string name = {});
+  // Nothing happens when it is no port of this hub. Its peer is disconnected.
+  void remove_port(const Port* port);
   const std::vector<std::unique_ptr<HubPort>>& ports() const { return ports_; }
 
  private:

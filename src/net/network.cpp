@@ -9,8 +9,12 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "core/property.h"
 #include "net/backend.h"
-#include "net/filters/dump.h"
+#include "net/backends/datagram_backend.h"
+#include "net/backends/l2tpv3_backend.h"
+#include "net/backends/stream_backend.h"
+#include "net/backends/tap_backend.h"
 #include "net/user/user_backend.h"
 #include "util/text.h"
 
@@ -30,14 +34,7 @@ const BackendType& user_type() {
 }
 
 // What QEMU has and Rhea does not yet: refused with what to use meanwhile.
-constexpr BackendType kSocket{"socket", "not supported yet; use -netdev user with hostfwd", {}, nullptr};
-constexpr BackendType kStream{"stream", "not supported yet; use -netdev user with hostfwd", {}, nullptr};
-constexpr BackendType kDgram{"dgram", "not supported yet; use -netdev user with hostfwd", {}, nullptr};
 constexpr BackendType kHubport{"hubport", "port of a hub", kHubOptions, nullptr, true};
-constexpr BackendType kTap{"tap", "not supported yet; -netdev user needs no privileges", {}, nullptr};
-constexpr BackendType kL2tpv3{"l2tpv3", "not supported yet; use -netdev user", {}, nullptr};
-constexpr BackendType kVde{"vde", "not supported yet; use -netdev user", {}, nullptr};
-constexpr BackendType kBridge{"bridge", "not supported yet; -netdev user needs no privileges", {}, nullptr};
 constexpr BackendType kVhostUser{"vhost-user", "not supported yet; use -netdev user", {}, nullptr};
 constexpr BackendType kVhostVdpa{"vhost-vdpa", "not supported yet; use -netdev user", {}, nullptr};
 
@@ -55,54 +52,12 @@ Result<void> check_known(std::span<const OptionText> options, const std::vector<
   return {};
 }
 
-Result<void> take_dump_option(DumpConfig& dump, const std::string& key, const std::string& value) {
-  if (key == "netdev") dump.netdev = value;
-  if (key == "file") dump.file = value;
-  if (key == "position") dump.position = value;
-  if (key == "insert") dump.insert = value;
-  if (key == "maxlen") {
-    const auto number = parse_number(value);
-    if (!number || *number == 0 || *number > 0xffffffff)
-      return Error("Property 'filter-dump.maxlen' doesn't take value '{}'", value);
-    dump.maxlen = static_cast<u32>(*number);
-  }
-  if (key == "format") {
-    if (value != "pcap" && value != "pcapng")
-      return Error("Property 'filter-dump.format' is 'pcap' or 'pcapng', not '{}'", value);
-    dump.format = value == "pcapng" ? PcapWriter::Format::pcapng : PcapWriter::Format::pcap;
-  }
-  if (key == "status") {
-    if (value != "on" && value != "off") return Error("Invalid value for netfilter status, should be 'on' or 'off'");
-    dump.status = value == "on";
-  }
-  if (key == "queue") {
-    if (value != "all" && value != "rx" && value != "tx")
-      return Error("Parameter 'queue' does not accept value '{}'", value);
-    dump.queue = value == "rx" ? Filter::Queue::rx : value == "tx" ? Filter::Queue::tx : Filter::Queue::all;
-  }
-  return {};
-}
-
-Result<DumpConfig> parse_dump_options(const std::string& id, std::span<const OptionText> options) {
-  RHEA_TRY(check_known(options, {"netdev", "file", "maxlen", "format", "queue", "status", "position", "insert"}));
-  DumpConfig dump;
-  dump.id = id;
-  for (const auto& [key, value] : options) RHEA_TRY(take_dump_option(dump, key, value));
-  if (dump.netdev.empty()) return Error("Parameter 'netdev' is missing");
-  if (dump.file.empty()) return Error("Parameter 'file' is missing");
-  // Places named by another filter, and insert=before, matter with several kinds of filters.
-  if (dump.position != "head" && dump.position != "tail")
-    return Error("filter-dump: position '{}' is not supported, only 'head' and 'tail' are", dump.position);
-  if (dump.insert != "behind" && dump.insert != "before")
-    return Error("Parameter 'insert' does not accept value '{}'", dump.insert);
-  return dump;
-}
-
 }  // namespace
 
 std::span<const BackendType* const> backend_types() {
-  static const BackendType* const types[] = {&kSocket, &kStream, &kDgram,  &kHubport,   &kTap,      &user_type(),
-                                             &kL2tpv3, &kVde,    &kBridge, &kVhostUser, &kVhostVdpa};
+  static const BackendType* const types[] = {&kSocketType, &kStreamType, &kDgramType,  &kHubport,
+                                             &kTapType,    &user_type(), &kTunnelType, &kVdeType,
+                                             &kBridgeType, &kVhostUser,  &kVhostVdpa};
   return types;
 }
 
@@ -116,6 +71,7 @@ Network::Network(EventLoop& loop, Clock& wall_clock, Log& log) : loop_(loop), wa
 
 Network::~Network() {
   std::lock_guard lock(loop_.lock());
+  announce_timer_.reset();
   filters_.clear();
   entries_.clear();
   hubs_.clear();
@@ -146,10 +102,18 @@ Result<Port*> Network::add(std::string_view type_name, std::string id, std::span
     if (on_warning) on_warning(line);
     else std::fprintf(stderr, "warning: %s\n", line.c_str());
   };
-  const BackendContext context{id, loop_, wall_clock_, log_, *this, warnings_, warn};
+  const auto event = [this](const std::string& name, const std::string& data) {
+    if (on_event) on_event(name, data);
+  };
+  const BackendContext context{id, loop_, wall_clock_, log_, *this, warnings_, warn, event};
   std::unique_ptr<Port> port = RHEA_TRY(type->create(context, options));
   Port* result = port.get();
   entries_.push_back({id, result, std::move(port), type, -1});
+  if (const auto orphan = orphans_.find(id); orphan != orphans_.end()) {
+    Port::connect(*result, *orphan->second);
+    orphan->second->on_link(true);
+    orphans_.erase(orphan);
+  }
   return result;
 }
 
@@ -210,7 +174,7 @@ Port* Network::attach_point(Port* backend) const {
   std::lock_guard lock(loop_.lock());
   for (auto filter = filters_.rbegin(); filter != filters_.rend(); ++filter) {
     Port& side = (*filter)->guest_side();
-    if ((*filter)->config().netdev == backend->name() && !side.peer()) return &side;
+    if ((*filter)->place().netdev == backend->name() && !side.peer()) return &side;
   }
   return backend;
 }
@@ -223,23 +187,17 @@ void Network::add_nic(Port* nic) {
 void Network::remove_nic(Port* nic) {
   std::lock_guard lock(loop_.lock());
   std::erase(nics_, nic);
+  std::erase_if(orphans_, [&](const auto& orphan) { return orphan.second == nic; });
+}
+
+const Port* Network::nic_with_mac(u64 mac) const {
+  const std::string wanted = "macaddr=" + format_mac(mac);
+  for (const Port* nic : nics_)
+    if (nic->info().find(wanted) != std::string::npos) return nic;
+  return nullptr;
 }
 
 bool Network::is_nic(const Port* port) const { return std::find(nics_.begin(), nics_.end(), port) != nics_.end(); }
-
-Result<void> Network::add_filter(const FilterConfig& config) {
-  std::lock_guard lock(loop_.lock());
-  if (config.type != "filter-dump")
-    return Error("Parameter 'qom-type' does not accept value '{}'{}", config.type,
-                 did_you_mean(config.type, std::vector<std::string>{"filter-dump"}));
-  DumpConfig dump = RHEA_TRY(parse_dump_options(config.id, config.options));
-  Port* backend = find(dump.netdev);
-  if (!backend) return Error("Parameter 'netdev' expects a network backend id");
-  auto filter = RHEA_TRY(FilterDump::create(dump, loop_, wall_clock_));
-  filter->insert(*backend, dump.position == "tail");
-  filters_.push_back(std::move(filter));
-  return {};
-}
 
 std::vector<std::string> Network::check() const {
   std::lock_guard lock(loop_.lock());
@@ -274,10 +232,10 @@ std::string Network::client_text(const Port* port) const {
   std::string text = fmt::format("{}: index=0,type={},{}\n", port->name(), port->type(), info);
   bool first = true;
   for (const auto& filter : filters_) {
-    if (filter->config().netdev != port->name() || !entry_of(port)) continue;
+    if (filter->place().netdev != port->name() || !entry_of(port)) continue;
     if (first) text += "filters:\n";
     first = false;
-    text += fmt::format("  - {}: {}\n", filter->config().id, filter->info());
+    text += fmt::format("  - {}: {}\n", filter->place().id, filter->info());
   }
   return text;
 }
@@ -306,7 +264,7 @@ std::string Network::info_network() const {
   }
   for (const Entry& entry : entries_)
     if (!is_shown(entry.port)) text += client_text(entry.port);
-  return text;
+  return text + counters_text();
 }
 
 Result<user::UserBackend*> Network::user_backend(const std::string& id) const {

@@ -261,6 +261,14 @@ void VirtioNet::on_link(bool up) {
   if (transport_ && (features_ & kStatus)) transport_->interrupt_config();
 }
 
+// Section 5.1.6.5.4: the driver sends what its protocols have for it, and acknowledges by the control queue.
+void VirtioNet::announce() {
+  std::lock_guard lock(mutex_);
+  if (!driver_ready_ || !(features_ & kGuestAnnounce)) return;
+  announce_ = true;
+  if (transport_) transport_->interrupt_config();
+}
+
 // --- receive ------------------------------------------------------------------------------------------------------
 
 net::Caps VirtioNet::caps() const {

@@ -12,6 +12,7 @@
 #include "devices/device_type.h"
 #include "devices/virtio/virtio_device.h"
 #include "devices/virtio/virtio_net_filter.h"
+#include "net/announcer.h"
 
 namespace rhea::devices {
 
@@ -33,7 +34,7 @@ struct VirtioNetConfig {
   std::string tx = "bh";
 };
 
-class VirtioNet final : public VirtioDevice, public HasPort, public net::Port {
+class VirtioNet final : public VirtioDevice, public HasPort, public net::Port, public net::Announcer {
  public:
   VirtioNet(const DeviceContext& context, const VirtioNetConfig& config);
   ~VirtioNet() override;
@@ -66,6 +67,7 @@ class VirtioNet final : public VirtioDevice, public HasPort, public net::Port {
   void abort(net::Reservation& reservation) override;
   void on_room() override;
   void on_link(bool up) override;
+  void announce() override;
   std::string type() const override { return "nic"; }
   std::string info() const override;
 

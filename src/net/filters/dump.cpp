@@ -3,29 +3,16 @@
 
 namespace rhea::net {
 
-namespace {
-
-std::string_view queue_name(Filter::Queue queue) {
-  switch (queue) {
-    case Filter::Queue::rx: return "rx";
-    case Filter::Queue::tx: return "tx";
-    default: return "all";
-  }
-}
-
-}  // namespace
-
 Result<std::unique_ptr<FilterDump>> FilterDump::create(const DumpConfig& config, EventLoop& loop, Clock& wall_clock) {
-  PcapWriter writer = RHEA_TRY(PcapWriter::create(config.file, config.maxlen, config.format, config.netdev));
+  PcapWriter writer = RHEA_TRY(PcapWriter::create(config.file, config.maxlen, config.format, config.place.netdev));
   return std::make_unique<FilterDump>(config, std::move(writer), loop, wall_clock);
 }
 
 FilterDump::FilterDump(const DumpConfig& config, PcapWriter writer, EventLoop& loop, Clock& wall_clock)
-    : Filter(config.id), config_(config), writer_(std::move(writer)), loop_(loop), wall_clock_(wall_clock) {}
+    : Filter(config.place), config_(config), writer_(std::move(writer)), loop_(loop), wall_clock_(wall_clock) {}
 
 void FilterDump::see(bool from_guest, const Frame& frame) {
-  if (!config_.status || !writer_.ok()) return;
-  if (config_.queue == (from_guest ? Queue::tx : Queue::rx)) return;
+  if (!writer_.ok()) return;
   if (!writer_.write(wall_clock_.now(), frame, from_guest)) {
     std::fprintf(stderr, "network dump write error - stopping dump\n");
     return;
@@ -40,10 +27,10 @@ void FilterDump::see(bool from_guest, const Frame& frame) {
   });
 }
 
-std::string FilterDump::info() const {
-  return fmt::format("type=filter-dump,file={},maxlen={},position={},status={},insert={},netdev={},queue={}",
-                     config_.file, config_.maxlen, config_.position, config_.status ? "on" : "off", config_.insert,
-                     config_.netdev, queue_name(config_.queue));
+Filter::Texts FilterDump::own_properties() const {
+  Texts texts{{"file", config_.file}, {"maxlen", std::to_string(config_.maxlen)}};
+  if (config_.format == PcapWriter::Format::pcapng) texts.emplace_back("format", "pcapng");
+  return texts;
 }
 
 }  // namespace rhea::net

@@ -10,18 +10,14 @@
 #include "core/event_loop.h"
 #include "net/filters/filter.h"
 #include "net/pcap.h"
-#include "util/log.h"
 
 namespace rhea::net {
 
 struct DumpConfig {
-  std::string id, netdev, file;
+  FilterPlace place;
+  std::string file;
   u32 maxlen = 65536;
   PcapWriter::Format format = PcapWriter::Format::pcap;
-  Filter::Queue queue = Filter::Queue::all;
-  bool status = true;
-  std::string position = "tail";  // head | tail | id=FILTER
-  std::string insert = "behind";  // behind | before
 };
 
 class FilterDump final : public Filter {
@@ -29,13 +25,11 @@ class FilterDump final : public Filter {
   static Result<std::unique_ptr<FilterDump>> create(const DumpConfig& config, EventLoop& loop, Clock& wall_clock);
   FilterDump(const DumpConfig& config, PcapWriter writer, EventLoop& loop, Clock& wall_clock);
 
-  const DumpConfig& config() const { return config_; }
-  void set_status(bool on) { config_.status = on; }
-  // "type=filter-dump,file=x.pcap,maxlen=65536,position=tail,status=on,insert=behind,netdev=n0,queue=all"
-  std::string info() const;
+  std::string_view type() const override { return "filter-dump"; }
 
  private:
   void see(bool from_guest, const Frame& frame) override;
+  Texts own_properties() const override;
 
   DumpConfig config_;
   PcapWriter writer_;

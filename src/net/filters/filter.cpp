@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "net/filters/filter.h"
 
+#include <fmt/format.h>
+
 namespace rhea::net {
 
 // What is sent to one side leaves by the other.
@@ -12,36 +14,43 @@ class Filter::Side final : public Port {
   Side& other() const { return faces_guest_ ? *filter_.backend_side_ : *filter_.guest_side_; }
   Port* beyond() const { return other().peer(); }
 
-  Caps caps() const override { return beyond() ? beyond()->caps() : Caps{}; }
+  Caps caps() const override {
+    if (!beyond()) return {};
+    const Caps theirs = beyond()->caps();
+    return filter_.place_.status ? filter_.limit(theirs) : theirs;
+  }
   Sent send(const Frame& frame) override {
     if (!beyond()) return Sent::dropped;
-    const Sent sent = beyond()->send(frame);
-    if (sent == Sent::taken) seen(frame);
+    const Sent sent = filter_.pass(faces_guest_, frame);
+    if (sent == Sent::taken) count(frame);
     return sent;
   }
-  bool can_reserve() const override { return beyond() && beyond()->can_reserve(); }
+  bool can_reserve() const override { return filter_.only_looks() && beyond() && beyond()->can_reserve(); }
   bool reserve(usize bytes, Reservation& reservation) override {
     return beyond() && beyond()->reserve(bytes, reservation);
   }
   void commit(Reservation& reservation, usize used, const Offload& offload) override {
     if (!beyond()) return;
-    // Recorded first: the buffers belong to the guest afterwards.
+    // Seen first: the buffers belong to the guest afterwards.
     std::array<Piece, kMaxSegments> pieces;
-    usize count = 0;
+    usize count_of = 0;
     for (const Piece& piece : reservation.pieces) {
-      if (used == 0 || count == pieces.size()) break;
-      pieces[count] = {piece.data, std::min(piece.size, used)};
-      used -= pieces[count++].size;
+      if (used == 0 || count_of == pieces.size()) break;
+      pieces[count_of] = {piece.data, std::min(piece.size, used)};
+      used -= pieces[count_of++].size;
     }
-    const Frame frame{std::span(pieces.data(), count), offload};
+    const Frame frame{std::span(pieces.data(), count_of), offload};
     const usize size = frame.size();
-    seen(frame);
+    count(frame);
+    if (filter_.wants(faces_guest_)) filter_.see(faces_guest_, frame);
     beyond()->commit(reservation, size, offload);
   }
   void abort(Reservation& reservation) override {
     if (beyond()) beyond()->abort(reservation);
   }
+  // Our peer has room: for what the other side's peer sends.
   void on_room() override {
+    filter_.room_ahead(!faces_guest_);
     if (beyond()) beyond()->on_room();
   }
   void on_link(bool up) override {
@@ -51,25 +60,41 @@ class Filter::Side final : public Port {
   std::string info() const override { return beyond() ? beyond()->info() : std::string(); }
 
  private:
-  void seen(const Frame& frame) {
+  void count(const Frame& frame) {
     ++counters_.frames_in;
     counters_.bytes_in += frame.size();
-    filter_.see(faces_guest_, frame);
   }
   Filter& filter_;
   bool faces_guest_;
 };
 
-Filter::Filter(const std::string& id)
-    : guest_side_(std::make_unique<Side>(*this, id, true)), backend_side_(std::make_unique<Side>(*this, id, false)) {}
+Filter::Filter(FilterPlace place)
+    : place_(std::move(place)), guest_side_(std::make_unique<Side>(*this, place_.id, true)),
+      backend_side_(std::make_unique<Side>(*this, place_.id, false)) {}
 
 Filter::~Filter() { remove(); }
 
 Port& Filter::guest_side() { return *guest_side_; }
 
-void Filter::insert(Port& backend, bool tail) {
+Sent Filter::pass(bool from_guest, const Frame& frame) {
+  const Sent sent = forward(from_guest, frame);
+  if (sent == Sent::taken && wants(from_guest)) see(from_guest, frame);
+  return sent;
+}
+
+Sent Filter::forward(bool from_guest, const Frame& frame) {
+  return send_to_peer(from_guest ? static_cast<Port&>(*backend_side_) : *guest_side_, frame);
+}
+
+void Filter::tell_room(bool from_guest) {
+  if (Port* sender = (from_guest ? guest_side_ : backend_side_)->peer()) sender->on_room();
+}
+
+void Filter::insert(Port& backend, const Filter* beside) {
   Port* near = &backend;
-  if (tail) {
+  if (beside) {
+    near = place_.insert == "before" ? beside->backend_side_->peer() : beside->guest_side_.get();
+  } else if (place_.position != "head") {
     while (const auto* side = dynamic_cast<Side*>(near->peer())) near = &side->other();
   }
   Port* far = near->peer();
@@ -83,12 +108,43 @@ void Filter::remove() {
   Port* far = guest_side_->peer();
   Port::disconnect(*backend_side_);
   Port::disconnect(*guest_side_);
-  if (near && far) Port::connect(*near, *far);
+  if (!near || !far) return;
+  Port::connect(*near, *far);
+  // Whoever had been told to wait by the filter, or by its far side through it, tries again.
+  near->on_room();
+  far->on_room();
 }
 
 Port* Filter::skip(Port* port) {
   while (const auto* side = dynamic_cast<Side*>(port)) port = side->beyond();
   return port;
+}
+
+void Filter::set_status(bool on) {
+  if (!on && place_.status) let_go();
+  place_.status = on;
+}
+
+Result<void> Filter::set(const std::string& name, const std::string&) {
+  return Error("Property '{}.{}' is not writable", type(), name);
+}
+
+Filter::Texts Filter::properties() const {
+  Texts texts = own_properties();
+  const char* queue = place_.queue == Queue::rx ? "rx" : place_.queue == Queue::tx ? "tx" : "all";
+  for (auto& text : Texts{{"position", place_.position},
+                          {"status", place_.status ? "on" : "off"},
+                          {"insert", place_.insert},
+                          {"netdev", place_.netdev},
+                          {"queue", queue}})
+    texts.push_back(std::move(text));
+  return texts;
+}
+
+std::string Filter::info() const {
+  std::string text = fmt::format("type={}", type());
+  for (const auto& [name, value] : properties()) text += fmt::format(",{}={}", name, value);
+  return text;
 }
 
 }  // namespace rhea::net

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+#include "sys/claim.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <fstream>
+
+namespace rhea::sys {
+
+namespace {
+
+bool is_own_folder(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == ::geteuid() &&
+         (status.st_mode & 022) == 0;
+}
+
+}  // namespace
+
+Result<std::string> runtime_folder() {
+  const char* given = std::getenv("XDG_RUNTIME_DIR");
+  const std::string of_user = fmt::format("/run/user/{}", ::geteuid());
+  std::string path;
+  if (given && *given == '/' && is_own_folder(given)) path = std::string(given) + "/rhea";
+  else if (is_own_folder(of_user)) path = of_user + "/rhea";
+  else path = fmt::format("/tmp/rhea-{}", ::geteuid());
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Error("{}: {}", path, errno_text());
+  if (!is_own_folder(path)) return Error("{} is not a folder that only this user may write to", path);
+  return path;
+}
+
+Result<Fd> claim(const std::string& name) {
+  const std::string path = RHEA_TRY(runtime_folder()) + "/" + name;
+  Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) return Error("{}: {}", path, errno_text());
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  if (::fcntl(fd.get(), F_OFD_SETLK, &lock) == 0) return fd;
+  if (errno == EAGAIN || errno == EACCES) return Fd();
+  return Error("{}: {}", path, errno_text());
+}
+
+std::string machine_identity() {
+  std::string text;
+  std::ifstream file("/etc/machine-id");
+  if (std::getline(file, text) && !text.empty()) return text;
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : std::string();
+}
+
+unsigned user_id() { return ::geteuid(); }
+
+}  // namespace rhea::sys
