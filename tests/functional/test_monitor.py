@@ -31,7 +31,8 @@ class Stopped(GuestTest):
         self.assertRegex(self.monitor("info network"), re.compile(
             r"^hub 0\n"
             r" \\ hub0port1: \S+: index=0,type=user,net=10\.0\.2\.0,restrict=off\n"
-            r" \\ hub0port0: lan9118\.0: index=0,type=nic,model=lan9118,macaddr=52:54:00:12:34:56$"))
+            r" \\ hub0port0: lan9118\.0: index=0,type=nic,model=lan9118,macaddr=52:54:00:12:34:56"
+            r"(\ntraffic:\n(  \S+: link=up in=\d+ frames, \d+ bytes out=\d+ frames, \d+ bytes dropped=\d+\n?)+)?$"))
         lines = self.monitor("info usernet").split("\n")
         self.assertRegex(lines[0], r"^Hub 0 \(\S+\):$")
         self.assertEqual(lines[1], "  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ")

@@ -6,6 +6,7 @@ Only the lines that what is built so far covers; the others join with their feat
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -355,5 +356,128 @@ class UBoot(Tutorial, test_disks.UBootTest):
         self.assertIn("DHCP client bound to address 10.0.2.15", self.does(emulator, "dhcp", 120))
 
 
-if __name__ == "__main__":
+class HostNetworks(Tutorial):
+    """Bridges, taps and sockets: the host's commands first, as printed, then the guests'. In a namespace of their own."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if not os.environ.get("RHEA_TEST_NAMESPACE"):
+            raise guest.unittest.SkipTest("they change the host's network: only in a namespace (see main)")
+        if not guest.have("ip"):
+            raise guest.unittest.SkipTest("no ip(8)")
+
+    def on_host(self, *lines):
+        for line in lines:
+            subprocess.run(line, shell=True, check=True)
+
+    def undo(self, *lines):
+        for line in lines:
+            self.addCleanup(lambda line=line: subprocess.run(line, shell=True, check=False, stderr=subprocess.DEVNULL))
+
+    def vexpress(self, *arguments):
+        append = APPEND + " rhea.net=off"
+        return self.shell("-M", "vexpress-a9", *IMAGES, "-dtb", DTB, "-append", append, "-nographic", *arguments)
+
+    def address(self, emulator, address):
+        self.guest_runs(emulator, f"ip addr add {address} dev eth0; ip link set eth0 up")
+
+    def pings(self, emulator, address):
+        self.assertIn("1 packets received", self.guest_runs(
+            emulator, f"ping -c 1 -W 10 {address} > /dev/null; ping -c 1 -W 10 {address}"))
+
+    def mac(self, emulator):
+        return self.guest_runs(emulator, "cat /sys/class/net/eth0/address").strip()
+
+    def test_two_guests_on_a_bridge(self):
+        self.undo("ip link del br0")
+        self.on_host("ip link add br0 type bridge", "ip addr add 192.168.1.1/24 dev br0", "ip link set br0 up")
+        one = self.vexpress("-net", "nic,model=lan9118,macaddr=22:33:44:55:66:71", "-net", "bridge,br=br0")
+        two = self.vexpress("-net", "nic,model=lan9118,macaddr=22:33:44:55:66:72", "-net", "bridge,br=br0")
+        self.address(one, "192.168.1.2/24")
+        self.address(two, "192.168.1.3/24")
+        self.pings(one, "192.168.1.3")
+        self.pings(two, "192.168.1.1")
+
+    @rhea_only("QEMU gives both the same")
+    def test_two_guests_without_macaddr(self):
+        """They differ, and come again with the same when they are started again."""
+        self.undo("ip link del br0")
+        self.on_host("ip link add br0 type bridge", "ip link set br0 up")
+        with tempfile.TemporaryDirectory() as runtime:
+            os.environ["XDG_RUNTIME_DIR"] = runtime
+            self.addCleanup(os.environ.pop, "XDG_RUNTIME_DIR")
+            one = self.vexpress("-nic", "bridge,br=br0")
+            two = self.vexpress("-nic", "bridge,br=br0")
+            macs = [self.mac(emulator) for emulator in (one, two)]
+            self.assertNotEqual(*macs)
+            self.assertTrue(all(mac.startswith("52:54:00:") for mac in macs), macs)
+            self.address(one, "192.168.1.2/24")
+            self.address(two, "192.168.1.3/24")
+            self.pings(one, "192.168.1.3")
+            one.close()
+            self.assertEqual(self.mac(self.vexpress("-nic", "bridge,br=br0")), macs[0])
+
+    def test_tap_with_an_address_on_the_host(self):
+        self.undo("ip link del tap0")
+        self.on_host("ip tuntap add dev tap0 mode tap", "ip addr add 192.168.0.1/24 dev tap0", "ip link set tap0 up")
+        emulator = self.vexpress("-net", "nic", "-net", "tap,ifname=tap0,script=no,downscript=no")
+        self.address(emulator, "192.168.0.2/24")
+        self.pings(emulator, "192.168.0.1")
+
+    def test_qemu_ifup_and_ifdown(self):
+        self.undo("ip link del br0")
+        self.on_host("ip link add name br0 type bridge", "ip addr add 192.168.1.1/24 dev br0", "ip link set br0 up")
+        directory = self.directory()
+        for name, lines in (("qemu-ifup", "ip link set $1 up\nip link set dev $1 master br0\n"),
+                            ("qemu-ifdown", "ip link set dev $1 nomaster\nip link set $1 down\n")):
+            with open(os.path.join(directory, name), "w", encoding="ascii") as f:
+                f.write("#!/bin/sh\n" + lines)
+            os.chmod(os.path.join(directory, name), 0o755)
+        emulator = self.vexpress("-netdev", f"tap,id=mynet0,ifname=tap0,script={directory}/qemu-ifup,"
+                                            f"downscript={directory}/qemu-ifdown", "-net", "nic,netdev=mynet0")
+        self.address(emulator, "192.168.1.2/24")
+        self.pings(emulator, "192.168.1.1")
+
+    @rhea_only("QEMU fails where its helper is not")
+    def test_a_helper_of_another_distribution(self):
+        self.undo("ip link del virbr0")
+        self.on_host("ip link add virbr0 type bridge", "ip link set virbr0 up")
+        emulator = self.monitor("-net", "nic", "-net", "bridge,id=net0,helper=/usr/lib/qemu-bridge-helper,br=virbr0")
+        self.assertIn("the helper /usr/lib/qemu-bridge-helper is not there", emulator.stderr())
+        self.assertIn("type=tap,helper=/usr/lib/qemu-bridge-helper,br=virbr0", emulator.monitor("info network"))
+        self.assertIn("master virbr0", subprocess.run(["ip", "link"], stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+    def test_socket_wires_two_guests(self):
+        one = self.vexpress("-netdev", "socket,id=mynet0,listen=:1234", "-net", "nic,netdev=mynet0,macaddr=52:54:00:00:00:01")
+        two = self.vexpress("-netdev", "socket,id=mynet0,connect=:1234", "-net", "nic,netdev=mynet0,macaddr=52:54:00:00:00:02")
+        self.address(one, "10.1.1.1/24")
+        self.address(two, "10.1.1.2/24")
+        self.pings(one, "10.1.1.2")
+
+    def test_uboot_over_tap(self):
+        image = guest.guest_file("u-boot")
+        if not os.path.exists(image):
+            self.skipTest(f"no {image}: run tools/guest/build-uboot")
+        self.undo("ip link del tap0")
+        self.on_host("ip tuntap add dev tap0 mode tap", "ip addr add 192.168.0.1/24 dev tap0", "ip link set tap0 up")
+        emulator = self.start("-M", "vexpress-a9", "-m", "512M", "-kernel", image, "-nographic", "-net", "nic",
+                              "-net", "tap,ifname=tap0,script=no", program=self.link)
+        emulator.expect("Hit any key to stop autoboot", 60)
+        emulator.send("\n")
+        emulator.expect("=> ")
+        emulator.send("setenv ipaddr 192.168.0.2; setenv netmask 255.255.255.0; ping 192.168.0.1\n")
+        emulator.expect("host 192.168.0.1 is alive", 60)
+
+
+def main():
+    if any("HostNetworks" in word for word in sys.argv):
+        reason = host.enter_namespace()
+        if reason:
+            print(f"SKIP: tutorials: {reason}", flush=True)
+            sys.exit(77)
     guest.main()
+
+
+if __name__ == "__main__":
+    main()
