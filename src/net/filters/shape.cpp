@@ -118,7 +118,9 @@ void HoldingFilter::hold(bool from_guest, s64 due, const Frame& frame) {
   lane.bytes += lane.heap.back().frame.bytes.size();
   std::push_heap(lane.heap.begin(), lane.heap.end(),
                  [](const Held& a, const Held& b) { return later(a.due, a.order, b.due, b.order); });
-  arm();
+  // One that is due already is tried soon; when the far side is busy it waits for room_ahead().
+  if (due <= now()) timer_->arm(now());
+  else arm();
 }
 
 void HoldingFilter::release(bool from_guest) {
@@ -143,6 +145,7 @@ void HoldingFilter::release(bool from_guest) {
 void HoldingFilter::arm() {
   s64 next = kNever;
   const s64 time = now();
+  if (timer_->deadline() <= time) return;  // about to fire
   // What is due already waits for room_ahead().
   for (const Lane& lane : lanes_)
     if (!lane.heap.empty() && lane.heap.front().due > time) next = std::min(next, lane.heap.front().due);
@@ -175,6 +178,12 @@ Result<void> ShapeFilter::set(const std::string& name, const std::string& value)
   if (name == "seed") dice_.seed(rules.seed ? rules.seed : sys::random_number());
   rules_ = rules;
   return {};
+}
+
+// The line is empty then.
+void ShapeFilter::let_go() {
+  HoldingFilter::let_go();
+  for (const bool from_guest : {true, false}) free_[from_guest] = last_[from_guest] = 0;
 }
 
 Caps ShapeFilter::limit(const Caps& beyond) const {

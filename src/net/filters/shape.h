@@ -79,6 +79,7 @@ class ShapeFilter final : public HoldingFilter {
 
  private:
   Sent pass(bool from_guest, const Frame& frame) override;
+  void let_go() override;
   Caps limit(const Caps& beyond) const override;
   Texts own_properties() const override;
   bool happens(double chance);
