@@ -13,6 +13,7 @@ TARGETS = {
     "idle guest": ("below", 1.0),
 }
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+NET_BEGIN, NET_END = "<!-- bench-net:begin -->", "<!-- bench-net:end -->"
 
 
 class Figures:
@@ -83,13 +84,23 @@ def processor():
     return found[1] if found else "an unknown processor"
 
 
-def write(path, figures, command, rounds, versions):
-    """Put the table between the marks of the page."""
+def _replace(path, begin, end, text):
+    """Put a text between two marks of the page."""
     with open(path, encoding="utf-8") as f:
         page = f.read()
-    head = (f"Measured {datetime.date.today()} on {processor()}, {rounds} rounds, "
-            f"{versions['rhea']} against {versions['qemu']}. Again: `{command}`.")
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
+    before, rest = page.split(begin)
+    after = rest.split(end)[1]
     with open(path, "w", encoding="utf-8") as f:
-        f.write(f"{before}{BEGIN}\n{head}\n\n{table(figures)}\n{END}{after}")
+        f.write(f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def write(path, figures, command, rounds, versions):
+    """Put the table between the marks of the page."""
+    _replace(path, BEGIN, END,
+             f"Measured {datetime.date.today()} on {processor()}, {rounds} rounds, "
+             f"{versions['rhea']} against {versions['qemu']}. Again: `{command}`.\n\n{table(figures)}")
+
+
+def write_network(path, tables, command, rounds):
+    _replace(path, NET_BEGIN, NET_END, f"Measured {datetime.date.today()} on {processor()}, {rounds} rounds. "
+                                       f"Again: `{command}`.\n\n{tables}")

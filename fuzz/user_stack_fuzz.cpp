@@ -120,7 +120,8 @@ class Session {
       client->kind = SocketKind::stream;
       target->pending.push_back({client, {IpAddress::v4(0x7f000001), u16(1024 + data[0]), 0}});
       sockets_->wires.push_back(client);
-    } else if (target->kind == SocketKind::stream) {
+    } else if (target->kind == SocketKind::stream || target->kind == SocketKind::local) {
+      if (data[0] & 0x40) target->urgent_at = target->receive_queue.size();
       target->receive_queue.insert(target->receive_queue.end(), data.begin() + 1, data.end());
       for (unsigned i = 0; i < 4 && target->receive_queue.size() < 100000; ++i)
         target->receive_queue.insert(target->receive_queue.end(), data.begin() + 1, data.end());
@@ -133,7 +134,7 @@ class Session {
       target->datagrams.push_back({from, reply});
     }
     target->segment = data[0] & 0x80 ? static_cast<u16>(1 + data.size() / 3) : u16{0};
-    target->notify(kSocketReadable);
+    target->notify(kSocketReadable | (data[0] & 0x40 ? u32{kSocketUrgent} : 0u));
     after_();
     loop_.settle();
   }
@@ -153,7 +154,7 @@ class Session {
       error.payload.assign(data.begin() + 4, data.end());
       target->errors.push_back(error);
     }
-    target->notify(data[3] & 15);
+    target->notify(data[3] & 31);
     after_();
     loop_.settle();
   }

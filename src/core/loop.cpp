@@ -6,6 +6,10 @@
 
 namespace rhea::core {
 
+namespace {
+constexpr unsigned kPostedRounds = 4;
+}
+
 class Loop::Watch final : public FdWatch {
  public:
   Watch(Loop& loop, std::shared_ptr<Watched> watched) : loop_(loop), watched_(std::move(watched)) {}
@@ -173,7 +177,9 @@ bool Loop::turn(s64 max_wait) {
   poller_.wait(wait, ready);
   sleeping_.store(false);
   for (const auto& [id, events] : always_ready()) ready.push_back({id, events});
-  bool ran = run_posted();
+  // Work that posts more work goes on at once for some rounds: each round of waiting is a system call.
+  bool ran = false;
+  for (unsigned round = 0; round < kPostedRounds && run_posted(); ++round) ran = true;
   ran |= run_timers();
   for (const auto& [id, events] : ready) {
     if (id == 0) {

@@ -13,6 +13,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
@@ -194,6 +195,20 @@ IoResult Socket::send(std::span<const IoPiece> pieces) {
   return result_of(sendmsg(fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT));
 }
 
+IoResult Socket::send_urgent(std::span<const IoPiece> pieces) {
+  msghdr message{};
+  message.msg_iov = vector_of(pieces);
+  message.msg_iovlen = std::min(pieces.size(), kMaxVector);
+  return result_of(sendmsg(fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_OOB));
+}
+
+Urgent Socket::urgent() const {
+  int next = 0;
+  if (ioctl(fd(), SIOCATMARK, &next) == 0 && next) return Urgent::next;
+  pollfd polled{fd(), POLLPRI, 0};
+  return poll(&polled, 1, 0) == 1 && polled.revents & POLLPRI ? Urgent::ahead : Urgent::none;
+}
+
 bool Socket::set_peek_offset() {
   if (!offsets_allowed_) return false;
   const int offset = static_cast<int>(peek_offset_);
@@ -326,6 +341,13 @@ void Socket::set_tos(unsigned tos) {
   else set_option(fd(), IPPROTO_IP, IP_TOS, static_cast<int>(tos));
 }
 
+void Socket::set_whole(bool whole) {
+  if (whole == whole_) return;
+  whole_ = whole;
+  if (v6_) set_option(fd(), IPPROTO_IPV6, IPV6_MTU_DISCOVER, whole ? IPV6_PMTUDISC_DO : IPV6_PMTUDISC_WANT);
+  else set_option(fd(), IPPROTO_IP, IP_MTU_DISCOVER, whole ? IP_PMTUDISC_DO : IP_PMTUDISC_WANT);
+}
+
 bool Socket::next_error(SocketError& error) {
   error = {};
   error.payload.resize(576);
@@ -366,7 +388,7 @@ SocketPoller::SocketPoller() : epoll_(epoll_create1(EPOLL_CLOEXEC)) {}
 
 bool SocketPoller::add(int fd, u64 token, bool writable) {
   epoll_event event{};
-  event.events = EPOLLIN | EPOLLRDHUP | EPOLLET | (writable ? static_cast<u32>(EPOLLOUT) : 0u);
+  event.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET | (writable ? static_cast<u32>(EPOLLOUT) : 0u);
   event.data.u64 = token;
   return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
@@ -384,6 +406,7 @@ usize SocketPoller::take(std::span<Event> events) {
     if (bits & EPOLLOUT) result |= kSocketWritable;
     if (bits & (EPOLLRDHUP | EPOLLHUP)) result |= kSocketHangup;
     if (bits & EPOLLERR) result |= kSocketError;
+    if (bits & EPOLLPRI) result |= kSocketUrgent;
     events[static_cast<usize>(i)] = {native[static_cast<usize>(i)].data.u64, result};
   }
   return count > 0 ? static_cast<usize>(count) : 0;
@@ -417,6 +440,17 @@ StreamPair stream_pair(int& error) {
   return failed(ECONNREFUSED);
 }
 
+std::pair<std::unique_ptr<Socket>, std::unique_ptr<Socket>> local_pair(int& error) {
+  std::array<int, 2> ends;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data())) {
+    error = errno;
+    return {};
+  }
+  error = 0;
+  return {std::make_unique<Socket>(Fd(ends[0]), SocketKind::local, false),
+          std::make_unique<Socket>(Fd(ends[1]), SocketKind::local, false)};
+}
+
 std::vector<IpAddress> addresses_of(const std::string& name) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
@@ -443,13 +477,14 @@ bool has_ipv6_route() {
 usize raise_open_file_limit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit)) return 1024;
-  const rlim_t wanted = std::min<rlim_t>(limit.rlim_max, 65536);
+  constexpr rlim_t kEnough = 131072;
+  const rlim_t wanted = std::min(limit.rlim_max, kEnough);
   if (limit.rlim_cur < wanted) {
     rlimit raised = limit;
     raised.rlim_cur = wanted;
     if (setrlimit(RLIMIT_NOFILE, &raised) == 0) return wanted;
   }
-  return std::min<usize>(limit.rlim_cur, 65536);
+  return std::min(limit.rlim_cur, kEnough);
 }
 
 u32 interface_index(const std::string& name) { return if_nametoindex(name.c_str()); }

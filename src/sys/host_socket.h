@@ -36,6 +36,9 @@ enum class SocketKind : u8 {
   local,     // a stream that has a path instead of an address
 };
 
+// Where a stream's urgent byte is.
+enum class Urgent : u8 { none, ahead, next };
+
 // What a datagram socket's error queue holds (Linux, ip(7), IP_RECVERR).
 struct SocketError {
   int error = 0;
@@ -71,6 +74,10 @@ class Socket {
   IoResult discard(usize bytes);
   // Peeks as on kernels without SO_PEEK_OFF for TCP.
   void forgo_peek_offsets() { offsets_allowed_ = false; }
+  // The last byte of the pieces is urgent (MSG_OOB).
+  IoResult send_urgent(std::span<const IoPiece> pieces);
+  // Of the receive queue, whose head is what discard() would take next.
+  Urgent urgent() const;
   void shutdown_write();
   // Closing it then resets the connection.
   void reset_on_close();
@@ -87,6 +94,9 @@ class Socket {
   void join_datagrams();
   void set_ttl(unsigned ttl);
   void set_tos(unsigned tos);
+  // Of datagrams: what is larger than the path allows is an error (EMSGSIZE, and the path's MTU in the error queue)
+  // instead of fragments.
+  void set_whole(bool whole);
   // False when the queue is empty.
   bool next_error(SocketError& error);
 
@@ -99,10 +109,11 @@ class Socket {
   bool peek_offset_known_ = false;
   usize peek_offset_ = 0;  // where the kernel's next peek begins
   unsigned ttl_ = 0, tos_ = 0;
+  bool whole_ = false;
   std::string path_;  // of a local socket that was bound: its file goes with it
 };
 
-enum : u32 { kSocketReadable = 1, kSocketWritable = 2, kSocketHangup = 4, kSocketError = 8 };
+enum : u32 { kSocketReadable = 1, kSocketWritable = 2, kSocketHangup = 4, kSocketError = 8, kSocketUrgent = 16 };
 
 // Edge triggered: an event comes once for each change, not while a state lasts.
 class SocketPoller {
@@ -129,6 +140,9 @@ struct StreamPair {
   Fd theirs;
 };
 StreamPair stream_pair(int& error);
+
+// Two ends of a local stream. Empty with `error` set when the host refuses.
+std::pair<std::unique_ptr<Socket>, std::unique_ptr<Socket>> local_pair(int& error);
 
 // The addresses of a name, as the host resolves it; waits for the answer. Empty when there is none.
 std::vector<IpAddress> addresses_of(const std::string& name);

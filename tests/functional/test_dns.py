@@ -40,14 +40,39 @@ def answer(query, names):
 
 
 class DnsServer:
-    """UDP on port 53 of one loopback address."""
+    """Port 53 of one loopback address, UDP and TCP."""
 
     def __init__(self, address, names):
         self.queries = 0
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((address, 53))
         self.names = names
+        self.listener = socket.create_server((address, 53))
         threading.Thread(target=self._serve, daemon=True).start()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(60)
+                self._serve_stream(connection)
+
+    def _serve_stream(self, connection):
+        data = b""
+        try:
+            while part := connection.recv(4096):
+                data += part
+                while len(data) >= 2 and len(data) >= 2 + int.from_bytes(data[:2], "big"):
+                    end = 2 + int.from_bytes(data[:2], "big")
+                    reply = answer(data[2:end], self.names)
+                    connection.sendall(len(reply).to_bytes(2, "big") + reply)
+                    data = data[end:]
+        except OSError:
+            pass
 
     def _serve(self):
         while True:
@@ -60,10 +85,22 @@ class DnsServer:
 
     def close(self):
         self.socket.close()
+        self.listener.close()
+
+
+# A query over TCP, and the addresses in the answer: perl's sockets are in every Debian.
+OVER_TCP = r"""perl -MSocket -e 'my $name=shift; socket(my $s,PF_INET,SOCK_STREAM,0);
+connect($s,sockaddr_in(53,inet_aton("10.0.2.3"))) or die $!;
+my $q=pack("nnnnnn",7,256,1,0,0,0).join("",map{chr(length).$_}split(/\./,$name))."\0".pack("nn",1,1);
+syswrite $s,pack("n",length $q).$q; my $b="";
+while (length $b<2 || length $b<2+unpack("n",$b)) { sysread($s,$b,65536,length $b) or last }
+my ($l,$id,$f,$qd,$an)=unpack("nnnnn",$b); print "id $id code ",$f&15,"\n";
+print join(".",unpack("C4",substr($b,2+length($q)+16*$_+12,4))),"\n" for 0..$an-1' """
 
 
 class Names(SharedGuestTest):
     arguments = ("-nic", "user")
+    how = {"initrd": guest.WORK_INITRD}
 
     @classmethod
     def setUpClass(cls):
@@ -99,6 +136,15 @@ class Names(SharedGuestTest):
     def test_answer_with_many_addresses(self):
         text = self.sh("nslookup -type=a many.rhea.test")
         self.assertEqual(text.count("Address: 192.0.2."), 20)
+
+    @guest.rhea_only("QEMU has no names of its own, and relays UDP only")
+    def test_over_tcp(self):
+        script = " ".join(OVER_TCP.split("\n"))
+        self.assertEqual(self.sh(script + " gateway"), "id 7 code 0\n10.0.2.2\n")
+        self.assertEqual(self.sh(script + " second.rhea.test"), "id 7 code 0\n192.0.2.8\n")
+        many = self.sh(script + " many.rhea.test").split()
+        self.assertEqual(many[4:], [f"192.0.2.{n}" for n in range(1, 21)])
+        self.assertEqual(self.sh(script + " none.rhea.test"), "id 7 code 3\n")
 
     def test_many_queries(self):
         before = self.server.queries

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "net/user/dns_stream.h"
 #include "net/user/udp.h"
 
 namespace rhea::net::user {
@@ -13,6 +14,7 @@ namespace {
 
 constexpr usize kHeader = 12;
 constexpr usize kMaxQueries = 256;
+constexpr usize kMaxStreams = 64;
 constexpr s64 kNextServer = kSecond;
 constexpr s64 kGiveUp = 10 * kSecond;
 constexpr u8 kServerFailure = 2, kNotImplemented = 4, kRefused = 5;
@@ -124,16 +126,7 @@ Dns::~Dns() = default;
 
 void Dns::query(const Endpoint& guest, const IpAddress& server, std::span<const u8> message) {
   if (message.size() < kHeader || (message[2] & 0x80)) return;
-  ++context_.counters.dns_queries;
-  if (const auto name = parse_dns_question(message); name && !context_.policy.permits_name(*name)) {
-    std::vector<u8> refusal(message.begin(), message.end());
-    refusal[2] |= 0x80;
-    refusal[3] = static_cast<u8>((refusal[3] & 0x70) | 0x80 | kRefused);
-    udp_->send_to_guest({server, 53, 0}, guest, refusal);
-    return;
-  }
-  if (auto own = names_.answer(message)) {
-    ++context_.counters.dns_own;
+  if (auto own = answer_here(message)) {
     udp_->send_to_guest({server, 53, 0}, guest, *own);
     return;
   }
@@ -147,14 +140,37 @@ void Dns::query(const Endpoint& guest, const IpAddress& server, std::span<const 
   queries_.back()->ask_next();
 }
 
+std::optional<std::vector<u8>> Dns::answer_here(std::span<const u8> message) {
+  ++context_.counters.dns_queries;
+  if (const auto name = parse_dns_question(message); name && !context_.policy.permits_name(*name)) {
+    std::vector<u8> refusal(message.begin(), message.end());
+    refusal[2] |= 0x80;
+    refusal[3] = static_cast<u8>((refusal[3] & 0x70) | 0x80 | kRefused);
+    return refusal;
+  }
+  auto own = names_.answer(message);
+  if (own) ++context_.counters.dns_own;
+  return own;
+}
+
+void Dns::note_answer(std::span<const u8> message) {
+  if (context_.config.access.empty()) return;
+  if (const auto told = parse_dns_answer(message))
+    for (const auto& [address, seconds] : told->addresses)
+      context_.policy.learn(told->name, address, seconds, context_.now());
+}
+
+bool Dns::serve(std::unique_ptr<Socket> socket) {
+  if (streams_.size() >= kMaxStreams) return false;
+  streams_.push_back(std::make_unique<DnsStream>(*this, context_, std::move(socket)));
+  return true;
+}
+
 void Dns::answer(Query& query, const u8* message, usize size) {
   const auto same = [&](const auto& item) { return item.get() == &query; };
   if (std::none_of(queries_.begin(), queries_.end(), same)) return;  // answered already
   std::vector<u8> answer(message, message + size);
-  if (!context_.config.access.empty())
-    if (const auto told = parse_dns_answer(answer))
-      for (const auto& [address, seconds] : told->addresses)
-        context_.policy.learn(told->name, address, seconds, context_.now());
+  note_answer(answer);
   store_be<u16>(answer.data(), query.guest_id());
   udp_->send_to_guest({query.server(), 53, 0}, query.guest(), answer);
   finish(query);
@@ -170,6 +186,9 @@ void Dns::finish(Query& query) {
   context_.schedule();
 }
 
-void Dns::run() { gone_.clear(); }
+void Dns::run() {
+  gone_.clear();
+  std::erase_if(streams_, [](const auto& stream) { return stream->ended(); });
+}
 
 }  // namespace rhea::net::user

@@ -13,6 +13,7 @@
 namespace rhea::net::user {
 
 class Udp;
+class DnsStream;
 
 class Dns {
  public:
@@ -22,7 +23,14 @@ class Dns {
   void set_udp(Udp& udp) { udp_ = &udp; }
   // A query from `guest` to the name server's address `server`.
   void query(const Endpoint& guest, const IpAddress& server, std::span<const u8> message);
+  // A connection of the guest to the name server, our end of it. False when there are too many.
+  bool serve(std::unique_ptr<Socket> socket);
   void run();
+  // The answer to a query that nobody else is asked about: of the network's own names, and a refusal of what rules
+  // forbid. `message` is a query with a whole header.
+  std::optional<std::vector<u8>> answer_here(std::span<const u8> message);
+  // A resolver's answer is on its way to the guest: rules for domains learn the addresses.
+  void note_answer(std::span<const u8> message);
   usize queries() const { return queries_.size(); }
 
  private:
@@ -35,6 +43,7 @@ class Dns {
   Udp* udp_ = nullptr;
   std::vector<std::unique_ptr<Query>> queries_;
   std::vector<std::unique_ptr<Query>> gone_;
+  std::vector<std::unique_ptr<DnsStream>> streams_;
   std::vector<u8> buffer_;
 };
 

@@ -105,6 +105,9 @@ struct Wire {
   bool end = false;     // the peer sent FIN
   Bytes sent;
   usize room = ~usize{0};                                          // bytes that send() takes
+  std::weak_ptr<Wire> twin;                                        // the other end of a pair
+  std::vector<usize> urgent_sent;                                  // where in `sent` urgent bytes are
+  usize urgent_at = ~usize{0};                                     // where in receive_queue one is
   std::deque<std::pair<std::shared_ptr<Wire>, Endpoint>> pending;  // to accept
   // Datagrams.
   std::deque<std::pair<Endpoint, Bytes>> datagrams;
@@ -115,6 +118,7 @@ struct Wire {
   bool joins = false;
   u16 segment = 0;  // what receive_from says of a joined datagram
   unsigned ttl = 0;
+  bool whole = false;
 
   void notify(u32 events) {
     if (socket && owner) owner->on_socket(*socket, events);
@@ -124,7 +128,10 @@ struct Wire {
 class FakeSocket final : public Socket {
  public:
   explicit FakeSocket(std::shared_ptr<Wire> wire) : wire_(std::move(wire)) { wire_->socket = this; }
-  ~FakeSocket() override { wire_->socket = nullptr; }
+  ~FakeSocket() override {
+    wire_->socket = nullptr;
+    if (const auto twin = wire_->twin.lock()) twin->end = true;
+  }
   void set_owner(SocketOwner* owner) override { wire_->owner = owner; }
   int fd() const override { return 7; }
   bool v6() const override { return wire_->v6; }
@@ -149,6 +156,8 @@ class FakeSocket final : public Socket {
     for (const Piece& piece : pieces) {
       const usize part = std::min(piece.size, wire_->room);
       wire_->sent.insert(wire_->sent.end(), piece.data, piece.data + part);
+      if (const auto twin = wire_->twin.lock())
+        twin->receive_queue.insert(twin->receive_queue.end(), piece.data, piece.data + part);
       wire_->room -= part;
       done += part;
     }
@@ -157,6 +166,11 @@ class FakeSocket final : public Socket {
   IoResult peek(usize offset, std::span<const Piece> into) override {
     const Bytes& queue = wire_->receive_queue;
     usize done = 0;
+    if (offset < wire_->urgent_at && wire_->urgent_at < queue.size()) {  // a read ends before it
+      const usize part = std::min(into[0].size, wire_->urgent_at - offset);
+      std::copy_n(queue.begin() + static_cast<std::ptrdiff_t>(offset), part, into[0].data);
+      return {static_cast<s64>(part), 0};
+    }
     for (const Piece& piece : into) {
       const usize part = offset + done < queue.size() ? std::min(piece.size, queue.size() - offset - done) : 0;
       std::copy_n(queue.begin() + static_cast<std::ptrdiff_t>(offset + done), part, piece.data);
@@ -169,9 +183,23 @@ class FakeSocket final : public Socket {
     bytes = std::min(bytes, wire_->receive_queue.size());
     wire_->receive_queue.erase(wire_->receive_queue.begin(),
                                wire_->receive_queue.begin() + static_cast<std::ptrdiff_t>(bytes));
+    if (wire_->urgent_at != ~usize{0}) wire_->urgent_at -= bytes;
+    if (wire_->urgent_at > ~usize{0} / 2) wire_->urgent_at = ~usize{0};
     return {static_cast<s64>(bytes), 0};
   }
-  void shutdown_write() override { wire_->shut_down = true; }
+  IoResult send_urgent(std::span<const Piece> pieces) override {
+    const IoResult result = send(pieces);
+    if (!result.error) wire_->urgent_sent.push_back(wire_->sent.size() - 1);
+    return result;
+  }
+  Urgent urgent() const override {
+    if (wire_->urgent_at == ~usize{0}) return Urgent::none;
+    return wire_->urgent_at == 0 ? Urgent::next : Urgent::ahead;
+  }
+  void shutdown_write() override {
+    wire_->shut_down = true;
+    if (const auto twin = wire_->twin.lock()) twin->end = true;
+  }
   void reset_on_close() override { wire_->reset = true; }
   void set_keepalive() override { wire_->keepalive = true; }
   usize receive_queue() const override { return wire_->receive_queue.size(); }
@@ -203,6 +231,7 @@ class FakeSocket final : public Socket {
   }
   void set_ttl(unsigned ttl) override { wire_->ttl = ttl; }
   void set_tos(unsigned) override {}
+  void set_whole(bool whole) override { wire_->whole = whole; }
   bool next_error(SocketError& error) override {
     if (wire_->errors.empty()) return false;
     error = wire_->errors.front();
@@ -239,6 +268,15 @@ class FakeSockets final : public Sockets {
     wire->words = words;
     wires.push_back(wire);
     return std::make_unique<FakeSocket>(wire);
+  }
+  // What one end sends is in the other's queue; events are the test's.
+  std::unique_ptr<Socket> pair(SocketOwner* owner, std::unique_ptr<Socket>& other, int& error) override {
+    auto first = open(SocketKind::local, false, owner, error);
+    if (first) other = open(SocketKind::local, false, nullptr, error);
+    if (!other) return nullptr;
+    wires.back()->twin = wires[wires.size() - 2];
+    wires[wires.size() - 2]->twin = wires.back();
+    return first;
   }
   std::vector<IpAddress> addresses_of(const std::string& name) override {
     return name == "both.test" ? std::vector{IpAddress::v4(0x7f000001), *parse_ipv6("::1")} : std::vector<IpAddress>{};

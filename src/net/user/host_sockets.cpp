@@ -66,6 +66,8 @@ class HostSockets::HostSocket final : public Socket {
   IoResult send(std::span<const Piece> pieces) override { return socket_->send(native(pieces)); }
   IoResult peek(usize offset, std::span<const Piece> into) override { return socket_->peek(offset, native(into)); }
   IoResult discard(usize bytes) override { return socket_->discard(bytes); }
+  IoResult send_urgent(std::span<const Piece> pieces) override { return socket_->send_urgent(native(pieces)); }
+  Urgent urgent() const override { return socket_->urgent(); }
   void shutdown_write() override { socket_->shutdown_write(); }
   void reset_on_close() override { socket_->reset_on_close(); }
   void set_keepalive() override { socket_->set_keepalive(); }
@@ -83,6 +85,7 @@ class HostSockets::HostSocket final : public Socket {
   void join_datagrams() override { socket_->join_datagrams(); }
   void set_ttl(unsigned ttl) override { socket_->set_ttl(ttl); }
   void set_tos(unsigned tos) override { socket_->set_tos(tos); }
+  void set_whole(bool whole) override { socket_->set_whole(whole); }
   bool next_error(SocketError& error) override { return socket_->next_error(error); }
 
   // A datagram socket that has room again is of no interest: what did not fit was dropped.
@@ -128,6 +131,17 @@ std::unique_ptr<Socket> HostSockets::start(const std::vector<std::string>& words
   auto socket = std::make_unique<HostSocket>(*this, std::move(pair.ours), SocketKind::stream, owner);
   socket->watch();
   return socket;
+}
+
+std::unique_ptr<Socket> HostSockets::pair(SocketOwner* owner, std::unique_ptr<Socket>& other, int& error) {
+  auto [first, second] = sys::local_pair(error);
+  if (!first) return nullptr;
+  auto ours = std::make_unique<HostSocket>(*this, std::move(first), SocketKind::local, owner);
+  auto theirs = std::make_unique<HostSocket>(*this, std::move(second), SocketKind::local, nullptr);
+  ours->watch();
+  theirs->watch();
+  other = std::move(theirs);
+  return ours;
 }
 
 void HostSockets::ended(int pid) {

@@ -60,11 +60,14 @@ const Mac* Link::neighbour(const IpAddress& address) {
 
 void Link::learn(const IpAddress& address, const Mac& mac) {
   if (mac[0] & 1 || address.is_unspecified() || address.is_multicast()) return;
+  if (last_learned_ && last_learned_->first == address && last_learned_->second == mac) return;
   const auto found = neighbours_.find(address);
   if (found != neighbours_.end()) {
     found->second = mac;
+    last_learned_ = &*found;
     return;
   }
+  last_learned_ = nullptr;
   if (neighbours_.size() >= kMaxNeighbours) neighbours_.erase(neighbours_.begin());
   neighbours_[address] = mac;
   asked_.erase(address);
@@ -119,6 +122,18 @@ usize Link::write_headers(u8* at, const Mac& to_mac, const IpOut& out, usize tra
   std::memcpy(ip + 8, out.from.bytes.data(), 16);
   std::memcpy(ip + 24, out.to.bytes.data(), 16);
   return kEthernetHeader + kIpv6Header;
+}
+
+// RFC 1624, equation 3.
+void Link::renumber(u8* frame) {
+  if (load_be<u16>(frame + 12) != kTypeIpv4) return;
+  u8* ip = frame + kEthernetHeader;
+  const u16 before = load_be<u16>(ip + 4), now = next_id_++;
+  u32 sum = static_cast<u16>(~load_be<u16>(ip + 10)) + u32{static_cast<u16>(~before)} + now;
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  store_be<u16>(ip + 4, now);
+  store_be<u16>(ip + 10, static_cast<u16>(~sum));
 }
 
 Link::Bytes Link::build(const Mac& mac, const IpOut& out, std::span<const Piece> transport, usize size) {

@@ -58,6 +58,8 @@ class Link {
 
   // Writes Ethernet and IP headers for `transport_size` bytes; returns their size. `to_mac` from neighbour().
   usize write_headers(u8* at, const Mac& to_mac, const IpOut& out, usize transport_size);
+  // Gives a frame with headers of write_headers() the next identification.
+  void renumber(u8* frame);
   Sent send_frame(const Frame& frame);
   bool reserve(usize bytes, Reservation& reservation);
   void commit(Reservation& reservation, usize used, const Offload& offload);
@@ -101,6 +103,7 @@ class Link {
   std::deque<Queued> queue_;
   std::deque<Waiting> waiting_;  // for a neighbour to answer
   std::unordered_map<IpAddress, Mac, AddressHash> neighbours_;
+  const std::pair<const IpAddress, Mac>* last_learned_ = nullptr;  // in neighbours_
   std::unordered_map<IpAddress, s64, AddressHash> asked_;
   u16 next_id_ = 1;
   u32 next_fragment_id_;

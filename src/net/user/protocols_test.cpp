@@ -391,6 +391,31 @@ TEST(Udp, RefusalsAreTold) {
   EXPECT_EQ(net.guest.take().payload.at(1), 1);
 }
 
+TEST(Udp, APathThatIsTooNarrowIsTold) {
+  Net net;
+  Bytes udp = Net::udp(4000, 9, pattern(1400));
+  net.send_ip(kOutside, kUdp, udp, 64, 0x4000);  // do not fragment
+  Wire& wire = net.last();
+  EXPECT_TRUE(wire.whole);
+  ASSERT_EQ(wire.sent_to.size(), 1u);
+  // The next one meets a route of 1280 bytes.
+  wire.send_error = EMSGSIZE;
+  wire.errors.push_back({.error = EMSGSIZE, .info = 1280, .to = {kOutside, 9, 0}, .payload = pattern(64)});
+  net.send_ip(kOutside, kUdp, udp, 64, 0x4000);
+  const Seen told = net.guest.take();
+  EXPECT_EQ(told.protocol, kIcmp);
+  EXPECT_EQ(told.from, kGateway);
+  EXPECT_EQ(told.payload.at(0), 3);
+  EXPECT_EQ(told.payload.at(1), 4);
+  EXPECT_EQ(load_be<u32>(&told.payload[4]), 1280u);
+  EXPECT_EQ(load_be<u16>(&told.payload[28]), 4000);
+  // What may be fragmented is.
+  wire.send_error = 0;
+  net.send_ip(kOutside, kUdp, udp, 64, 0);
+  EXPECT_FALSE(wire.whole);
+  EXPECT_EQ(wire.sent_to.size(), 2u);
+}
+
 TEST(Udp, LargeDatagramsInFragments) {
   Net net;
   const Bytes data = pattern(4000);

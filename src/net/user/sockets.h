@@ -17,9 +17,11 @@ using sys::IoResult;
 using sys::kSocketError;
 using sys::kSocketHangup;
 using sys::kSocketReadable;
+using sys::kSocketUrgent;
 using sys::kSocketWritable;
 using sys::SocketError;
 using sys::SocketKind;
+using sys::Urgent;
 
 class Socket;
 
@@ -49,6 +51,8 @@ class Socket {
   virtual IoResult send(std::span<const Piece> pieces) = 0;
   virtual IoResult peek(usize offset, std::span<const Piece> into) = 0;
   virtual IoResult discard(usize bytes) = 0;
+  virtual IoResult send_urgent(std::span<const Piece> pieces) = 0;
+  virtual Urgent urgent() const = 0;
   virtual void shutdown_write() = 0;
   virtual void reset_on_close() = 0;
   virtual void set_keepalive() = 0;
@@ -60,6 +64,7 @@ class Socket {
   virtual void join_datagrams() = 0;
   virtual void set_ttl(unsigned ttl) = 0;
   virtual void set_tos(unsigned tos) = 0;
+  virtual void set_whole(bool whole) = 0;
   virtual bool next_error(SocketError& error) = 0;
 };
 
@@ -71,6 +76,8 @@ class Sockets {
   // A program, its standard streams the other end (sys/process.h). Null with the reason when it cannot be.
   virtual std::unique_ptr<Socket> start(const std::vector<std::string>& words, SocketOwner* owner,
                                         std::string& error) = 0;
+  // Two ends of a stream within this process. Null with an errno when the host refuses.
+  virtual std::unique_ptr<Socket> pair(SocketOwner* owner, std::unique_ptr<Socket>& other, int& error) = 0;
   // Of a host's name; waits for the answer.
   virtual std::vector<IpAddress> addresses_of(const std::string& name) = 0;
   // The host's name servers, as they are now.

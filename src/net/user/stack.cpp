@@ -70,7 +70,8 @@ Stack::Stack(Port& port, UserConfig config, const Services& services, const Make
       dhcp_(std::make_unique<Dhcp>(context_)), dhcpv6_(std::make_unique<Dhcpv6>(context_)),
       dns_(std::make_unique<Dns>(context_, *dhcp_)), tftp_(std::make_unique<Tftp>(context_)),
       udp_(std::make_unique<Udp>(context_, Udp::Servers{*icmp_, *dhcp_, *dhcpv6_, *dns_, *tftp_})),
-      tcp_(std::make_unique<Tcp>(context_, *icmp_)), forwards_(std::make_unique<Forwards>(context_, *tcp_, *udp_)) {
+      tcp_(std::make_unique<Tcp>(context_, *icmp_, *dns_)),
+      forwards_(std::make_unique<Forwards>(context_, *tcp_, *udp_)) {
   dns_->set_udp(*udp_);
   tftp_->set_udp(*udp_);
   dhcpv6_->set_udp(*udp_);

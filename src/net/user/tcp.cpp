@@ -5,6 +5,7 @@
 
 #include "net/checksum.h"
 #include "net/user/tcp_flow.h"
+#include "util/siphash.h"
 
 namespace rhea::net::user {
 
@@ -16,15 +17,18 @@ constexpr s64 kLinger = 4 * kSecond;         // some retransmissions of the gues
 constexpr usize kQuantum = 64 * 1024;        // bytes a flow sends before the next one's turn
 constexpr usize kLimitedQuantum = 4 * 1024;  // where rate-in= holds
 constexpr usize kTurnBudget = 1024 * 1024;   // bytes sent in one run
+constexpr usize kSpareBuffers = 16, kLargestSpare = 256 * 1024;
 
 }  // namespace
 
-Tcp::Tcp(Context& context, Icmp& icmp)
-    : context_(context), icmp_(icmp), waker_(context.timeouts), flows_(16, KeyHash{{context.key}}),
-      ended_(16, KeyHash{{context.key}}), scratch_(128 * 1024) {}
+Tcp::Tcp(Context& context, Icmp& icmp, Dns& dns)
+    : context_(context), icmp_(icmp), dns_(dns), waker_(context.timeouts), flows_(16, KeyHash{{context.key}}),
+      ended_(16, KeyHash{{context.key}}), secret_{context.sockets.random(), context.sockets.random()},
+      scratch_(128 * 1024) {}
 Tcp::~Tcp() = default;
 
-usize Tcp::flow_limit() const { return std::min(kMaxFlows, context_.sockets.open_file_limit() / 4 * 3); }
+// Some descriptors are left for the rest of the program.
+usize Tcp::flow_limit() const { return std::min(kMaxFlows, context_.sockets.open_file_limit() / 8 * 7); }
 
 void Tcp::input(const Packet& packet) {
   Segment segment;
@@ -40,8 +44,12 @@ void Tcp::input(const Packet& packet) {
 
 // RFC 6528: a keyed hash of the connection, plus a clock of 4 microseconds.
 u32 Tcp::initial_sequence(const TcpKey& key) const {
-  const u64 hash = KeyHash{{context_.key ^ 0x5bd1e9955bd1e995u}}(key);
-  return static_cast<u32>(hash ^ hash >> 32) + static_cast<u32>(context_.now() / 4000);
+  std::array<u8, 36> connection;
+  std::copy(key.guest.address.bytes.begin(), key.guest.address.bytes.end(), connection.begin());
+  std::copy(key.remote.address.bytes.begin(), key.remote.address.bytes.end(), connection.begin() + 16);
+  store_be<u16>(&connection[32], key.guest.port);
+  store_be<u16>(&connection[34], key.remote.port);
+  return static_cast<u32>(siphash24(secret_, connection)) + static_cast<u32>(context_.now() / 4000);
 }
 
 // RFC 9293, section 3.10.7.1: what comes to no connection is reset.
@@ -125,6 +133,7 @@ void Tcp::open_from_guest(const Packet& packet, const TcpKey& key) {
   TcpFlow& opened = *flow;
   flows_.emplace(key, std::move(flow));
   if (service) opened.start(*service, syn);
+  else if (to_dns) opened.ask_names(syn);
   else if (!opened.connect(packet, syn)) remove(opened);
 }
 
@@ -201,6 +210,19 @@ void Tcp::want_send(TcpFlow& flow) {
   flow.send_queued = true;
   to_send_.push_back(&flow);
   context_.schedule();
+}
+
+std::vector<u8> Tcp::take_buffer() {
+  if (spare_buffers_.empty()) return {};
+  std::vector<u8> buffer = std::move(spare_buffers_.back());
+  spare_buffers_.pop_back();
+  return buffer;
+}
+
+void Tcp::give_buffer(std::vector<u8> buffer) {
+  if (spare_buffers_.size() >= kSpareBuffers || buffer.capacity() > kLargestSpare) return;
+  buffer.clear();
+  spare_buffers_.push_back(std::move(buffer));
 }
 
 void Tcp::run() {

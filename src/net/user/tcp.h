@@ -20,6 +20,7 @@
 //        ^ queue's head    ^ acknowledged    ^ sent           ^ sent before a retransmission went back
 #pragma once
 
+#include <array>
 #include <deque>
 #include <map>
 #include <memory>
@@ -48,7 +49,7 @@ struct TcpStats {
 
 class Tcp {
  public:
-  Tcp(Context& context, Icmp& icmp);
+  Tcp(Context& context, Icmp& icmp, Dns& dns);
   ~Tcp();
   void input(const Packet& packet);
   void run();
@@ -100,6 +101,10 @@ class Tcp {
   // For flush() of a flow that rate-out= holds back.
   void hold(TcpFlow& flow);
 
+  // Buffers of flows that have something in them; an idle flow has none.
+  std::vector<u8> take_buffer();
+  void give_buffer(std::vector<u8> buffer);
+
   // A timeout whose only effect is the stack's run() behind it.
   class Waker final : public Timeout {
    public:
@@ -111,6 +116,7 @@ class Tcp {
 
   Context& context_;
   Icmp& icmp_;
+  Dns& dns_;
   Waker waker_;
   std::unordered_map<TcpKey, std::unique_ptr<TcpFlow>, KeyHash> flows_;
   std::vector<std::unique_ptr<TcpFlow>> gone_;
@@ -120,9 +126,11 @@ class Tcp {
   };
   std::unordered_map<TcpKey, Ended, KeyHash> ended_;
   std::deque<std::pair<s64, TcpKey>> ended_order_;  // by their ends
+  std::array<u64, 2> secret_;                       // of initial sequence numbers
   std::deque<TcpFlow*> to_flush_;
   std::deque<TcpFlow*> to_send_;
   std::vector<TcpFlow*> held_;  // by rate-out=
+  std::vector<std::vector<u8>> spare_buffers_;
   std::vector<u8> scratch_;     // frames being made
   usize burst_ = 8;             // frames that the NIC took at once, lately
   usize buffered_ = 0;          // bytes in all flows' buffers

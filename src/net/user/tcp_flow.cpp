@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "net/user/dns.h"
+
 namespace rhea::net::user {
 
 namespace {
@@ -21,7 +23,7 @@ constexpr unsigned kProbes = 9;
 constexpr u32 kFirstWindow = 256 * 1024;  // the link to the guest loses nothing by itself
 constexpr u8 kReceiveScale = 5;
 constexpr usize kLimitedSend = 4 * 1024;  // at once, where rate-out= holds
-constexpr usize kReleaseAt = 64 * 1024;
+constexpr u32 kReleaseAt = 64 * 1024, kReleaseMost = 256 * 1024;
 
 }  // namespace
 
@@ -29,8 +31,8 @@ TcpFlow::TcpFlow(Tcp& tcp, const TcpKey& key, State state, u32 initial_sequence)
     : Timeout(tcp.context_.timeouts), tcp_(tcp), context_(tcp.context_), key_(key), state_(state),
       v6_(!key.guest.address.is_v4()), receive_scale_(kReceiveScale), initial_send_(initial_sequence),
       send_unacked_(initial_sequence), send_next_(initial_sequence + 1), send_max_(initial_sequence + 1),
-      head_seq_(initial_sequence + 1), congestion_window_(kFirstWindow), retransmit_interval_(kFirstInterval),
-      last_heard_(tcp.context_.now()), opened_at_(last_heard_) {}
+      head_seq_(initial_sequence + 1), release_at_(kReleaseAt), congestion_window_(kFirstWindow),
+      retransmit_interval_(kFirstInterval), last_heard_(tcp.context_.now()), opened_at_(last_heard_) {}
 
 const char* TcpFlow::state_name() const {
   switch (state_) {
@@ -49,13 +51,7 @@ const char* TcpFlow::state_name() const {
 bool TcpFlow::connect(const Packet& packet, const Segment& syn) {
   take_options(syn);
   const Destination destination = context_.destination(packet.to);
-  Endpoint to{destination.address, key_.remote.port, 0};
-  if (destination.kind == Destination::dns) {
-    resolvers_ = context_.resolvers();
-    if (resolvers_.empty()) return host_failed(ECONNREFUSED), false;
-    to = resolvers_.front();
-    resolvers_.erase(resolvers_.begin());
-  }
+  const Endpoint to{destination.address, key_.remote.port, 0};
   int error = 0;
   socket_ = context_.sockets.open(SocketKind::stream, !to.address.is_v4(), this, error);
   if (socket_) error = socket_->connect(to);
@@ -72,19 +68,14 @@ void TcpFlow::start(const GuestForward& service, const Segment& syn) {
   host_failed(ECONNREFUSED);
 }
 
-// The name server's TCP service is that of the first resolver that answers.
-bool TcpFlow::try_next_resolver() {
-  while (!resolvers_.empty()) {
-    const Endpoint to = resolvers_.front();
-    resolvers_.erase(resolvers_.begin());
-    int error = 0;
-    socket_ = context_.sockets.open(SocketKind::stream, !to.address.is_v4(), this, error);
-    if (!socket_) continue;
-    hung_up_ = false;
-    error = socket_->connect(to);
-    if (!error || error == EINPROGRESS) return true;
-  }
-  return false;
+// The name server's own service (dns_stream.h), over a stream within this process.
+void TcpFlow::ask_names(const Segment& syn) {
+  take_options(syn);
+  int error = 0;
+  std::unique_ptr<Socket> other;
+  socket_ = context_.sockets.pair(this, other, error);
+  if (socket_ && tcp_.dns_.serve(std::move(other))) return host_connected();
+  host_failed(ECONNREFUSED);
 }
 
 void TcpFlow::adopt(std::unique_ptr<Socket> socket) {
@@ -118,6 +109,7 @@ void TcpFlow::on_socket(Socket& socket, u32 events) {
     if (events & kSocketHangup) hung_up_ = true;
     if (state_ == open) tcp_.want_send(*this);
   }
+  if (events & kSocketUrgent) urgent_ = true;
   if (events & kSocketWritable && socket_full_) {
     socket_full_ = false;
     tcp_.want_flush(*this);
@@ -126,7 +118,6 @@ void TcpFlow::on_socket(Socket& socket, u32 events) {
 
 void TcpFlow::host_connected() {
   state_ = syn_received;
-  resolvers_.clear();
   send_control(kSyn | kAck, initial_send_);
   retransmit_due_ = context_.now() + retransmit_interval_;
   arm_timeout();
@@ -134,7 +125,6 @@ void TcpFlow::host_connected() {
 
 // connect() failed: the guest hears of it as if it had asked the network itself.
 void TcpFlow::host_failed(int error) {
-  if (try_next_resolver()) return;
   Icmp::Error reason;
   if (error == ECONNREFUSED || error == ECONNRESET || error == EMFILE || error == ENFILE) {
     send_control(kRst | kAck, 0);
@@ -224,8 +214,7 @@ bool TcpFlow::flush_buffer() {
   }
   if (buffer_start_ == buffer_.size()) {
     buffer_start_ = 0;
-    if (buffer_.capacity() > 256 * 1024) std::vector<u8>().swap(buffer_);
-    else buffer_.clear();
+    if (buffer_.capacity()) tcp_.give_buffer(std::exchange(buffer_, {}));
   } else if (buffer_start_ > 64 * 1024) {
     buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(buffer_start_));
     buffer_start_ = 0;
@@ -244,11 +233,13 @@ void TcpFlow::flush() {
   finish_if_done();
 }
 
-// Takes what the guest has acknowledged from the socket's queue: a system call for many segments.
+// Takes what the guest has acknowledged from the socket's queue: a system call for many segments, and for more of them
+// while they flow.
 void TcpFlow::release_acked(bool all) {
   const u32 end = fin_sent_ && after(send_unacked_, fin_seq_) ? fin_seq_ : send_unacked_;
   usize size = before(head_seq_, end) ? end - head_seq_ : 0;
-  if (size == 0 || (!all && size < kReleaseAt && send_unacked_ != send_max_)) return;
+  if (size == 0 || (!all && size < release_at_ && send_unacked_ != send_max_)) return;
+  release_at_ = size < release_at_ ? kReleaseAt : std::min(2 * release_at_, kReleaseMost);
   while (size) {
     const IoResult result = socket_->discard(size);
     if (result.error == EINTR) continue;

@@ -13,12 +13,15 @@ struct Segment {
   u32 seq = 0, ack = 0;
   u8 flags = 0;
   u16 window = 0;
+  u16 urgent = 0;     // with kUrg: the urgent byte is the one before seq + urgent
   usize header = 0;   // bytes, with options
   usize payload = 0;  // bytes
   // Options.
   u16 mss = 536;   // RFC 9293, section 3.7.1: when none is given
   int scale = -1;  // window scale; -1: not offered
   bool sack_permitted = false;
+  bool timestamp = false;  // RFC 7323
+  u32 time = 0, time_echo = 0;
   struct Block {
     u32 left, right;
   };
@@ -27,6 +30,8 @@ struct Segment {
 };
 // False when the header does not fit the packet.
 bool parse_segment(const Packet& packet, Segment& segment);
+
+constexpr usize kTimestampOption = 12;  // padded
 
 // Sequence numbers compare modulo 2^32.
 inline bool before(u32 a, u32 b) { return static_cast<s32>(a - b) < 0; }
@@ -47,6 +52,7 @@ class TcpFlow final : public SocketOwner, public Timeout {
   bool connect(const Packet& packet, const Segment& syn);
   // Starts a program for the guest's SYN instead (guestfwd).
   void start(const GuestForward& service, const Segment& syn);
+  void ask_names(const Segment& syn);          // DNS over TCP
   void adopt(std::unique_ptr<Socket> socket);  // of a forwarded port
   void send_syn();
 
@@ -84,13 +90,14 @@ class TcpFlow final : public SocketOwner, public Timeout {
   void take_duplicate(const Segment& segment);
   void take_payload(const Packet& packet, const Segment& segment);
   void append(const Packet& packet, usize offset, usize size);
+  // Of a segment's payload that begins at `seq`: up to and with its urgent byte. Returns the bytes taken.
+  usize append_urgent(const Packet& packet, const Segment& segment, u32 seq, usize offset, usize size);
   void hold_out_of_order(const Packet& packet, u32 seq, usize offset, usize size);
   void join_out_of_order();
   void take_fin(const Segment& segment);
   // tcp_flow.cpp
   void host_connected();
   void host_failed(int error);
-  bool try_next_resolver();
   void host_broke();
   void become_open();
   void reset_both();
@@ -106,6 +113,11 @@ class TcpFlow final : public SocketOwner, public Timeout {
   // tcp_output.cpp
   u32 window() const;
   void send_control(u8 flags, u32 seq);
+  usize write_options(u8* at, u8 flags) const;
+  usize write_timestamp(u8* at) const;
+  usize header_size() const { return kTcpHeader + (timestamps_ ? kTimestampOption : 0); }
+  // While the host has sent an urgent byte: true when there is nothing else to be sent now.
+  bool urgent_waits(const Mac& mac);
   void acknowledge();
   // Ethernet, IP and TCP headers; the checksum over `payload` pieces, or only the pseudo-header's for an
   // offload.
@@ -115,10 +127,12 @@ class TcpFlow final : public SocketOwner, public Timeout {
   // Bytes sent of the `size` from `seq` on; 0 with the reason noted (no data, end of data, NIC busy, flow
   // removed).
   usize send_from(const Mac& mac, u32 seq, usize size);
+  usize send_urgent(const Mac& mac);
   usize send_in_place(const Mac& mac, u32 seq, usize size);
   usize send_whole(const Mac& mac, u32 seq, usize size);
+  class Stamp;
   usize send_cut(const Mac& mac, u32 seq, usize size);
-  usize take_peek(const IoResult& result, u32 seq);
+  usize take_peek(const IoResult& result, u32 seq, usize asked);
   Offload offload_for(usize size, bool summed) const;
   void send_fin();
   void resend_hole();
@@ -149,7 +163,8 @@ class TcpFlow final : public SocketOwner, public Timeout {
   // Host to guest.
   u32 initial_send_;
   u32 send_unacked_, send_next_, send_max_;
-  u32 head_seq_;  // of the first byte in the socket's receive queue
+  u32 head_seq_;    // of the first byte in the socket's receive queue
+  u32 release_at_;  // acknowledged bytes that are worth taking from it
   u32 send_window_ = 0;
   u32 window_seq_ = 0, window_ack_ = 0;  // SND.WL1, SND.WL2
   u8 send_scale_ = 0;
@@ -161,6 +176,9 @@ class TcpFlow final : public SocketOwner, public Timeout {
   bool broken_ = false;
   bool fin_sent_ = false, fin_acked_ = false;
   u32 fin_seq_ = 0;
+  bool urgent_ = false;  // the host sent an urgent byte that has not gone on
+  bool timestamps_ = false;
+  u32 recent_time_ = 0, last_ack_ = 0;  // RFC 7323: TS.Recent, Last.ACK.sent
   bool sack_ = false;
   u32 sacked_left_ = 0;  // first byte that the guest has beyond a hole; valid when have_sack_
   bool have_sack_ = false;
@@ -179,7 +197,6 @@ class TcpFlow final : public SocketOwner, public Timeout {
   s64 last_heard_ = 0;
   s64 opened_at_ = 0;
   unsigned tries_ = 0;
-  std::vector<Endpoint> resolvers_;  // of a connection to the name server: those still to be tried
 };
 
 }  // namespace rhea::net::user

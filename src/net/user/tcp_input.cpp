@@ -9,12 +9,13 @@ namespace rhea::net::user {
 namespace {
 
 constexpr usize kSendDirectly = 8 * 1024;  // payloads this large are not joined with others
-constexpr usize kFlushAt = 64 * 1024;      // bytes joined before they are sent
+constexpr usize kFlushAt = 128 * 1024;     // bytes joined before they are sent
 constexpr usize kMaxHeld = 64 * 1024;      // out of order, in a flow
 constexpr usize kMaxHeldParts = 32;
 constexpr usize kMaxBuffered = 128 << 20;  // in all flows
 constexpr s64 kDelayedAck = 10 * kMillisecond;
-constexpr u8 kOptionEnd = 0, kOptionNop = 1, kOptionMss = 2, kOptionScale = 3, kOptionSackOk = 4, kOptionSack = 5;
+constexpr u8 kOptionEnd = 0, kOptionNop = 1, kOptionMss = 2, kOptionScale = 3, kOptionSackOk = 4, kOptionSack = 5,
+             kOptionTime = 8;
 constexpr u16 kSmallestMss = 88;
 
 void parse_options(const u8* options, usize size, Segment& segment) {
@@ -29,6 +30,11 @@ void parse_options(const u8* options, usize size, Segment& segment) {
     if (options[at] == kOptionMss && length == 4) segment.mss = load_be<u16>(data);
     if (options[at] == kOptionScale && length == 3) segment.scale = std::min<int>(data[0], 14);
     if (options[at] == kOptionSackOk && length == 2) segment.sack_permitted = true;
+    if (options[at] == kOptionTime && length == 10) {
+      segment.timestamp = true;
+      segment.time = load_be<u32>(data);
+      segment.time_echo = load_be<u32>(data + 4);
+    }
     if (options[at] == kOptionSack) {
       for (usize i = 0; i + 8 <= length - 2u && segment.sack_count < segment.sack.size(); i += 8)
         segment.sack[segment.sack_count++] = {load_be<u32>(data + i), load_be<u32>(data + i + 4)};
@@ -48,6 +54,7 @@ bool parse_segment(const Packet& packet, Segment& segment) {
   segment.ack = load_be<u32>(header + 8);
   segment.flags = header[13];
   segment.window = load_be<u16>(header + 14);
+  segment.urgent = load_be<u16>(header + 18);
   segment.payload = packet.transport_size() - segment.header;
   parse_options(header + kTcpHeader, std::min(segment.header, packet.transport_in_head()) - kTcpHeader, segment);
   return true;
@@ -67,6 +74,9 @@ void TcpFlow::input(const Packet& packet, const Segment& segment) {
 void TcpFlow::take_options(const Segment& syn) {
   const u16 largest = static_cast<u16>(kMtu - (v6_ ? kIpv6Header : kIpv4Header) - kTcpHeader);
   mss_ = std::clamp(syn.mss, kSmallestMss, largest);
+  timestamps_ = syn.timestamp;
+  recent_time_ = syn.time;
+  if (timestamps_) mss_ = static_cast<u16>(mss_ - kTimestampOption);  // RFC 6691: options take from the payload
   send_scale_ = syn.scale >= 0 ? static_cast<u8>(syn.scale) : 0;
   if (syn.scale < 0) receive_scale_ = 0;
   sack_ = syn.sack_permitted;
@@ -124,6 +134,15 @@ bool TcpFlow::check_sequence(const Segment& segment) {
     if (state_ == syn_received && segment.seq == receive_next_ - 1) send_control(kSyn | kAck, initial_send_);
     else acknowledge();  // RFC 5961, section 4.2
     return false;
+  }
+  if (timestamps_ && segment.timestamp) {
+    // RFC 7323, section 5.3: what is older than what was seen is of another time of these sequence numbers.
+    if (before(segment.time, recent_time_)) {
+      stats.last_drop = "an old timestamp";
+      acknowledge();
+      return false;
+    }
+    if (acceptable && !after(segment.seq, last_ack_)) recent_time_ = segment.time;
   }
   if (!acceptable) {
     stats.last_drop = "outside the window";
@@ -249,7 +268,8 @@ void TcpFlow::take_payload(const Packet& packet, const Segment& segment) {
     ack_now_ = true;
     return;
   }
-  append(packet, offset, size);
+  const usize urgent = segment.flags & kUrg ? append_urgent(packet, segment, seq, offset, size) : 0;
+  if (state_ != closed && urgent < size) append(packet, offset + urgent, size - urgent);
   if (state_ == closed) return;
   receive_next_ += static_cast<u32>(size);
   unacknowledged_ += static_cast<u32>(size);
@@ -279,11 +299,42 @@ void TcpFlow::append(const Packet& packet, usize offset, usize size) {
     }
   }
   if (!size) return;
-  const usize end = buffer_.size();
-  buffer_.resize(end + size);
-  packet.frame->copy(offset, buffer_.data() + end, size);
+  if (buffer_.capacity() == 0) buffer_ = tcp_.take_buffer();
+  std::array<Piece, kMaxSegments> pieces;
+  const usize count = part_of(*packet.frame, offset, size, pieces);
+  usize copied = 0;
+  for (const Piece& piece : std::span(pieces).first(count)) {
+    buffer_.insert(buffer_.end(), piece.data, piece.data + piece.size);
+    copied += piece.size;
+  }
+  if (copied < size) {  // of very many pieces
+    const usize end = buffer_.size();
+    buffer_.resize(end + size - copied);
+    packet.frame->copy(offset + copied, buffer_.data() + end, size - copied);
+  }
   tcp_.buffered_ += size;
   if (buffered() >= kFlushAt && !socket_full_) flush_buffer();
+}
+
+// The pointer is to the byte behind the urgent one, as all systems have it (RFC 6093, section 3.1). Where the host
+// does not take everything at once the byte goes the way of the others.
+usize TcpFlow::append_urgent(const Packet& packet, const Segment& segment, u32 seq, usize offset, usize size) {
+  const u32 behind = segment.seq + segment.urgent;
+  if (!after(behind, seq) || after(behind, seq + static_cast<u32>(size))) return 0;
+  const usize before_it = behind - seq - 1;
+  if (before_it) append(packet, offset, before_it);
+  if (state_ == closed || !flush_buffer()) return size;
+  if (!buffered() && !socket_full_) {
+    std::array<Piece, 1> pieces;
+    part_of(*packet.frame, offset + before_it, 1, pieces);
+    const IoResult result = socket_->send_urgent(pieces);
+    if (!result.error) {
+      ++stats.to_host;
+      return before_it + 1;
+    }
+  }
+  append(packet, offset + before_it, 1);
+  return before_it + 1;
 }
 
 void TcpFlow::hold_out_of_order(const Packet& packet, u32 seq, usize offset, usize size) {

@@ -4,6 +4,7 @@
 // large segment from a scratch area; or cut into frames of the MTU.
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "net/checksum.h"
 #include "net/user/tcp_flow.h"
@@ -17,7 +18,7 @@ constexpr usize kManyBuffered = 32 << 20;  // in all flows: then windows are sma
 constexpr u32 kSmallWindow = 16 * 1024;
 constexpr usize kMaxBurst = 64;   // frames made at once
 constexpr usize kMaxResend = 16;  // segments of a hole sent at once
-constexpr usize kHeadRoom = kEthernetHeader + kIpv6Header + kTcpHeader;
+constexpr usize kHeadRoom = kEthernetHeader + kIpv6Header + kTcpHeader + kTimestampOption;
 
 }  // namespace
 
@@ -30,6 +31,55 @@ u32 TcpFlow::window() const {
   return std::min(std::max(room, promised), largest);
 }
 
+// Of a segment without data; returns how many bytes, a multiple of 4.
+usize TcpFlow::write_options(u8* at, u8 flags) const {
+  usize size = 0;
+  if (flags & kSyn) {
+    const bool answer = flags & kAck;
+    at[size++] = 2;
+    at[size++] = 4;
+    store_be<u16>(at + size, static_cast<u16>(kMtu - (v6_ ? kIpv6Header : kIpv4Header) - kTcpHeader));
+    size += 2;
+    if (!answer || sack_) {
+      const u8 permitted[] = {1, 1, 4, 2};
+      std::copy_n(permitted, 4, at + size);
+      size += 4;
+    }
+    if (receive_scale_) {
+      const u8 scale[] = {1, 3, 3, receive_scale_};
+      std::copy_n(scale, 4, at + size);
+      size += 4;
+    }
+    if (!answer || timestamps_) size += write_timestamp(at + size);
+    return size;
+  }
+  if (timestamps_ && !(flags & kRst)) size += write_timestamp(at);
+  // What is held out of order is told (RFC 2018).
+  if (flags == kAck && sack_ && !out_of_order_.empty()) {
+    const usize blocks = std::min<usize>(out_of_order_.size(), 3);
+    at[size] = at[size + 1] = 1;
+    at[size + 2] = 5;
+    at[size + 3] = static_cast<u8>(2 + 8 * blocks);
+    size += 4;
+    auto part = out_of_order_.begin();
+    for (usize i = 0; i < blocks; ++i, ++part, size += 8) {
+      store_be<u32>(at + size, part->first);
+      store_be<u32>(at + size + 4, part->first + static_cast<u32>(part->second.size()));
+    }
+  }
+  return size;
+}
+
+// RFC 7323, section 3.2; milliseconds, from a place that the connection's sequence numbers choose.
+usize TcpFlow::write_timestamp(u8* at) const {
+  at[0] = at[1] = 1;
+  at[2] = 8;
+  at[3] = 10;
+  store_be<u32>(at + 4, initial_send_ + static_cast<u32>(context_.now() / kMillisecond));
+  store_be<u32>(at + 8, recent_time_);
+  return kTimestampOption;
+}
+
 // A segment without data. SYNs carry options.
 void TcpFlow::send_control(u8 flags, u32 seq) {
   std::array<u8, kTcpHeader + 40> header{};
@@ -37,43 +87,15 @@ void TcpFlow::send_control(u8 flags, u32 seq) {
   store_be<u16>(header.data() + 2, key_.guest.port);
   store_be<u32>(header.data() + 4, seq);
   if (flags & kAck) store_be<u32>(header.data() + 8, receive_next_);
-  usize size = kTcpHeader;
+  const usize size = kTcpHeader + write_options(header.data() + kTcpHeader, flags);
   u32 window_field = window();
   if (flags & kSyn) {
-    const u16 mss = static_cast<u16>(kMtu - (v6_ ? kIpv6Header : kIpv4Header) - kTcpHeader);
-    const bool answer = flags & kAck;
-    header[size++] = 2;
-    header[size++] = 4;
-    store_be<u16>(header.data() + size, mss);
-    size += 2;
-    if (!answer || sack_) {
-      const u8 permitted[] = {1, 1, 4, 2};
-      std::copy_n(permitted, 4, header.begin() + static_cast<std::ptrdiff_t>(size));
-      size += 4;
-    }
-    if (receive_scale_) {
-      const u8 scale[] = {1, 3, 3, receive_scale_};
-      std::copy_n(scale, 4, header.begin() + static_cast<std::ptrdiff_t>(size));
-      size += 4;
-    }
     window_field = std::min<u32>(window_field, 0xffff);
-    if (answer) advertised_ = receive_next_ + window_field;
+    if (flags & kAck) advertised_ = receive_next_ + window_field;
   } else {
     window_field >>= receive_scale_;
   }
-  // What is held out of order is told (RFC 2018).
-  if (flags == kAck && sack_ && !out_of_order_.empty()) {
-    const usize blocks = std::min<usize>(out_of_order_.size(), 3);
-    header[size] = header[size + 1] = 1;
-    header[size + 2] = 5;
-    header[size + 3] = static_cast<u8>(2 + 8 * blocks);
-    size += 4;
-    auto part = out_of_order_.begin();
-    for (usize i = 0; i < blocks; ++i, ++part, size += 8) {
-      store_be<u32>(header.data() + size, part->first);
-      store_be<u32>(header.data() + size + 4, part->first + static_cast<u32>(part->second.size()));
-    }
-  }
+  last_ack_ = receive_next_;
   header[12] = static_cast<u8>(size / 4 << 4);
   header[13] = flags;
   store_be<u16>(header.data() + 14, static_cast<u16>(flags & kRst ? 0 : window_field));
@@ -113,8 +135,10 @@ bool TcpFlow::send_data(usize budget) {
   const Mac mac = *known;
   if (resend_) resend_hole();
   usize spent = 0;
-  while (state_ == open && more_to_send() && spent < budget) {
+  // What is left of a turn and less than a segment is for the next one.
+  while (state_ == open && more_to_send() && (spent == 0 || spent + mss_ <= budget)) {
     if (context_.link.blocked()) return true;
+    if (urgent_ && urgent_waits(mac)) return false;
     const u32 room = sendable();
     const u32 in_flight = send_next_ - send_unacked_;
     if (room == 0 || (room < mss_ && in_flight)) {
@@ -129,22 +153,59 @@ bool TcpFlow::send_data(usize budget) {
     else if (state_ != open || context_.link.blocked() || !more_to_send()) break;
     spent += std::max<usize>(size, 1);
   }
-  return state_ == open && more_to_send() && (spent >= budget || context_.link.blocked());
+  return state_ == open && more_to_send() && (spent + mss_ > budget || context_.link.blocked());
+}
+
+// An urgent byte goes when it is the next one that the host's socket has: what is before it has been acknowledged
+// then. Reading stops before it by itself (tcp(7)).
+bool TcpFlow::urgent_waits(const Mac& mac) {
+  if (send_next_ != send_unacked_) return true;
+  release_acked(true);
+  const Urgent where = socket_->urgent();
+  if (where == Urgent::none) urgent_ = false;
+  if (where != Urgent::next || sendable() == 0) return false;
+  urgent_ = false;
+  if (const usize size = send_urgent(mac)) note_sent(send_next_, size);
+  else urgent_ = context_.link.blocked();
+  return false;
+}
+
+usize TcpFlow::send_urgent(const Mac& mac) {
+  std::array<u8, std::max(kHeadRoom + 1, kMinFrame)> frame{};
+  u8 byte = 0;
+  const Piece payload{&byte, 1};
+  if (take_peek(socket_->peek(peek_offset(send_next_), std::span(&payload, 1)), send_next_, 1) == 0) return 0;
+  const usize headers = write_headers(frame.data(), mac, send_next_, 1, true, &payload);
+  u8* header = frame.data() + headers - header_size();
+  header[13] |= kUrg;
+  store_be<u16>(header + 18, 1);
+  const u16 folded = load_be<u16>(header + 16);
+  // The two words that changed (RFC 1624): the flags' and the pointer's.
+  u32 sum = static_cast<u16>(~folded) + u32{kUrg} + 1u;
+  sum = (sum & 0xffff) + (sum >> 16);
+  store_be<u16>(header + 16, static_cast<u16>(~sum));
+  frame[headers] = byte;
+  const Piece piece{frame.data(), std::max(headers + 1, kMinFrame)};
+  return context_.link.send_frame(Frame{std::span(&piece, 1), offload_for(1, true)}) == Sent::busy ? 0 : 1;
 }
 
 usize TcpFlow::send_from(const Mac& mac, u32 seq, usize size) {
   const Caps caps = context_.link.caps();
   if (caps.checksum && (v6_ ? caps.tso6 : caps.tso4)) {
-    size = std::min<usize>(size, 65535 - kIpv6Header - kTcpHeader);
+    size = std::min<usize>(size, 65535 - kIpv6Header - kTcpHeader - kTimestampOption);
     return context_.link.peer()->can_reserve() ? send_in_place(mac, seq, size) : send_whole(mac, seq, size);
   }
   return send_cut(mac, seq, size);
 }
 
 // What a peek says: bytes, or 0 after acting on the end of the stream or an error.
-usize TcpFlow::take_peek(const IoResult& result, u32 seq) {
+usize TcpFlow::take_peek(const IoResult& result, u32 seq, usize asked) {
   if (result.error == EINTR) return 0;
-  if (result.error == 0 && result.count > 0) return static_cast<usize>(result.count);
+  if (result.error == 0 && result.count > 0) {
+    // Less than there was room for: the queue is empty, and an event comes with more.
+    if (static_cast<usize>(result.count) < asked && seq == send_next_ && !hung_up_ && !urgent_) readable_ = false;
+    return static_cast<usize>(result.count);
+  }
   const bool ended = result.error == 0 || (result.again() && hung_up_);
   if (result.error && !result.again() && !broken_) broken_ = true;
   if (broken_) {
@@ -205,26 +266,29 @@ void TcpFlow::resend_hole() {
 
 usize TcpFlow::write_headers(u8* at, const Mac& mac, u32 seq, usize size, bool last, const Piece* payload) {
   const IpOut out{.from = key_.remote.address, .to = key_.guest.address, .protocol = kTcp};
-  const usize start = context_.link.write_headers(at, mac, out, kTcpHeader + size);
+  const usize tcp_size = header_size();
+  const usize start = context_.link.write_headers(at, mac, out, tcp_size + size);
   u8* header = at + start;
   store_be<u16>(header, key_.remote.port);
   store_be<u16>(header + 2, key_.guest.port);
   store_be<u32>(header + 4, seq);
   store_be<u32>(header + 8, receive_next_);
-  header[12] = 0x50;
+  header[12] = static_cast<u8>(tcp_size / 4 << 4);
   header[13] = last ? kPsh | kAck : kAck;
   store_be<u16>(header + 14, static_cast<u16>(window() >> receive_scale_));
   store_be<u32>(header + 16, 0);
+  if (timestamps_) write_timestamp(header + kTcpHeader);
+  last_ack_ = receive_next_;
   ChecksumSum sum;
-  sum.add_pseudo_header(out.from, out.to, kTcp, kTcpHeader + size);
+  sum.add_pseudo_header(out.from, out.to, kTcp, tcp_size + size);
   if (payload) {
-    sum.add(header, kTcpHeader);
+    sum.add(header, tcp_size);
     sum.add(payload->data, payload->size);
     store_be<u16>(header + 16, sum.checksum());
   } else {
     store_be<u16>(header + 16, sum.folded());
   }
-  return start + kTcpHeader;
+  return start + tcp_size;
 }
 
 Offload TcpFlow::offload_for(usize size, bool summed) const {
@@ -237,18 +301,18 @@ Offload TcpFlow::offload_for(usize size, bool summed) const {
   if (size > mss_) {
     offload.gso = v6_ ? Offload::tcp6 : Offload::tcp4;
     offload.gso_size = mss_;
-    offload.header_length = static_cast<u16>(offload.checksum_start + kTcpHeader);
+    offload.header_length = static_cast<u16>(offload.checksum_start + header_size());
   }
   return offload;
 }
 
 usize TcpFlow::send_in_place(const Mac& mac, u32 seq, usize size) {
-  const usize headers = kEthernetHeader + (v6_ ? kIpv6Header : kIpv4Header) + kTcpHeader;
+  const usize headers = kEthernetHeader + (v6_ ? kIpv6Header : kIpv4Header) + header_size();
   Reservation reservation;
   if (!context_.link.reserve(headers + size, reservation)) return 0;
   std::array<Piece, kMaxSegments> pieces;
   const usize count = part_of(Frame{reservation.pieces, {}}, headers, size, pieces);
-  const usize got = take_peek(socket_->peek(peek_offset(seq), std::span(pieces).first(count)), seq);
+  const usize got = take_peek(socket_->peek(peek_offset(seq), std::span(pieces).first(count)), seq, size);
   if (got == 0) {
     context_.link.abort(reservation);
     return 0;
@@ -267,35 +331,77 @@ usize TcpFlow::send_in_place(const Mac& mac, u32 seq, usize size) {
 }
 
 usize TcpFlow::send_whole(const Mac& mac, u32 seq, usize size) {
-  const usize headers = kEthernetHeader + (v6_ ? kIpv6Header : kIpv4Header) + kTcpHeader;
+  const usize headers = kEthernetHeader + (v6_ ? kIpv6Header : kIpv4Header) + header_size();
   u8* data = tcp_.scratch_.data();
   const Piece into{data + headers, size};
-  const usize got = take_peek(socket_->peek(peek_offset(seq), std::span(&into, 1)), seq);
+  const usize got = take_peek(socket_->peek(peek_offset(seq), std::span(&into, 1)), seq, size);
   if (got == 0) return 0;
   write_headers(data, mac, seq, got, got < size, nullptr);
   const Piece piece{data, headers + got};
   const Sent sent = context_.link.send_frame(Frame{std::span(&piece, 1), offload_for(got, false)});
-  return sent == Sent::busy ? 0 : got;
+  if (sent != Sent::busy) return got;
+  readable_ = true;
+  return 0;
 }
+
+// The headers of full frames that follow one another: made once, then only what differs is written.
+class TcpFlow::Stamp {
+ public:
+  Stamp(TcpFlow& flow, const Mac& mac)
+      : flow_(flow), size_(flow.write_headers(head_.data(), mac, 0, flow.mss_, false, nullptr)) {
+    u8* header = head_.data() + size_ - flow.header_size();
+    if (flow.context_.link.caps().checksum) return;
+    store_be<u16>(header + 16, 0);
+    const usize length = flow.header_size() + flow.mss_;
+    sum_.add_pseudo_header(flow.key_.remote.address, flow.key_.guest.address, kTcp, length);
+    sum_.add(header, flow.header_size());
+    summed_ = true;
+  }
+  // Right before the payload.
+  void put(u32 seq, const Piece& payload) const {
+    u8* start = payload.data - size_;
+    std::memcpy(start, head_.data(), size_);
+    flow_.context_.link.renumber(start);
+    u8* header = payload.data - flow_.header_size();
+    store_be<u32>(header + 4, seq);
+    if (!summed_) return;
+    ChecksumSum sum = sum_;
+    sum.add_word(static_cast<u16>(seq >> 16));
+    sum.add_word(static_cast<u16>(seq));
+    sum.add(payload.data, payload.size);
+    store_be<u16>(header + 16, sum.checksum());
+  }
+
+ private:
+  TcpFlow& flow_;
+  std::array<u8, kHeadRoom> head_;
+  usize size_;
+  ChecksumSum sum_;  // of all but the sequence number and the payload
+  bool summed_ = false;
+};
 
 // Frames of the MTU. How many are made at once follows what the NIC took lately: what it refuses was made in
 // vain.
 usize TcpFlow::send_cut(const Mac& mac, u32 seq, usize size) {
-  const usize headers = kEthernetHeader + (v6_ ? kIpv6Header : kIpv4Header) + kTcpHeader;
+  const usize headers = kEthernetHeader + (v6_ ? kIpv6Header : kIpv4Header) + header_size();
   const usize stride = headers + mss_;
   const usize frames = std::min({(size + mss_ - 1) / mss_, tcp_.burst_, tcp_.scratch_.size() / stride, kMaxBurst});
   size = std::min(size, frames * mss_);
   std::array<Piece, kMaxBurst> pieces;
   for (usize i = 0; i < frames; ++i)
     pieces[i] = {tcp_.scratch_.data() + i * stride + headers, std::min<usize>(mss_, size - i * mss_)};
-  const usize got = take_peek(socket_->peek(peek_offset(seq), std::span(pieces).first(frames)), seq);
+  const usize got = take_peek(socket_->peek(peek_offset(seq), std::span(pieces).first(frames)), seq, size);
   const bool partial = context_.link.caps().checksum;
+  std::optional<Stamp> stamp;
+  if (got > mss_) stamp.emplace(*this, mac);
   usize sent = 0;
   for (usize i = 0; sent < got; ++i) {
     const Piece payload{pieces[i].data, std::min(pieces[i].size, got - sent)};
     u8* start = payload.data - headers;
-    write_headers(start, mac, seq + static_cast<u32>(sent), payload.size, sent + payload.size == got && got < size,
-                  partial ? nullptr : &payload);
+    const u32 at = seq + static_cast<u32>(sent);
+    const bool last = sent + payload.size == got;
+    if (stamp && !last) stamp->put(at, payload);
+    else write_headers(start, mac, at, payload.size, last && got < size, partial ? nullptr : &payload);
     usize length = headers + payload.size;
     std::array<u8, kMinFrame> padded{};
     if (length < kMinFrame) {
@@ -306,6 +412,7 @@ usize TcpFlow::send_cut(const Mac& mac, u32 seq, usize size) {
     const Piece piece{start, length};
     if (context_.link.send_frame(Frame{std::span(&piece, 1), offload_for(payload.size, !partial)}) == Sent::busy) {
       tcp_.burst_ = std::max<usize>(i, 1);
+      readable_ = true;  // whatever the peek said: not all of it went
       return sent;
     }
     sent += payload.size;

@@ -2,6 +2,7 @@
 #include "net/user/udp.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "net/checksum.h"
 #include "net/user/dhcp.h"
@@ -19,6 +20,14 @@ constexpr usize kMaxRoutes = 256;
 constexpr unsigned kReadsInTurn = 32;
 constexpr usize kMostSegments = 64;  // of UDP_SEGMENT
 constexpr usize kMostBytes = 65000;
+constexpr u8 kUnreachable = 3, kFragmentationNeeded = 4;  // RFC 792
+constexpr u8 kPacketTooBig = 2;                           // RFC 4443
+
+// Whether the guest wants no fragments of it: IPv6 has none but the sender's, and what came in fragments may go on so.
+bool stays_whole(const Packet& packet) {
+  const bool fits = packet.frame->offload.gso != Offload::none || packet.end - packet.network <= kMtu;
+  return fits && (packet.v6 || packet.do_not_fragment);
+}
 
 }  // namespace
 
@@ -78,6 +87,8 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     return -1;
   }
   void set_queued(bool queued) { queued_ = queued; }
+  // What the socket's error queue says goes to the guest as ICMP.
+  void relay_errors(Socket& socket);
 
  private:
   struct Route {
@@ -98,7 +109,9 @@ class Udp::Flow final : public SocketOwner, public Timeout {
   void send_now(Socket* socket, const Endpoint& to, const Packet& packet, std::span<const Piece> payload, u16 segment) {
     socket->set_ttl(packet.ttl - 1u);
     socket->set_tos(packet.tos);
+    socket->set_whole(stays_whole(packet));
     IoResult result = socket->send_to(to, payload, segment);
+    if (result.error == EMSGSIZE) return relay_errors(*socket);
     // An error that an earlier datagram met is told at the next call.
     if (result.error && !result.again()) result = socket->send_to(to, payload, segment);
     Icmp::Error error;
@@ -107,7 +120,7 @@ class Udp::Flow final : public SocketOwner, public Timeout {
   void gather(Socket* socket, const Endpoint& to, const Packet& packet, std::span<const Piece> payload, usize size) {
     Burst& burst = udp_.burst_;
     const bool same = burst.flow == this && burst.socket == socket && burst.to == to && burst.ttl == packet.ttl &&
-                      burst.tos == packet.tos && size <= burst.segment &&
+                      burst.tos == packet.tos && burst.whole == stays_whole(packet) && size <= burst.segment &&
                       burst.bytes.size() == burst.count * burst.segment && burst.bytes.size() + size <= kMostBytes &&
                       burst.count < kMostSegments;
     if (!same) {
@@ -118,6 +131,7 @@ class Udp::Flow final : public SocketOwner, public Timeout {
       burst.seen = packet.to;
       burst.ttl = packet.ttl;
       burst.tos = packet.tos;
+      burst.whole = stays_whole(packet);
       burst.segment = size;
       burst.count = 0;
     }
@@ -160,23 +174,6 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     }
     return true;
   }
-  void relay_errors(Socket& socket) {
-    SocketError error;
-    for (unsigned i = 0; i < 64 && socket.next_error(error); ++i) {
-      if (!error.from_icmp) continue;
-      const bool v6 = !guest_.address.is_v4();
-      std::vector<u8> quote(kUdpHeader + error.payload.size());
-      store_be<u16>(quote.data(), guest_.port);
-      store_be<u16>(quote.data() + 2, error.to.port);
-      store_be<u16>(quote.data() + 4, static_cast<u16>(quote.size()));
-      std::copy(error.payload.begin(), error.payload.end(), quote.begin() + kUdpHeader);
-      if (socket.v6() != v6) continue;
-      udp_.icmp_.relay_error(error.type, error.code, error.info, error.offender, guest_.address,
-                             udp_.context_.seen_from_guest(error.to.address, !v6), kUdp, quote);
-    }
-    socket.take_error();
-  }
-
   Udp& udp_;
   Endpoint guest_;
   Endpoint last_remote_;
@@ -186,6 +183,29 @@ class Udp::Flow final : public SocketOwner, public Timeout {
   u64 sent_turn_ = 0;  // when a datagram was sent to the host
   std::map<Endpoint, Route> routes_;
 };
+
+void Udp::Flow::relay_errors(Socket& socket) {
+  SocketError error;
+  for (unsigned i = 0; i < 64 && socket.next_error(error); ++i) {
+    const bool v6 = !guest_.address.is_v4();
+    if (error.error == EMSGSIZE && !error.from_icmp) {  // the host's own route: the gateway says so
+      error.type = v6 ? kPacketTooBig : kUnreachable;
+      error.code = v6 ? 0 : kFragmentationNeeded;
+      error.offender = gateway(v6);
+    } else if (!error.from_icmp) {
+      continue;
+    }
+    std::vector<u8> quote(kUdpHeader + error.payload.size());
+    store_be<u16>(quote.data(), guest_.port);
+    store_be<u16>(quote.data() + 2, error.to.port);
+    store_be<u16>(quote.data() + 4, static_cast<u16>(quote.size()));
+    std::copy(error.payload.begin(), error.payload.end(), quote.begin() + kUdpHeader);
+    if (socket.v6() != v6) continue;
+    udp_.icmp_.relay_error(error.type, error.code, error.info, error.offender, guest_.address,
+                           udp_.context_.seen_from_guest(error.to.address, !v6), kUdp, quote);
+  }
+  socket.take_error();
+}
 
 Udp::Udp(Context& context, const Servers& servers)
     : context_(context), icmp_(servers.icmp), dhcp_(servers.dhcp), dhcpv6_(servers.dhcpv6), dns_(servers.dns),
@@ -305,6 +325,7 @@ void Udp::send_burst() {
   Burst& burst = burst_;
   burst.socket->set_ttl(burst.ttl - 1u);
   burst.socket->set_tos(burst.tos);
+  burst.socket->set_whole(burst.whole);
   const Piece whole{burst.bytes.data(), burst.bytes.size()};
   const u16 segment = burst.count > 1 ? static_cast<u16>(burst.segment) : u16{0};
   IoResult result = burst.socket->send_to(burst.to, std::span(&whole, 1), segment);
@@ -314,6 +335,7 @@ void Udp::send_burst() {
     if (at + burst.segment >= whole.size) result = sent;
   }
   Icmp::Error error;
+  if (result.error == EMSGSIZE) return burst.flow->relay_errors(*burst.socket);
   if (!result.error || !Icmp::error_of(result.error, error)) return;
   const Endpoint& guest = burst.flow->guest();
   std::vector<u8> quote(kUdpHeader + std::min<usize>(burst.segment, 64));

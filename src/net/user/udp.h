@@ -60,6 +60,7 @@ class Udp {
     Endpoint to;
     IpAddress seen;  // `to` as the guest sees it
     u8 ttl = 0, tos = 0;
+    bool whole = false;  // not to be fragmented
     usize segment = 0, count = 0;
     std::vector<u8> bytes;
   };
