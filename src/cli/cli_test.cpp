@@ -121,7 +121,8 @@ TEST(CommandLine, HelpTexts) {
   EXPECT_NE(
       text("-device virtio-net-device,help").find("  netdev=<str>           - ID of a netdev to use as a backend\n"),
       std::string::npos);
-  EXPECT_EQ(text("-netdev help").substr(0, 38), "Available netdev backend types:\nuser\n");
+  EXPECT_TRUE(text("-netdev help").starts_with("Available netdev backend types:\n"));
+  EXPECT_NE(text("-netdev help").find("\nuser\n"), std::string::npos);
   EXPECT_EQ(text("-version"), text("--version"));
   EXPECT_EQ(text("-h"), text("-help"));
 }
