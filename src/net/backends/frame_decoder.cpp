@@ -37,7 +37,7 @@ FrameDecoder::Step FrameDecoder::next(DecodedFrame& frame) {
   begin_ += prefix + length;
   frame.bytes = {at + prefix + header, length - header};
   frame.offload = {};
-  if (header && !read_vnet_header({at + prefix, header}, frame.bytes.size(), frame.offload)) frame.bytes = {};
+  if (header && !read_vnet_header({at + prefix, header}, frame.bytes.size(), frame.offload)) frame = {};
   return Step::frame;
 }
 
