@@ -131,9 +131,9 @@ class Tcp {
   std::deque<TcpFlow*> to_send_;
   std::vector<TcpFlow*> held_;  // by rate-out=
   std::vector<std::vector<u8>> spare_buffers_;
-  std::vector<u8> scratch_;     // frames being made
-  usize burst_ = 8;             // frames that the NIC took at once, lately
-  usize buffered_ = 0;          // bytes in all flows' buffers
+  std::vector<u8> scratch_;  // frames being made
+  usize burst_ = 8;          // frames that the NIC took at once, lately
+  usize buffered_ = 0;       // bytes in all flows' buffers
   bool running_ = true;
 };
 
