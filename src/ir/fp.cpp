@@ -3,7 +3,6 @@
 // of 64 bits whose lowest bit is sticky, and leaves the rest to fp::round.
 #include "ir/fp.h"
 
-
 #include "ir/fp_parts.h"
 
 namespace rhea::ir {
