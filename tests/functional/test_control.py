@@ -427,11 +427,7 @@ class Process(GuestTest):
             self.assertIn("cannot create PID file: Cannot lock pid file: Resource temporarily unavailable", errors)
             client.send("quit\n")
             client.close()
-            for _ in range(1000):
-                if not os.path.exists(f"{folder}/pid"):
-                    break
-                time.sleep(0.02)
-            self.assertFalse(os.path.exists(f"{folder}/pid"))
+            guest.wait_until(lambda: not os.path.exists(f"{folder}/pid"), "the pid file is gone", 20)
         finally:
             try:
                 os.kill(pid, signal.SIGKILL)

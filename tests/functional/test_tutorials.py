@@ -283,19 +283,13 @@ class Consoles(Tutorial):
         client.sendall(b"info status\r")
         self.until(client, "VM status: running")
         client.sendall(b"quit\r")
-        for _ in range(2000):
-            if not os.path.exists(pid_file):
-                return
-            time.sleep(0.02)
-        self.fail("the pid file is still there")
+        guest.wait_until(lambda: not os.path.exists(pid_file), "the pid file is gone", 40)
 
     def test_qmp_on_a_unix_socket(self):
         path = os.path.join(self.directory(), "qmp")
         self.start("-M", "vexpress-a9", "-display", "none", "-serial", "null", "-monitor", "none", "-qmp",
                    f"unix:{path},server,nowait", program=self.link)
-        deadline = time.monotonic() + 30 * guest.SCALE
-        while not os.path.exists(path) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        guest.wait_until(lambda: os.path.exists(path), "the socket is there")
         client = socket.socket(socket.AF_UNIX)
         self.addCleanup(client.close)
         client.connect(path)
