@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "devices/virtio/virtio_net_features.h"
+#include "net/vnet_header.h"
 #include "util/bits.h"
 
 namespace rhea::devices {
@@ -29,10 +30,9 @@ using namespace virtio_net;
 namespace {
 
 // struct virtio_net_hdr, section 5.1.6.
-enum HeaderFlag : u8 { kNeedsCsum = 1, kDataValid = 2 };
-constexpr u8 kGsoEcn = 0x80;
+constexpr u8 kNeedsCsum = 1;
 constexpr usize kShortHeader = 10;  // without num_buffers
-constexpr usize kLongHeader = 12;
+constexpr usize kLongHeader = net::kVnetHeader;
 constexpr unsigned kBatch = 64;                         // frames in a row, before the loop gets to others
 constexpr usize kLargestFrame = net::kMaxGsoFrame + 4;  // with a VLAN tag
 constexpr u16 kControlQueueSize = 64;
@@ -333,17 +333,10 @@ void VirtioNet::deliver(std::vector<Chain>& chains, usize frame_size, const net:
     used[count] = static_cast<u32>(std::min<u64>(left, chains[count].writable_bytes));
     left -= used[count++];
   }
-  const bool sums = guest_offloads_ & kGuestCsum;
-  std::array<u8, kLongHeader> header{};
-  header[0] = static_cast<u8>(bits_if(sums && offload.needs_checksum, kNeedsCsum) |
-                              bits_if(sums && !offload.needs_checksum && offload.checksum_valid, kDataValid));
-  header[1] = static_cast<u8>(offload.gso | bits_if(offload.gso && offload.ecn, kGsoEcn));
-  store_le<u16>(&header[2], offload.header_length);
-  store_le<u16>(&header[4], offload.gso ? offload.gso_size : 0);
-  if (header[0] & kNeedsCsum) {
-    store_le<u16>(&header[6], offload.checksum_start);
-    store_le<u16>(&header[8], offload.checksum_offset);
-  }
+  net::Offload told = offload;
+  if (!(guest_offloads_ & kGuestCsum)) told.needs_checksum = told.checksum_valid = false;
+  std::array<u8, net::kVnetHeader> header;
+  net::write_vnet_header(told, header);
   store_le<u16>(&header[10], static_cast<u16>(count));
   receive_queue_.write(chains[0], 0, header.data(), header_size_);
   for (usize i = 0; i < count; ++i) {
@@ -463,26 +456,17 @@ void VirtioNet::abort(net::Reservation& reservation) {
 // --- transmit -----------------------------------------------------------------------------------------------------
 
 bool VirtioNet::read_header(const Chain& chain, usize frame_size, net::Offload& offload) const {
-  std::array<u8, kLongHeader> raw{};
+  std::array<u8, net::kVnetHeader> raw{};
   Virtqueue::read(chain, 0, raw.data(), header_size_);
-  const u8 gso = raw[1] & static_cast<u8>(~kGsoEcn);
-  if ((raw[0] & kNeedsCsum) && (features_ & kCsum)) {
-    offload.needs_checksum = true;
-    offload.checksum_start = load_le<u16>(&raw[6]);
-    offload.checksum_offset = load_le<u16>(&raw[8]);
-    if (u32{offload.checksum_start} + offload.checksum_offset + 2 > frame_size) return false;
+  // Of the flags a driver may set only this one, and only where it was negotiated.
+  raw[0] &= features_ & kCsum ? kNeedsCsum : 0;
+  if (!net::read_vnet_header(raw, frame_size, offload)) return false;
+  switch (offload.gso) {
+    case net::Offload::none: return true;
+    case net::Offload::tcp4: return features_ & (kHostTso4 | kGso);
+    case net::Offload::tcp6: return features_ & (kHostTso6 | kGso);
+    default: return features_ & (kHostUso | kGso);
   }
-  if (gso == net::Offload::none) return true;
-  const u64 needed = gso == net::Offload::tcp4     ? kHostTso4
-                     : gso == net::Offload::tcp6   ? kHostTso6
-                     : gso == net::Offload::udp_l4 ? kHostUso
-                                                   : 0;
-  if (!needed || !(features_ & (needed | kGso))) return false;
-  offload.gso = gso;
-  offload.ecn = raw[1] & kGsoEcn;
-  offload.header_length = load_le<u16>(&raw[2]);
-  offload.gso_size = load_le<u16>(&raw[4]);
-  return offload.gso_size != 0 && offload.needs_checksum;
 }
 
 net::Sent VirtioNet::transmit(const Chain& chain) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "net/frame.h"
+#include "net/vnet_header.h"
 
 namespace rhea::net {
 
@@ -45,11 +46,5 @@ class FrameDecoder {
   usize begin_ = 0, end_ = 0;
   u32 bad_length_ = 0;
 };
-
-// struct virtio_net_hdr (VIRTIO 1.2, section 5.1.6), 12 bytes with num_buffers, in host order.
-constexpr usize kVnetHeader = 12;
-void write_vnet_header(const Offload& offload, std::span<u8, kVnetHeader> to);
-// False: it makes no sense for a frame of this size.
-bool read_vnet_header(std::span<const u8> from, usize frame_size, Offload& offload);
 
 }  // namespace rhea::net
