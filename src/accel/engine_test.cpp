@@ -145,8 +145,14 @@ TEST_F(EngineTest, BroadcastMaintenanceDoesNotBlock) {
   for (unsigned i = 1; i < 4; i++) guests_[i]->s.header.pc = 0x100 * (i + 1);
   engine_->resume();
   EXPECT_TRUE(eventually([&] { return word(0x100) > 500 && word(0x104) > 500 && word(0x108) > 500; }));
-  for (int i = 0; i < 20; i++) {
+  // Whoever waits for the others is between two blocks when it is stopped.
+  for (int i = 0; i < 200; i++) {
     engine_->pause();
+    for (u32 cpu = 0; cpu < 2; cpu++) {
+      const u64 pc = engine_->cpu(cpu).pc() - 0x200 * cpu;
+      EXPECT_TRUE(pc == 0 || pc == 6) << pc;
+      EXPECT_EQ(guests_[cpu]->s.r[1], word(0x100 + 4 * cpu));
+    }
     engine_->resume();
   }
 }

@@ -42,6 +42,8 @@ std::span<SoftMmu* const> VirtualCpu::all_mmus() const { return control_.mmus();
 
 // ---- where it is ---------------------------------------------------------------------------------------------------
 bool VirtualCpu::enter() {
+  // Here and not within the block: a stop that comes meanwhile finds the whole state between two instructions.
+  if (std::exchange(synchronizes_, false)) control_.wait_for_flushes(*this);
   for (;;) {
     place_.store(static_cast<u8>(Place::running), std::memory_order_seq_cst);
     if (control_.ending()) return leave(), false;
@@ -273,9 +275,8 @@ void VirtualCpu::synchronize() {
   if (!flushes_others_) return;
   flushes_others_ = false;
   if (control_.single_thread) return;  // the others are not running: they do it when they do
-  begin_blocking();
-  control_.wait_for_flushes(*this);
-  end_blocking();
+  synchronizes_ = true;
+  state_.poll.fetch_or(ir::kPollRequest, std::memory_order_relaxed);
 }
 
 void VirtualCpu::space_changed(u64) { mmu_.update_space(); }

@@ -215,6 +215,7 @@ class VirtualCpu final : public Vcpu,
   std::mutex flush_mutex_;
   std::vector<Flush> flushes_;
   bool flushes_others_ = false;  // queued something that synchronize() has to wait for
+  bool synchronizes_ = false;    // waits for it before it goes on
 
   friend class RunControl;
 };

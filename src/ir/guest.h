@@ -111,11 +111,11 @@ class EngineHooks {
  public:
   virtual ~EngineHooks() = default;
   // Translation tables changed: nothing / one space / one page of a space or of all may be cached any more.
-  // `all_cpus`: broadcast (the inner-shareable operations); complete when synchronize() returns.
+  // `all_cpus`: broadcast (the inner-shareable operations); complete when the CPU has left the block that called synchronize().
   virtual void flush_all(bool all_cpus) = 0;
   virtual void flush_space(u64 space, bool all_cpus) = 0;
   virtual void flush_page(u64 space, u64 address, bool all_spaces, bool all_cpus) = 0;
-  virtual void synchronize() = 0;  // DSB
+  virtual void synchronize() = 0;  // DSB; its block ends with an exit that polls
   // The current address space (an ASID or a table root), or what translation depends on, changed. `changed`: the
   // meaning of every cached mapping may have changed (MMU turned on or off, domains).
   virtual void space_changed(u64 space) = 0;

@@ -292,6 +292,7 @@ u64 helper_sev(Cpu& cpu, u64, u64, u64) {
 }
 
 u64 helper_dsb(Cpu& cpu, u64 key, u64, u64) {
+  cpu.resume_at(key);
   cpu.s().tlb_pending = 0;
   cpu.hooks().synchronize();
   return 0;

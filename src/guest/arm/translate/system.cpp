@@ -147,6 +147,7 @@ void barrier(Translator& t, unsigned kind) {
   const u16 nothing = t.b.new_label();
   t.b.branch_zero(t.b.get(Type::I32, offsetof(State, tlb_pending)), nothing);
   t.call(HelperId::dsb, t.next_key());
+  t.leave_early();  // the other CPUs are waited for between blocks
   t.b.label(nothing);
 }
 
