@@ -59,11 +59,12 @@ class Nic final : public net::Port {
   std::string type() const override { return "nic"; }
   std::string info() const override { return "model=synthetic"; }
   Guest* guest = nullptr;
+  std::function<void()> on_full;  // the guest is to have its turn, whether or not what came is of interest to it
 
  private:
   usize count() const { return offload_ ? kLentBuffers : kBuffers; }
   void take() {
-    --room_;
+    if (--room_ == 0) on_full();
     next_ = (next_ + 1) % count();
   }
   bool offload_;
@@ -95,7 +96,10 @@ class RheaSubject final : public Subject {
   }
   ~RheaSubject() override { net::Port::disconnect(nic_); }
 
-  void attach(Guest& guest) override { nic_.guest = guest_ = &guest; }
+  void attach(Guest& guest) override {
+    nic_.guest = guest_ = &guest;
+    nic_.on_full = [this] { wake(); };
+  }
   bool ready() const override { return true; }
   void send(const net::Frame& frame) override { net::send_to_peer(nic_, frame); }
   void run() override {
