@@ -44,6 +44,7 @@ class FrameLines::Line final : public chardev::Frontend, public std::enable_shar
       if (!line->detached_) line->backend_.write(bytes);
     });
   }
+  usize waiting() const { return going_; }
   void close() {
     closed_ = true;
     machine_loop_.post([line = shared_from_this()] {
@@ -67,6 +68,7 @@ class FrameLines::Handle final : public net::ByteLine {
   explicit Handle(std::shared_ptr<Line> line) : line_(std::move(line)) {}
   ~Handle() override { line_->close(); }
   void write(std::vector<u8> data) override { line_->write(std::move(data)); }
+  usize waiting() const override { return line_->waiting(); }
 
  private:
   std::shared_ptr<Line> line_;
@@ -83,11 +85,24 @@ FrameLines::~FrameLines() {
 Result<std::unique_ptr<net::ByteLine>> FrameLines::open(const std::string& chardev,
                                                         std::function<void(std::span<const u8>)> on_data) {
   chardev::Backend* backend = RHEA_TRY(chardevs_.attach(chardev));
-  auto line = std::make_shared<Line>(*this, *backend, std::move(on_data));
+  return add(*backend, std::move(on_data));
+}
+
+Result<std::unique_ptr<net::ByteLine>> FrameLines::open_or_make(const std::string& device, const std::string& id,
+                                                                std::function<void(std::span<const u8>)> on_data) {
+  const chardev::Spec spec = RHEA_TRY(chardev::parse_spec(device));
+  chardev::Backend* backend = RHEA_TRY(chardevs_.open(spec, id));
+  if (!backend) return Error("'{}' is no device to connect to", device);
+  return add(*backend, std::move(on_data));
+}
+
+std::unique_ptr<net::ByteLine> FrameLines::add(chardev::Backend& backend,
+                                               std::function<void(std::span<const u8>)> on_data) {
+  auto line = std::make_shared<Line>(*this, backend, std::move(on_data));
   lines_.push_back(line);
-  backend->set_frontend(line.get());
-  backend->accept_input();
-  return std::unique_ptr<net::ByteLine>(std::make_unique<Handle>(std::move(line)));
+  backend.set_frontend(line.get());
+  backend.accept_input();
+  return std::make_unique<Handle>(std::move(line));
 }
 
 void FrameLines::close(Line* line) {

@@ -269,6 +269,10 @@ Result<void> Session::prepare() {
   network_->open_line = [this](const std::string& chardev, std::function<void(std::span<const u8>)> on_data) {
     return frame_lines_->open(chardev, std::move(on_data));
   };
+  network_->open_device = [this](const std::string& device, const std::string& id,
+                                 std::function<void(std::span<const u8>)> on_data) {
+    return frame_lines_->open_or_make(device, id, std::move(on_data));
+  };
   network_->replaying = settings_.machine.replay != machine::ReplayMode{};
   network_->on_event = [this](const std::string& name, const std::string& data) {
     machine_->events().emit(name, data);

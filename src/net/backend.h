@@ -145,8 +145,9 @@ class Network {
   Filter::Texts filter_properties(const std::string& id) const;
   // Told when a filter went with its backend.
   std::function<void(const std::string& id)> on_filter_gone;
-  // Character devices for filters, and whether the machine's input is recorded or replayed.
+  // Character devices for filters and guestfwd, and whether the machine's input is recorded or replayed.
   OpenLine open_line;
+  OpenDevice open_device;
   bool replaying = false;
 
   // What is wrong with the set-up, as lines without "warning: ": backends and hubs that lead nowhere.

@@ -61,11 +61,11 @@ def _serving(server):
 class TcpServer:
     """Calls handle(connection) for each client, in a thread of its own; `results` has what it returned."""
 
-    def __init__(self, handle):
+    def __init__(self, handle, port=0):
         self.handle = handle
         self.results = []
         self.done = threading.Condition()
-        self.listener = socket.create_server((LOOPBACK, 0), backlog=64)
+        self.listener = socket.create_server((LOOPBACK, port), backlog=64)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -105,6 +105,14 @@ def read_all(connection):
     parts = []
     while data := connection.recv(1 << 16):
         parts.append(data)
+    return b"".join(parts)
+
+
+def read_exactly(connection, size):
+    parts = []
+    while size and (data := connection.recv(min(size, 1 << 16))):
+        parts.append(data)
+        size -= len(data)
     return b"".join(parts)
 
 

@@ -23,13 +23,23 @@ class Services(SharedGuestTest):
         cls.folder = os.path.join(directory.name, "tftp")
         os.makedirs(os.path.join(cls.folder, "sub"))
         cls.data = host.pattern(300000)
+        cls.direct_port = host.free_port()
+        cls.device_path = os.path.join(directory.name, "device")
+        cls.listener_path = os.path.join(directory.name, "listener")
+        cls.listener = socket.socket(socket.AF_UNIX)
+        cls.addClassCleanup(cls.listener.close)
+        cls.listener.bind(cls.listener_path)
+        cls.listener.listen()
         for name, data in (("tftp/sub/file", cls.data), ("tftp/empty", b""), ("secret", b"secret")):
             with open(os.path.join(directory.name, name), "wb") as f:
                 f.write(data)
         os.symlink("../secret", os.path.join(cls.folder, "out"))
         cls.arguments = ("-nic", f"user,tftp={cls.folder},bootfile=/boot.0,mtu=1400,ntp=10.0.2.2,"
                                  "dhcp-lease=52:54:00:12:34:56=10.0.2.77=zebra,"
-                                 "guestfwd=tcp:10.0.2.100:80-cmd:tr a-z A-Z,guestfwd=tcp:10.0.2.100:81-cmd:cat")
+                                 "guestfwd=tcp:10.0.2.100:80-cmd:tr a-z A-Z,guestfwd=tcp:10.0.2.100:81-cmd:cat,"
+                                 f"guestfwd=tcp:10.0.2.101:80-tcp:127.0.0.1:{cls.direct_port},"
+                                 f"guestfwd=tcp:10.0.2.102:80-chardev:c0,guestfwd=tcp:10.0.2.102:81-unix:{cls.listener_path}",
+                         "-chardev", f"socket,id=c0,path={cls.device_path},server=on,wait=off")
         super().setUpClass()
 
     def test_tftp(self):
@@ -52,6 +62,33 @@ class Services(SharedGuestTest):
         self.sh("head -c 500000 /dev/urandom > /tmp/data; nc 10.0.2.100 81 < /tmp/data > /tmp/back; "
                 "cmp /tmp/data /tmp/back")
         self.assertNotEqual(self.guest.run("nc -w 5 10.0.2.100 82 < /dev/null")[0], 0)
+
+    @rhea_only("QEMU connects once, at its start")
+    def test_a_connection_each_time(self):
+        self.assertNotEqual(self.guest.run("nc -w 5 10.0.2.101 80 < /dev/null")[0], 0)
+        words = [b"first\n", b"second\n"]
+        with host.TcpServer(lambda c: c.sendall(words.pop(0)), port=self.direct_port):
+            for word in ("first\n", "second\n"):
+                self.assertEqual(self.sh("nc 10.0.2.101 80 < /dev/null"), word)
+
+    @rhea_only("QEMU mixes what connections say")
+    def test_a_device_that_connections_share(self):
+        device = socket.socket(socket.AF_UNIX)
+        self.addCleanup(device.close)
+        device.connect(self.device_path)
+        made = self.listener.accept()[0]
+        self.addCleanup(made.close)
+        for port, end in ((80, device), (81, made)):
+            end.settimeout(30 * guest.SCALE)
+            data = host.pattern(200000)
+            for round_ in (b"one", b"two"):
+                self.sh(f"cd /tmp; head -c 200000 /dev/urandom > up; rm -f down; "
+                        f"(cat up; until [ -s down ]; do sleep 0.2; done; sleep 2) | nc 10.0.2.102 {port} > down & true")
+                sent = host.read_exactly(end, 200000)
+                end.sendall(data + round_)
+                self.assertEqual(self.sh("cd /tmp; sha256sum < up").split()[0], host.sha256(sent))
+                self.sh(f"until [ $(stat -c %s /tmp/down) = {len(data + round_)} ]; do sleep 0.2; done; wait")
+                self.assertEqual(self.sh("cd /tmp; sha256sum < down").split()[0], host.sha256(data + round_))
 
     def test_dhcp_says_what_it_was_told(self):
         self.assertIn("inet 10.0.2.77/24", self.sh("ip -4 addr show eth0"))

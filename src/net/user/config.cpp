@@ -32,7 +32,7 @@ constexpr OptionRow kOptions[] = {
     {Kind::text, "dnssearch", "a domain that the guest searches, told by DHCP", true},
     {Kind::boolean, "restrict", "keep the guest from the host and the world (default off)"},
     {Kind::text, "hostfwd", "[tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT: forward a host port", true},
-    {Kind::text, "guestfwd", "[tcp]:SERVER:PORT-cmd:COMMAND: a command for the guest's connections", true},
+    {Kind::text, "guestfwd", "[tcp]:SERVER:PORT-TARGET: cmd:COMMAND, tcp:HOST:PORT or a chardev", true},
     {Kind::text, "tftp", "folder of the TFTP server at the gateway's address"},
     {Kind::text, "tftp-server-name", "name of the TFTP server, told by DHCP"},
     {Kind::text, "bootfile", "file (or http:// address) to boot, told by DHCP"},

@@ -31,12 +31,17 @@ struct ForwardRule {
   std::string text;  // as typed
 };
 
-// guestfwd: "[tcp]:SERVER:PORT-cmd:COMMAND": what the guest connects to there is a new process each time.
+// guestfwd: "[tcp]:SERVER:PORT-TARGET": what the guest reaches there. TARGET is "cmd:COMMAND", a new process for each
+// connection; "tcp:HOST:PORT", a new connection each time; or any other character device, as "chardev:ID" or in a short
+// form, whose one stream all connections share.
 struct GuestForward {
   IpAddress address;  // unspecified: the SMB server's place
   u16 port = 0;
   std::vector<std::string> command;
-  std::string text;  // as typed
+  std::string target_name;  // of tcp:
+  Endpoint target;          // its address is looked up at the start, and unspecified when none is known
+  std::string device;       // neither: a character device
+  std::string text;         // as typed
 };
 
 // A record of the name server's own ("dns-record=NAME=VALUE").

@@ -59,6 +59,7 @@ TEST(UserOptions, MessagesAreQemus) {
       {{{"guestfwd", "tcp:10.0.2.9:0-cmd:cat"}}, "Invalid guest forwarding rule 'tcp:10.0.2.9:0-cmd:cat'"},
       {{{"guestfwd", "tcp:10.0.2.9:80-cmd:"}}, "Invalid guest forwarding rule 'tcp:10.0.2.9:80-cmd:'"},
       {{{"guestfwd", "tcp:10.0.2.9:80-cmd:'x"}}, "Invalid guest forwarding rule 'tcp:10.0.2.9:80-cmd:'x'"},
+      {{{"guestfwd", "tcp:10.0.2.9:80-"}}, "Invalid guest forwarding rule 'tcp:10.0.2.9:80-'"},
       {{{"guestfwd", "tcp:10.0.2.2:80-cmd:cat"}},
        "Conflicting/invalid host:port in guest forwarding rule 'tcp:10.0.2.2:80-cmd:cat'"},
       {{{"guestfwd", "tcp:1.2.3.4:80-cmd:cat"}},
@@ -225,6 +226,17 @@ TEST(Guestfwd, CommandsAreSplitAsAShellDoes) {
   EXPECT_EQ(rule->address.text(), "10.0.2.100");
   EXPECT_EQ(rule->command, (Words{"nc", "-U", "/a-b"}));
   EXPECT_EQ(parsed({{"guestfwd", "tcp::80-cmd:cat"}}).guest_forwards.at(0).address.text(), "10.0.2.4");
+  const GuestForward direct = parsed({{"guestfwd", "tcp:10.0.2.9:80-tcp:[::1]:8080"}}).guest_forwards.at(0);
+  EXPECT_EQ(direct.target.text(), "[::1]:8080");
+  EXPECT_EQ(direct.device, "");
+  const GuestForward named = parsed({{"guestfwd", "tcp:10.0.2.9:80-tcp:localhost:8080"}}).guest_forwards.at(0);
+  EXPECT_EQ(named.target_name, "localhost");
+  EXPECT_EQ(named.target.port, 8080);
+  for (const char* device : {"chardev:c0", "unix:/tmp/x", "tcp:127.0.0.1:80,server=on", "tcp::80", "stdio"}) {
+    const GuestForward rule = parsed({{"guestfwd", std::string("tcp:10.0.2.9:80-") + device}}).guest_forwards.at(0);
+    EXPECT_EQ(rule.device, device);
+    EXPECT_EQ(rule.target.port, 0);
+  }
 }
 
 TEST(UserOptions, Services) {

@@ -213,10 +213,30 @@ std::optional<std::vector<std::string>> split_command(std::string_view text) {
   return words;
 }
 
+namespace {
+
+// "tcp:HOST:PORT" and nothing behind it: with options it is a character device.
+bool take_connection(std::string_view rest, GuestForward& rule) {
+  if (!rest.starts_with("tcp:")) return false;
+  rest.remove_prefix(4);
+  bool bracketed = false;
+  const auto host = take_address(rest, bracketed);
+  const auto port = parse_port(std::string(rest), 1);
+  if (!host || host->empty() || !port) return false;
+  rule.target.port = *port;
+  if (const auto address = parse_address(*host, bracketed)) rule.target.address = *address;
+  else rule.target_name = *host;
+  return true;
+}
+
+}  // namespace
+
 Result<GuestForward> parse_guest_forward(const std::string& text) {
   const auto invalid = [&] {
     return Error("Invalid guest forwarding rule '{}'", text)
-        .with_hint("A rule is [tcp]:SERVER:PORT-cmd:COMMAND, for example tcp:10.0.2.100:80-cmd:nc 127.0.0.1 8080.");
+        .with_hint(
+            "A rule is [tcp]:SERVER:PORT-TARGET, for example tcp:10.0.2.100:80-tcp:127.0.0.1:8080; a target is "
+            "cmd:COMMAND, tcp:HOST:PORT, chardev:ID or a device as -serial takes it.");
   };
   GuestForward rule;
   rule.text = text;
@@ -236,14 +256,14 @@ Result<GuestForward> parse_guest_forward(const std::string& text) {
   const auto port = port_text ? parse_port(*port_text, 1) : std::nullopt;
   if (!port) return invalid();
   rule.port = *port;
-  if (!rest.starts_with("cmd:"))
-    return Error(
-        "Could not open guest forwarding device 'guestfwd.tcp.{}': character devices are not supported "
-        "here, only cmd:COMMAND is",
-        rule.port);
-  const auto words = split_command(rest.substr(4));
-  if (!words || words->empty()) return invalid();
-  rule.command = *words;
+  if (rest.starts_with("cmd:")) {
+    const auto words = split_command(rest.substr(4));
+    if (!words || words->empty()) return invalid();
+    rule.command = *words;
+  } else if (!take_connection(rest, rule)) {
+    if (rest.empty()) return invalid();
+    rule.device = rest;
+  }
   return rule;
 }
 

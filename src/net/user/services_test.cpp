@@ -218,6 +218,75 @@ TEST(Guestfwd, AProgramThatCannotStartIsARefusalAndSaid) {
   EXPECT_EQ(net.stack().tcp_flows(), 0u);
 }
 
+TEST(Guestfwd, AConnectionEachTime) {
+  Net net(std::vector<OptionText>{{"restrict", "on"}, {"guestfwd", "tcp:10.0.2.100:80-tcp:127.0.0.1:8080"}});
+  net.send_ip(kService, kTcp, segment(4000, 80, kSyn, 100, 0));
+  ASSERT_EQ(net.sockets->wires.size(), 1u);
+  EXPECT_EQ(net.last().to.text(), "127.0.0.1:8080");
+  net.event(net.last(), kSocketWritable);
+  EXPECT_EQ(net.guest.take().flags, kSyn | kAck);
+  Net nowhere(std::vector<OptionText>{{"guestfwd", "tcp:10.0.2.100:80-tcp:nonesuch.test:8080"}});
+  nowhere.stack().look_up_names();
+  nowhere.send_ip(kService, kTcp, segment(4000, 80, kSyn, 100, 0));
+  EXPECT_EQ(nowhere.guest.take().flags, kRst | kAck);
+  ASSERT_EQ(nowhere.warnings.size(), 2u);
+  EXPECT_EQ(nowhere.warnings[0],
+            "guestfwd=tcp:10.0.2.100:80-tcp:nonesuch.test:8080: no address of 'nonesuch.test' is known");
+}
+
+class FakeLine final : public ByteLine {
+ public:
+  FakeLine(Bytes& written, usize& waiting) : written_(written), waiting_(waiting) {}
+  void write(std::vector<u8> data) override { written_.insert(written_.end(), data.begin(), data.end()); }
+  usize waiting() const override { return waiting_; }
+
+ private:
+  Bytes& written_;
+  usize& waiting_;
+};
+
+TEST(Guestfwd, ADeviceThatConnectionsShare) {
+  Net net(std::vector<OptionText>{{"guestfwd", "tcp:10.0.2.100:80-chardev:c0"}});
+  Bytes written;
+  usize waiting = 0;
+  std::function<void(std::span<const u8>)> says;
+  const OpenDevice none;
+  EXPECT_EQ(net.stack().open_devices(none).error().message(),
+            "Could not open guest forwarding device 'guestfwd.tcp.80': there are no character devices");
+  ASSERT_TRUE(
+      net.stack()
+          .open_devices([&](const std::string& device, const std::string& id,
+                            std::function<void(std::span<const u8>)> on_data) -> Result<std::unique_ptr<ByteLine>> {
+            EXPECT_EQ(device, "chardev:c0");
+            EXPECT_EQ(id, "guestfwd.tcp.80");
+            says = std::move(on_data);
+            return std::unique_ptr<ByteLine>(std::make_unique<FakeLine>(written, waiting));
+          })
+          .ok());
+  says(bytes_of("kept"));  // before anybody has connected
+  net.send_ip(kService, kTcp, segment(4000, 80, kSyn, 100, 0));
+  const Seen answer = net.guest.take();
+  EXPECT_EQ(answer.flags, kSyn | kAck);
+  ASSERT_EQ(net.sockets->wires.size(), 2u);
+  testing::Wire& guests = *net.sockets->wires[0];
+  testing::Wire& devices = *net.sockets->wires[1];
+  EXPECT_EQ(devices.sent, bytes_of("kept"));
+  waiting = usize{2} << 20;  // the device is slow: what the guest says waits
+  net.send_ip(kService, kTcp, segment(4000, 80, kAck | kPsh, 101, answer.seq + 1, bytes_of("ask")));
+  EXPECT_EQ(guests.sent, bytes_of("ask"));
+  net.event(devices, kSocketReadable);
+  EXPECT_TRUE(written.empty());
+  waiting = 0;
+  net.loop.advance(10 * kMillisecond);
+  EXPECT_EQ(written, bytes_of("ask"));
+  // The next connection takes the device over.
+  net.send_ip(kService, kTcp, segment(4001, 80, kSyn, 100, 0));
+  ASSERT_EQ(net.sockets->wires.size(), 4u);
+  EXPECT_EQ(devices.socket, nullptr);
+  says(bytes_of("new"));
+  EXPECT_EQ(net.sockets->wires[3]->sent, bytes_of("new"));
+}
+
 TEST(Smb, ConfigurationAndRefusals) {
   const std::string text = SmbShare::configuration("/srv/x", "/tmp/place", "someone");
   for (const char* line : {"[qemu]\npath = /srv/x\n", "force user = someone\n", "pid directory = /tmp/place\n",

@@ -54,17 +54,18 @@ IpAddress Context::seen_from_guest(const IpAddress& peer, bool v4) const {
 Stack::Stack(Port& port, UserConfig config, const Services& services, const MakeSockets& make_sockets)
     : config_(std::move(config)), loop_(services.loop), sockets_(make_sockets([this] { run(); })),
       timeouts_(services.loop.real_clock(), [this] { run(); }),
-      link_(port, config_, services.loop.real_clock(), sockets_->random()),
-      policy_(config_), context_{config_,
-                                 link_,
-                                 *sockets_,
-                                 timeouts_,
-                                 services.log,
-                                 services.warn,
-                                 [this] { schedule(); },
-                                 sockets_->random(),
-                                 policy_,
-                                 counters_},
+      link_(port, config_, services.loop.real_clock(), sockets_->random()), policy_(config_),
+      devices_(timeouts_), context_{config_,
+                                    link_,
+                                    *sockets_,
+                                    timeouts_,
+                                    services.log,
+                                    services.warn,
+                                    [this] { schedule(); },
+                                    sockets_->random(),
+                                    policy_,
+                                    counters_,
+                                    devices_},
       arp_(std::make_unique<Arp>(context_)), reassembly_(std::make_unique<Reassembly>(context_)),
       icmp_(std::make_unique<Icmp>(context_)), ipv6_(std::make_unique<Ipv6>(context_)),
       dhcp_(std::make_unique<Dhcp>(context_)), dhcpv6_(std::make_unique<Dhcpv6>(context_)),
@@ -228,6 +229,12 @@ void Stack::dispatch(Packet& packet) {
 }
 
 void Stack::look_up_names() {
+  for (GuestForward& rule : config_.guest_forwards) {
+    if (rule.target_name.empty()) continue;
+    const std::vector<IpAddress> found = sockets_->addresses_of(rule.target_name);
+    if (!found.empty()) rule.target.address = found.front();
+    else context_.warn(fmt::format("guestfwd={}: no address of '{}' is known", rule.text, rule.target_name));
+  }
   if (config_.tftp_server.empty()) return;
   if (const auto literal = parse_ipv4(config_.tftp_server)) {
     config_.tftp_address = *literal;

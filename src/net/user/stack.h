@@ -17,6 +17,7 @@
 #include "net/backend.h"
 #include "net/port.h"
 #include "net/user/config.h"
+#include "net/user/device_lines.h"
 #include "net/user/link.h"
 #include "net/user/packet.h"
 #include "net/user/policy.h"
@@ -65,6 +66,7 @@ struct Context {
   u64 key;                                // of hashes and sequence numbers
   Policy& policy;
   Counters& counters;
+  DeviceLines& devices;
 
   s64 now() const { return timeouts.now(); }
   Destination destination(const IpAddress& to) const;
@@ -99,8 +101,12 @@ class Stack {
   // Another state of the guest was loaded: its connections are gone, forwarded ports stay open.
   void guest_replaced();
 
-  // Looks up the names that options give (tftp-server-name): once, at the start.
+  // Looks up the names that options give (tftp-server-name, guestfwd): once, at the start.
   void look_up_names();
+  // Opens the character devices of guestfwd.
+  Result<void> open_devices(const OpenDevice& open_device) {
+    return devices_.open(config_.guest_forwards, open_device);
+  }
   // Opens the socket of metrics=, when it is given.
   Result<void> open_metrics(const std::string& name);
   // Opens the port of a rule; the text of an errno otherwise ("Address already in use").
@@ -133,6 +139,7 @@ class Stack {
   TimeoutQueue timeouts_;
   Link link_;
   Policy policy_;
+  DeviceLines devices_;
   Counters counters_;
   Context context_;
   std::unique_ptr<Arp> arp_;

@@ -50,8 +50,10 @@ const char* TcpFlow::state_name() const {
 
 bool TcpFlow::connect(const Packet& packet, const Segment& syn) {
   take_options(syn);
-  const Destination destination = context_.destination(packet.to);
-  const Endpoint to{destination.address, key_.remote.port, 0};
+  return connect_to({context_.destination(packet.to).address, key_.remote.port, 0});
+}
+
+bool TcpFlow::connect_to(const Endpoint& to) {
   int error = 0;
   socket_ = context_.sockets.open(SocketKind::stream, !to.address.is_v4(), this, error);
   if (socket_) error = socket_->connect(to);
@@ -61,10 +63,25 @@ bool TcpFlow::connect(const Packet& packet, const Segment& syn) {
 
 void TcpFlow::start(const GuestForward& service, const Segment& syn) {
   take_options(syn);
-  std::string why;
-  socket_ = context_.sockets.start(service.command, this, why);
+  std::string why = "no address of its host is known";
+  if (!service.command.empty()) {
+    socket_ = context_.sockets.start(service.command, this, why);
+  } else if (!service.device.empty()) {
+    return join_device(service);
+  } else if (!service.target.address.is_unspecified()) {
+    connect_to(service.target);
+    return;
+  }
   if (socket_) return host_connected();
   context_.warn(fmt::format("guestfwd={}: {}", service.text, why));
+  host_failed(ECONNREFUSED);
+}
+
+void TcpFlow::join_device(const GuestForward& service) {
+  int error = 0;
+  std::unique_ptr<Socket> other;
+  socket_ = context_.sockets.pair(this, other, error);
+  if (socket_ && context_.devices.serve(service, std::move(other))) return host_connected();
   host_failed(ECONNREFUSED);
 }
 

@@ -50,7 +50,7 @@ class TcpFlow final : public SocketOwner, public Timeout {
 
   // Starts connecting for the guest's SYN. False when that failed at once, and the guest was told.
   bool connect(const Packet& packet, const Segment& syn);
-  // Starts a program for the guest's SYN instead (guestfwd).
+  // What guestfwd has there for the guest's SYN instead: a program, another connection, a device.
   void start(const GuestForward& service, const Segment& syn);
   void ask_names(const Segment& syn);          // DNS over TCP
   void adopt(std::unique_ptr<Socket> socket);  // of a forwarded port
@@ -78,6 +78,8 @@ class TcpFlow final : public SocketOwner, public Timeout {
 
  private:
   friend class Tcp;
+  bool connect_to(const Endpoint& to);
+  void join_device(const GuestForward& service);
   // tcp_input.cpp
   void take_options(const Segment& syn);
   void input_connecting(const Packet& packet, const Segment& segment);

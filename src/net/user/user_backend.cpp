@@ -12,7 +12,13 @@ Result<std::unique_ptr<Port>> UserBackend::create(const BackendContext& context,
   if (!config.smb.empty()) {
     share.emplace(RHEA_TRY(SmbShare::make(config.smb)));
     for (const u16 port : {u16{139}, u16{445}})
-      config.guest_forwards.push_back({config.smb_server, port, share->command(), "smb=" + config.smb});
+      config.guest_forwards.push_back({.address = config.smb_server,
+                                       .port = port,
+                                       .command = share->command(),
+                                       .target_name = {},
+                                       .target = {},
+                                       .device = {},
+                                       .text = "smb=" + config.smb});
   }
   if (!config.tftp.empty())
     if (const int error = sys::check_folder(config.tftp))
@@ -26,6 +32,7 @@ Result<std::unique_ptr<Port>> UserBackend::create(const BackendContext& context,
       },
       std::move(share));
   backend->stack_.look_up_names();
+  RHEA_TRY(backend->stack_.open_devices(context.network.open_device));
   RHEA_TRY(backend->stack_.open_metrics(context.id));
   for (const ForwardRule& rule : forwards) RHEA_TRY(backend->stack_.add_forward(rule));
   return std::unique_ptr<Port>(std::move(backend));
