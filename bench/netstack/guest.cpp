@@ -264,7 +264,11 @@ void Guest::pump() {
     Flow& flow = *active_.front();
     active_.pop_front();
     flow.in_active = false;
-    if (flow.state != Flow::ended && send_some(flow, budget)) activate(flow);
+    if (flow.state == Flow::ended || !send_some(flow, budget)) continue;
+    activate(flow);
+    if (budget || flow.turn == 0) continue;  // else its turn is not over: it goes on first
+    active_.pop_back();
+    active_.push_front(&flow);
   }
   while (!stalled && budget && !last_acks_.empty() && acks_.empty() && subject_.ready()) {
     Flow& flow = *last_acks_.back();
@@ -295,7 +299,7 @@ bool Guest::send_some(Flow& flow, unsigned& budget) {
     return false;
   }
   const usize most = options_.offload ? 44 * mss_ : mss_;
-  for (usize sent = 0; budget && subject_.ready(); --budget) {
+  for (; budget && subject_.ready(); --budget) {
     const u32 in_flight = flow.send_next - flow.send_unacked;
     const u32 room = flow.send_window > in_flight ? flow.send_window - in_flight : 0;
     const usize wanted = flow.endless ? most : std::min<usize>(flow.send_end - flow.send_next, most);
@@ -316,7 +320,9 @@ bool Guest::send_some(Flow& flow, unsigned& budget) {
     flow.send_next += static_cast<u32>(size);
     emit(flow, kAck | kPsh, seq, flow.receive_next, size);
     if (flow.state == Flow::ended) return --budget, false;
-    if ((sent += size) >= kQuantum) return --budget, true;
+    if ((flow.turn += size) < kQuantum) continue;
+    flow.turn = 0;
+    return --budget, true;
   }
   return true;
 }

@@ -24,9 +24,11 @@ class Throughput : public Job {
   void start() override {
     guest_->on_open = [this](Flow& flow) {
       flows_.push_back(&flow);
-      if (to_host_) guest_->send_endlessly(flow);
       open_more();
-      if (flows_.size() == options_.flows) begin_at_ = now_ns() + kWarmUp;
+      if (flows_.size() < options_.flows) return;
+      begin_at_ = now_ns() + kWarmUp;
+      if (!to_host_) return;
+      for (Flow* each : flows_) guest_->send_endlessly(*each);
     };
     guest_->on_end = [this](Flow&, Guest::End) {
       fail("a connection ended");

@@ -15,6 +15,7 @@ constexpr usize kMaxFlows = 65536;
 constexpr usize kMostEnded = 16384;
 constexpr s64 kLinger = 4 * kSecond;         // some retransmissions of the guest
 constexpr usize kQuantum = 64 * 1024;        // bytes a flow sends before the next one's turn
+constexpr usize kLargeQuantum = 256 * 1024;  // where the guest takes large segments: some of them for one wake-up
 constexpr usize kLimitedQuantum = 4 * 1024;  // where rate-in= holds
 constexpr usize kTurnBudget = 1024 * 1024;   // bytes sent in one run
 constexpr usize kSpareBuffers = 16, kLargestSpare = 256 * 1024;
@@ -225,6 +226,11 @@ void Tcp::give_buffer(std::vector<u8> buffer) {
   spare_buffers_.push_back(std::move(buffer));
 }
 
+usize Tcp::quantum_of_turn() const {
+  if (context_.policy.inward.limited()) return kLimitedQuantum;
+  return context_.link.caps().tso4 ? kLargeQuantum : kQuantum;
+}
+
 void Tcp::run() {
   gone_.clear();
   const s64 now = context_.now();
@@ -242,17 +248,28 @@ void Tcp::run() {
   // Flows take turns; what is left when the NIC is busy goes on at on_room().
   usize budget = kTurnBudget;
   while (!to_send_.empty() && !context_.link.blocked() && inward.ready(now)) {
-    if (budget < kQuantum) {
+    const usize quantum = quantum_of_turn();
+    if (budget < quantum) {
       context_.schedule();
       break;
     }
-    budget -= kQuantum;
+    budget -= quantum;
     TcpFlow& flow = *to_send_.front();
     to_send_.pop_front();
     flow.send_queued = false;
     const u64 before = flow.stats.to_guest;
-    if (flow.send_data(inward.limited() ? kLimitedQuantum : kQuantum)) want_send(flow);
-    inward.take(flow.stats.to_guest - before);
+    const usize turn = std::exchange(flow.turn_left, 0);
+    const usize most = turn ? std::min(turn, quantum) : quantum;
+    const bool more = flow.send_data(most);
+    const u64 sent = flow.stats.to_guest - before;
+    inward.take(sent);
+    if (!more) continue;
+    want_send(flow);
+    if (!context_.link.blocked() || sent >= most) continue;
+    // The NIC was full in the middle of its turn: it goes on first, else the same flows might be the last each time.
+    flow.turn_left = most - static_cast<usize>(sent);
+    to_send_.pop_back();
+    to_send_.push_front(&flow);
   }
   if (!to_send_.empty() && !inward.ready(now)) waker_.set_timeout(inward.next(now));
   if (!held_.empty()) waker_.set_timeout(std::min(waker_.timeout(), outward.next(now)));

@@ -90,6 +90,7 @@ class Tcp {
   usize flow_limit() const;
   u32 initial_sequence(const TcpKey& key) const;
   void remove(TcpFlow& flow);
+  usize quantum_of_turn() const;  // bytes towards the guest
   // A connection that both sides ended: its last acknowledgement may be lost, and the guest's FIN come again.
   void linger(const TcpKey& key, u32 seq, u32 ack);
   // True when the packet is of such a connection.

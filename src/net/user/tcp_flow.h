@@ -73,6 +73,7 @@ class TcpFlow final : public SocketOwner, public Timeout {
   s64 round_trip() const { return smoothed_rtt_; }
   TcpStats stats;
   bool flush_queued = false, send_queued = false;
+  usize turn_left = 0;  // bytes of a turn that a full NIC broke off
   // Of a probe, which has no socket: whether somebody listens in the guest.
   std::function<void(bool)> on_answer;
 
