@@ -70,7 +70,7 @@ class PasstSubject final : public Subject {
       pollfd polled{fd_, static_cast<short>(POLLIN | (ready() ? 0 : POLLOUT)), 0};
       poll(&polled, 1, woken_ ? 0 : 20);
       if (polled.revents & (POLLIN | POLLHUP)) read_in();
-      if (polled.revents & POLLOUT) write_out(), woken_ |= !blocked_;
+      if (polled.revents & POLLOUT) write_out();
       if (std::exchange(woken_, false)) {
         guest_->pump();
         write_out();
@@ -98,7 +98,7 @@ class PasstSubject final : public Subject {
     }
     out_.clear();
     out_start_ = queued_ = 0;
-    blocked_ = false;
+    woken_ |= std::exchange(blocked_, false);  // the guest stopped where it was
   }
   void read_in() {
     const ssize_t got = recv(fd_, read_.data() + have_, kReadSize, 0);
