@@ -50,10 +50,13 @@ Drive::~Drive() {
   if (image_) image_->drain();
 }
 
-void Drive::insert(std::unique_ptr<Image> image) {
+void Drive::insert(std::unique_ptr<Image> image, std::string node_name) {
   if (image_) image_->drain();
   image_ = std::move(image);
+  node_name_ = image_ ? std::move(node_name) : std::string();
+  inactive_ = false;
   if (image_) {
+    medium_spec_ = image_->spec();
     image_->attach(loop_);
     image_->set_synchronous(synchronous_);
   }
@@ -63,15 +66,43 @@ void Drive::insert(std::unique_ptr<Image> image) {
 std::unique_ptr<Image> Drive::remove() {
   if (image_) image_->drain();
   auto old = std::move(image_);
+  node_name_.clear();
+  inactive_ = false;
   if (old && client_) client_->medium_changed(false);
   return old;
 }
 
-Result<void> Drive::eject(bool force) {
+Result<void> Drive::deactivate() {
+  if (!image_ || inactive_ || image_->read_only() || medium_spec_.snapshot) return {};
+  drain();
+  Result<void> flushed = image_->flush();
+  if (!flushed.ok()) return std::move(flushed.error()).in(id());
+  image_.reset();
+  inactive_ = true;
+  return {};
+}
+
+Result<void> Drive::activate() {
+  if (!inactive_) return {};
+  auto image = open_image(medium_spec_);
+  if (!image.ok()) return std::move(image.error()).in(id());
+  image_ = image.take();
+  image_->attach(loop_);
+  image_->set_synchronous(synchronous_);
+  inactive_ = false;
+  return {};
+}
+
+Result<void> Drive::may_eject(bool force) const {
   if (client_ && !removable_) return Error("Device '{}' is not removable", id());
   if (client_ && !client_->eject_allowed(force) && !force) {
     return Error("Device '{}' is locked and force was not specified, wait for tray to open and try again", id());
   }
+  return {};
+}
+
+Result<void> Drive::eject(bool force) {
+  RHEA_TRY(may_eject(force));
   remove();
   return {};
 }
@@ -107,10 +138,14 @@ void Drive::set_synchronous(bool on) {
 // Counts, and does what the policy says. Nothing: the request is held back (`again` was moved from).
 std::optional<IoResult> Drive::settle(Op op, u64 size, s64 began, IoResult result, Request* again) {
   DriveStatistics::Kind& kind = statistics_.of(op);
-  kind.nanoseconds += loop_.real_clock().now() - began;
+  const s64 now = loop_.real_clock().now();
+  kind.nanoseconds += now - began;
+  statistics_.last_ended = now;
   if (result.ok()) {
     ++kind.operations;
     kind.bytes += size;
+    if (op == Op::write || op == Op::write_zeroes)
+      statistics_.highest_written = std::max(statistics_.highest_written, again->offset + size);
     return result;
   }
   ++kind.failed;
@@ -119,7 +154,10 @@ std::optional<IoResult> Drive::settle(Op op, u64 size, s64 began, IoResult resul
   ErrorAction action = op == Op::read ? config_.read_error : config_.write_error;
   if (action == ErrorAction::enospc) action = result.code == IoCode::no_space ? ErrorAction::stop : ErrorAction::report;
   if (!hosts) action = ErrorAction::report;
-  if (action == ErrorAction::stop) held_.push_back(std::move(*again));
+  if (action == ErrorAction::stop) {
+    io_status_ = result.code == IoCode::no_space ? IoStatus::no_space : IoStatus::failed;
+    held_.push_back(std::move(*again));
+  }
   if (hosts && on_failure_) on_failure_({*this, op, action, result});
   if (action == ErrorAction::stop) return std::nullopt;
   if (action == ErrorAction::ignore) return IoResult{};
@@ -164,6 +202,7 @@ void Drive::drain() {
 void Drive::cancel_held() { held_.clear(); }
 
 void Drive::resume() {
+  io_status_ = IoStatus::ok;
   std::deque<Request> held = std::move(held_);
   held_.clear();
   for (Request& request : held) submit(std::move(request));
@@ -219,6 +258,24 @@ Result<void> DriveTable::flush_all() {
     drive->drain();
     auto flushed = drive->image()->flush();
     if (!flushed && first.ok()) first = std::move(flushed.error()).in(drive->id());
+  }
+  return first;
+}
+
+Result<void> DriveTable::deactivate_all() {
+  Result<void> first;
+  for (const auto& drive : drives_) {
+    auto done = drive->deactivate();
+    if (!done && first.ok()) first = std::move(done);
+  }
+  return first;
+}
+
+Result<void> DriveTable::activate_all() {
+  Result<void> first;
+  for (const auto& drive : drives_) {
+    auto done = drive->activate();
+    if (!done && first.ok()) first = std::move(done);
   }
   return first;
 }

@@ -37,7 +37,7 @@ struct DriveConfig {
   ErrorAction write_error = ErrorAction::enospc;
   ErrorAction read_error = ErrorAction::report;
   std::string serial;     // empty: the device's own
-  std::string node_name;  // empty: "#blockNNN"
+  std::string node_name;  // of the first medium; empty: "#block3"
 };
 
 // What a device implements to hear of its medium. Called under the loop's lock.
@@ -57,6 +57,8 @@ struct DriveStatistics {
     s64 nanoseconds = 0;  // between start and end, summed
   };
   Kind read, write, flush, discard;
+  u64 highest_written = 0;  // the end of the last byte that was
+  s64 last_ended = -1;      // ns of the real clock; -1: never
   Kind& of(Op op);
 };
 
@@ -76,28 +78,38 @@ class Drive {
 
   const std::string& id() const { return config_.id; }
   const DriveConfig& config() const { return config_; }
-  const std::string& node_name() const { return config_.node_name; }
-  EventLoop& loop() { return loop_; }
+  const std::string& node_name() const { return node_name_; }  // of the medium; empty: none
+  EventLoop& loop() const { return loop_; }
   void set_error_actions(ErrorAction write, ErrorAction read) {
     config_.write_error = write;
     config_.read_error = read;
   }
 
-  // The medium.
-  Image* image() { return image_.get(); }
+  // The medium, and the name of its top node: the one of -blockdev, or "#block3".
+  Image* image() const { return image_.get(); }
   bool has_medium() const { return image_ != nullptr; }
   u64 size() const { return image_ ? image_->size() : 0; }  // bytes
   bool read_only() const { return image_ && image_->read_only(); }
   // Changes it (nullptr: takes it out) and tells the client. What was in flight ends first.
-  void insert(std::unique_ptr<Image> image);
+  void insert(std::unique_ptr<Image> image, std::string node_name = {});
   std::unique_ptr<Image> remove();
+  // How the next medium is opened when nothing else is said: as the last one was, or as the command line says.
+  const ImageSpec& medium_spec() const { return medium_spec_; }
+  void set_medium_spec(ImageSpec spec) { medium_spec_ = std::move(spec); }
+  // The image that is in is a stand-in, until activate() opens the one of the spec.
+  void set_inactive() { inactive_ = true; }
+  // Another process is about to use the image (a migration): it is closed, without the device being told; activate()
+  // opens it anew, with what that process may have written. Images that are read-only or temporary stay.
+  Result<void> deactivate();
+  Result<void> activate();
+  Result<void> may_eject(bool force) const;
   Result<void> eject(bool force);  // errors: "Device 'x' is not removable", "... is locked"
   Result<void> resize(u64 bytes);  // and tells the client
 
   // The device: one at a time. `path` is its name for `info block` ("/machine/unattached/device[3]").
   Result<void> attach(DriveClient* client, std::string path, bool removable);
   void detach();
-  DriveClient* client() { return client_; }
+  DriveClient* client() const { return client_; }
   const std::string& attached_path() const { return attached_path_; }
   bool removable() const { return removable_; }
 
@@ -112,6 +124,13 @@ class Drive {
   void cancel_held();
   void resume();  // the machine runs again
   bool held() const { return !held_.empty(); }
+  // Why the machine was stopped, until it goes on.
+  enum class IoStatus : u8 { ok, failed, no_space };
+  IoStatus io_status() const { return io_status_; }
+  // Whether a failure may stop the machine, so that the status says something.
+  bool has_io_status() const {
+    return client_ && (config_.write_error >= ErrorAction::stop || config_.read_error >= ErrorAction::stop);
+  }
   // Every request ends within its start(): for deterministic runs.
   void set_synchronous(bool on);
 
@@ -129,6 +148,10 @@ class Drive {
   std::string attached_path_;
   bool removable_ = false;
   bool synchronous_ = false;
+  std::string node_name_;
+  ImageSpec medium_spec_;
+  bool inactive_ = false;
+  IoStatus io_status_ = IoStatus::ok;
   std::deque<Request> held_;
   DriveStatistics statistics_;
   std::shared_ptr<bool> alive_;
@@ -144,16 +167,22 @@ class DriveTable {
   Drive* find(DriveBus bus, int bus_index, int unit) const;
   Result<void> remove(const std::string& id);  // errors: there is none; a device holds it
   const std::vector<std::unique_ptr<Drive>>& all() const { return drives_; }
+  // A name for a node that has none.
+  std::string new_node_name() { return "#block" + std::to_string(++last_node_); }
   // The lowest free unit of a bus.
   int free_unit(DriveBus bus) const;
 
   void drain_all();
   Result<void> flush_all();  // the first error; all are tried
   void resume_all();
+  // The first error; all are tried.
+  Result<void> deactivate_all();
+  Result<void> activate_all();
   Result<void> commit_all();  // each drive that has a backing image and can be written
 
  private:
   std::vector<std::unique_ptr<Drive>> drives_;
+  u64 last_node_ = 0;
 };
 
 }  // namespace rhea::block

@@ -14,7 +14,8 @@ namespace {
 using Json = nlohmann::json;
 
 const std::vector<std::string> kFormats = {"raw", "qcow2"};
-const std::vector<std::string> kProtocols = {"file", "host_device", "http", "https", "ftp", "ftps"};
+const std::vector<std::string> kProtocols = {"file", "host_device", "http",    "https",
+                                             "ftp",  "ftps",        "null-co", "null-aio"};
 
 Result<void> flatten(const Json& value, const std::string& name, FlatOptions& options) {
   if (value.is_object()) {
@@ -57,19 +58,19 @@ Result<FlatOptions> flatten_json(const std::string& text) {
   return options;
 }
 
+Result<FlatOptions> DrivePlan::node_options(const Typed& typed) const {
+  if (typed.argument.starts_with('{')) return flatten_json(typed.argument);
+  const auto parsed = RHEA_TRY(config::parse_options(typed.argument, "driver"));
+  FlatOptions options;
+  for (const config::Part& part : parsed.parts) options[part.key] = part.value;
+  return options;
+}
+
 Result<void> DrivePlan::read_nodes() {
   for (const Typed& typed : settings_.blockdevs) {
-    FlatOptions options;
-    if (typed.argument.starts_with('{')) {
-      auto flat = flatten_json(typed.argument);
-      if (!flat.ok()) return at(typed, std::move(flat.error()));
-      options = flat.take();
-    } else {
-      auto parsed = config::parse_options(typed.argument, "driver");
-      if (!parsed.ok()) return at(typed, std::move(parsed.error()));
-      for (const config::Part& part : parsed->parts) options[part.key] = part.value;
-    }
-    Result<void> added = add_node(typed, std::move(options));
+    auto options = node_options(typed);
+    if (!options.ok()) return at(typed, std::move(options.error()));
+    Result<void> added = list_node(typed, options.take());
     if (!added.ok()) return at(typed, std::move(added.error()));
   }
   // Who is used by name belongs to its user.
@@ -88,7 +89,7 @@ Result<void> DrivePlan::read_nodes() {
   return {};
 }
 
-Result<void> DrivePlan::add_node(const Typed& typed, FlatOptions options) {
+Result<void> DrivePlan::list_node(const Typed& typed, FlatOptions options) {
   if (!options.contains("driver")) return Error("Parameter 'driver' is missing");
   const std::string driver = options.at("driver");
   if (!is_one_of(kFormats, driver) && !is_one_of(kProtocols, driver)) {
@@ -151,6 +152,7 @@ Result<void> DrivePlan::read_protocol(FlatOptions options, block::ImageSpec& spe
   const std::string driver = options.contains("driver") ? options.at("driver") : "file";
   if (!is_one_of(kProtocols, driver))
     return Error("driver '{}' of a file: there are {}", driver, join(kProtocols, ", "));
+  if (driver.starts_with("null-")) return read_null(options, driver, spec);
   const bool local = driver == "file" || driver == "host_device";
   spec.filename = take(options, local ? "filename" : "url");
   if (spec.filename.empty()) return Error("Parameter '{}' is missing", local ? "filename" : "url");
@@ -164,6 +166,29 @@ Result<void> DrivePlan::read_protocol(FlatOptions options, block::ImageSpec& spe
       return Error("Parameter 'locking' does not accept value '{}': on, off or auto", word);
     spec.locking = word == "on" ? block::Locking::on : word == "off" ? block::Locking::off : block::Locking::automatic;
   }
+  RHEA_TRY(read_common(options, spec));
+  if (!options.empty()) return unknown_block_option(driver, options.begin()->first);
+  return {};
+}
+
+// null-co and null-aio: size in bytes, latency-ns of each request, read-zeroes.
+Result<void> DrivePlan::read_null(FlatOptions& options, const std::string& driver, block::ImageSpec& spec) {
+  block::NullDisk disk{.driver = driver};
+  const auto number = [&](const char* name, u64 most) -> Result<std::optional<u64>> {
+    if (!options.contains(name)) return std::optional<u64>();
+    const std::string text = take(options, name);
+    const auto value = parse_number(text);
+    if (!value) return Error("Parameter '{}' expects integer", name);
+    if (*value > most) return Error("Parameter '{}' is at most {}", name, most);
+    return std::optional<u64>(*value);
+  };
+  constexpr u64 kMostLatency = 10 * kSecond;
+  if (const auto size = RHEA_TRY(number("size", u64{1} << 62))) disk.size = *size;
+  if (const auto latency = RHEA_TRY(number("latency-ns", kMostLatency))) disk.latency = static_cast<s64>(*latency);
+  if (options.contains("read-zeroes"))
+    disk.zeroes = RHEA_TRY(config::parse_boolean("read-zeroes", take(options, "read-zeroes")));
+  spec.filename = driver + "://";
+  spec.null_disk = std::move(disk);
   RHEA_TRY(read_common(options, spec));
   if (!options.empty()) return unknown_block_option(driver, options.begin()->first);
   return {};
@@ -212,6 +237,85 @@ Result<void> DrivePlan::make_node(const NodeText& node) {
   config.id = config.node_name = node.options.at("node-name");
   config.unit = machine_.drives().free_unit(block::DriveBus::none);
   return add(node.typed, std::move(config), std::move(spec));
+}
+
+DrivePlan::NodeText* DrivePlan::find_node(const std::string& name) {
+  const auto found = std::find_if(nodes_.begin(), nodes_.end(),
+                                  [&](const NodeText& node) { return node.options.at("node-name") == name; });
+  return found == nodes_.end() ? nullptr : &*found;
+}
+
+// A node gives up its own drive to be a part of another one.
+Result<void> DrivePlan::take_child(const std::string& name) {
+  NodeText* node = find_node(name);
+  if (!node) return Error("Cannot find device='' nor node-name='{}'", name);
+  const block::Drive* drive = machine_.drives().find(name);
+  if (node->has_parent || !drive || drive->client() || !drive->has_medium())
+    return Error("node '{}' is in use: it cannot be used twice", name);
+  RHEA_TRY(machine_.drives().remove(name));
+  node->has_parent = true;
+  return {};
+}
+
+// Nodes that were used by name are by themselves again.
+Result<void> DrivePlan::free_children(const NodeText& node) {
+  for (const char* name : {"file", "backing"}) {
+    const auto used = node.options.find(name);
+    NodeText* child = used == node.options.end() ? nullptr : find_node(used->second);
+    if (!child || !child->has_parent || machine_.drives().find(used->second)) continue;
+    child->has_parent = false;
+    RHEA_TRY(make_node(*child));
+  }
+  return {};
+}
+
+Result<void> DrivePlan::add_node(const std::string& text) {
+  const Typed typed{.option = "blockdev-add", .argument = text};
+  RHEA_TRY(list_node(typed, RHEA_TRY(node_options(typed))));
+  const NodeText node = nodes_.back();
+  const Result<void> made = [&]() -> Result<void> {
+    for (const char* name : {"file", "backing"}) {
+      const auto used = node.options.find(name);
+      if (used == node.options.end() || used->second.empty()) continue;
+      if (used->second == node.options.at("node-name"))
+        return Error("node '{}' cannot be a part of itself", used->second);
+      RHEA_TRY(take_child(used->second));
+    }
+    return make_node(node);
+  }();
+  tell_lines();
+  if (made.ok()) return {};
+  const std::string& name = node.options.at("node-name");
+  if (machine_.drives().find(name)) RHEA_TRY(machine_.drives().remove(name));
+  nodes_.pop_back();
+  RHEA_TRY(free_children(node));
+  return Error(made.error());
+}
+
+Result<void> DrivePlan::delete_node(const std::string& name) {
+  NodeText* found = find_node(name);
+  if (!found) return Error("Failed to find node with node-name='{}'", name);
+  const block::Drive* drive = machine_.drives().find(name);
+  if (found->has_parent || !drive || drive->client() || !drive->has_medium()) return Error("Node {} is in use", name);
+  RHEA_TRY(machine_.drives().remove(name));
+  const NodeText node = *found;
+  nodes_.erase(nodes_.begin() + (found - nodes_.data()));
+  return free_children(node);
+}
+
+Result<void> DrivePlan::add_drive(const std::string& text) {
+  const Typed typed{.option = "drive_add", .argument = text};
+  const auto parsed = RHEA_TRY(config::parse_options(text, ""));
+  const std::string* bus = parsed.find("if");
+  if (bus && *bus != "none") return Error("Can't hot-add drive to type '{}': drives are added with if=none", *bus);
+  const Result<void> made = make_drive(typed);
+  tell_lines();
+  return made;
+}
+
+void DrivePlan::tell_lines() {
+  for (const std::string& line : settings_.lines) machine_.log().write_text(line);
+  settings_.lines.clear();
 }
 
 }  // namespace rhea::cli

@@ -27,6 +27,8 @@ constexpr config::Parameter kParameters[] = {
     {"serial", config::Kind::text}, {"copy-on-read", config::Kind::boolean}, {"node-name", config::Kind::text},
     {"force-share", config::Kind::boolean}, {"locking", config::Kind::text},
     {"offset", config::Kind::size}, {"size", config::Kind::size},
+    {"read-zeroes", config::Kind::boolean}, {"latency-ns", config::Kind::number},
+    {"file.read-zeroes", config::Kind::boolean}, {"file.latency-ns", config::Kind::number}, {"file.size", config::Kind::number},
     {"backing.file.filename", config::Kind::text}, {"backing.driver", config::Kind::text},
 };
 // clang-format on
@@ -82,15 +84,43 @@ Result<block::Locking> parse_locking(const std::string& word) {
   return Error("Parameter 'locking' does not accept value '{}': on, off or auto", word);
 }
 
-Result<std::optional<block::ImageSpec>> read_image(const config::Values& values, bool snapshot, bool cdrom) {
+// The size, speed and contents of a disk of nothing: file=null-co:// or driver=null-co.
+Result<void> read_null(const config::Values& values, block::ImageSpec& spec) {
+  const std::string driver = values.text("driver", values.text("format"));
+  const bool named = driver.starts_with("null-");
+  if (named && spec.filename.empty()) {
+    spec.filename = driver + "://";
+    spec.format = "raw";
+  }
+  const bool nothing = spec.filename.starts_with("null-");
+  block::NullDisk disk;
+  for (const char* prefix : {"", "file."}) {
+    const std::string zeroes = std::string(prefix) + "read-zeroes", latency = std::string(prefix) + "latency-ns";
+    if ((values.has(zeroes) || values.has(latency)) && !nothing)
+      return Error("'{}' is an option of null-co and null-aio", values.has(zeroes) ? zeroes : latency);
+    disk.zeroes = values.boolean(zeroes, disk.zeroes);
+    disk.latency =
+        static_cast<s64>(std::min<u64>(values.number(latency, static_cast<u64>(disk.latency)), 10 * kSecond));
+  }
+  if (!nothing) return {};
+  const char* size = named ? "size" : "file.size";
+  if (values.has(size)) disk.size = values.number(size, 0);
+  if (named) spec.size = 0;
+  spec.null_disk = disk;
+  return {};
+}
+
+Result<block::ImageSpec> read_image(const config::Values& values, bool snapshot, bool cdrom) {
   block::ImageSpec spec;
   spec.filename = values.text("file", values.text("file.filename"));
   if (values.has("file") && values.has("file.filename"))
     return Error("file= and file.filename= name the same thing: give one");
-  if (spec.filename.empty()) return std::optional<block::ImageSpec>();
   if (values.has("format") && values.has("driver")) return Error("Cannot specify both 'driver' and 'format'");
   spec.format = values.text("format", values.text("driver"));
-  if (values.has("file.driver") && values.text("file.driver") != "file")
+  if (spec.format.starts_with("null-")) spec.format = "raw";
+  if (values.has("file.driver") && values.text("file.driver").starts_with("null-") && spec.filename.empty())
+    spec.filename = values.text("file.driver") + "://";
+  else if (values.has("file.driver") && values.text("file.driver") != "file")
     return Error("file.driver={}: a URL in file= says which protocol is meant", values.text("file.driver"));
   if (!spec.format.empty() && !block::is_known_format(spec.format))
     return Error("Unknown driver '{}'{}", spec.format, did_you_mean(spec.format, block::known_formats()));
@@ -113,10 +143,11 @@ Result<std::optional<block::ImageSpec>> read_image(const config::Values& values,
   spec.share = values.boolean("force-share", false);
   spec.offset = values.number("offset", 0);
   spec.size = values.number("size", 0);
+  RHEA_TRY(read_null(values, spec));
   if ((spec.offset || spec.size) && spec.format != "raw") return Error("offset= and size= are options of format=raw");
   spec.backing_file = values.text("backing.file.filename");
   spec.backing_format = values.text("backing.driver");
-  return std::optional<block::ImageSpec>(std::move(spec));
+  return spec;
 }
 
 Result<void> set_policies(const config::Values& values, block::DriveConfig& config) {
@@ -259,16 +290,29 @@ Result<void> DrivePlan::plug_virtio(const std::string& id) {
   return {};
 }
 
-Result<void> DrivePlan::add(const Typed& typed, block::DriveConfig config, std::optional<block::ImageSpec> spec) {
+Result<void> DrivePlan::add(const Typed& typed, block::DriveConfig config, block::ImageSpec spec) {
   auto drive = std::make_unique<block::Drive>(
       machine_.loop(), std::move(config),
       [machine = &machine_](const block::Drive::Failure& failure) { machine->drive_failed(failure); });
   // The place is taken first: a second drive there is told before its image is opened.
   block::Drive* added = RHEA_TRY(machine_.drives().add(std::move(drive)));
-  if (!spec) return {};
-  auto image = RHEA_TRY(block::open_image(*spec));
-  for (const std::string& line : image->warnings()) settings_.lines.push_back(line);
-  added->insert(std::move(image));
+  added->set_medium_spec(spec);
+  if (spec.filename.empty()) return {};
+  // What another process still uses is looked at, and opened when that one's state has come.
+  const bool awaited = !machine_.config().board && !settings_.machine.incoming.empty() && !spec.snapshot;
+  block::ImageSpec now = spec;
+  if (awaited) now.read_only = now.share = true;
+  auto image = block::open_image(now);
+  if (!image.ok()) {
+    RHEA_TRY(machine_.drives().remove(added->id()));
+    return std::move(image.error());
+  }
+  for (const std::string& line : (*image)->warnings()) settings_.lines.push_back(line);
+  const std::string& name = added->config().node_name;
+  added->insert(image.take(), name.empty() ? machine_.drives().new_node_name() : name);
+  if (!awaited) return {};
+  if (!spec.read_only) added->set_inactive();
+  added->set_medium_spec(std::move(spec));
   return {};
 }
 

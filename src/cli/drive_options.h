@@ -22,6 +22,11 @@ class DrivePlan {
  public:
   DrivePlan(Settings& settings, machine::Machine& machine) : settings_(settings), machine_(machine) {}
   Result<void> make();
+  // While the machine runs: a drive by the text of -drive (without a bus of its own), a node by that of -blockdev, and
+  // a node taken away. Lines for the user go to the log.
+  Result<void> add_drive(const std::string& options);
+  Result<void> add_node(const std::string& options);
+  Result<void> delete_node(const std::string& name);
   // After the machine was built: those that no device took although the user may think so.
   void warn_of_orphans();
 
@@ -33,14 +38,20 @@ class DrivePlan {
   };
   Result<void> make_drive(const Typed& typed);
   Result<void> read_nodes();
-  Result<void> add_node(const Typed& typed, FlatOptions options);
+  Result<FlatOptions> node_options(const Typed& typed) const;
+  Result<void> list_node(const Typed& typed, FlatOptions options);
+  NodeText* find_node(const std::string& name);
+  Result<void> take_child(const std::string& name);
+  Result<void> free_children(const NodeText& node);
+  void tell_lines();
   Result<void> make_node(const NodeText& node);
   Result<block::ImageSpec> node_spec(const NodeText& node);
   Result<void> read_format_node(const NodeText& node, block::ImageSpec& spec);
   Result<void> read_protocol(FlatOptions options, block::ImageSpec& spec);
+  Result<void> read_null(FlatOptions& options, const std::string& driver, block::ImageSpec& spec);
   Result<void> read_common(FlatOptions& options, block::ImageSpec& spec);
   Result<FlatOptions> child(const std::string& name, FlatOptions& options);
-  Result<void> add(const Typed& typed, block::DriveConfig config, std::optional<block::ImageSpec> spec);
+  Result<void> add(const Typed& typed, block::DriveConfig config, block::ImageSpec spec);
   Result<void> plug_virtio(const std::string& id);
 
   Settings& settings_;

@@ -8,7 +8,6 @@
 #include <cstdio>
 
 #include "chardev/vc.h"
-#include "cli/drive_options.h"
 #include "cli/net_options.h"
 #include "core/loop.h"
 #include "devices/device_type.h"
@@ -298,10 +297,13 @@ Result<void> Session::prepare() {
   RHEA_TRY(make_qtest());
   objects_.set_network(network_.get());
   RHEA_TRY(NetworkPlan(settings_, *network_, machine_->chardevs(), objects_).make());
-  DrivePlan drives(settings_, *machine_);
-  RHEA_TRY(drives.make());
+  drives_ = std::make_unique<DrivePlan>(settings_, *machine_);
+  RHEA_TRY(drives_->make());
+  monitor_context_->add_drive = [this](const std::string& options) { return drives_->add_drive(options); };
+  monitor_context_->add_node = [this](const std::string& options) { return drives_->add_node(options); };
+  monitor_context_->delete_node = [this](const std::string& name) { return drives_->delete_node(name); };
   RHEA_TRY(machine_->build(settings_.machine));
-  drives.warn_of_orphans();
+  drives_->warn_of_orphans();
   {
     std::lock_guard net_lock(machine_->net_loop().lock());
     for (net::Port* port : machine_->nic_ports()) network_->add_nic(port);
@@ -337,7 +339,7 @@ Result<void> Session::load_state() {
     return Error("-loadvm and -incoming both say where the state comes from: give one");
   if (!config.loadvm.empty()) return machine_->snapshots().load(config.loadvm);
   if (config.incoming.empty() || config.incoming == "defer") return {};
-  Result<void> came = machine_->snapshots().incoming(config.incoming);
+  auto came = machine_->snapshots().incoming(config.incoming);
   if (!came.ok()) return std::move(came.error()).in("load of migration failed");
   return {};
 }

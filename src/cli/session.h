@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "chardev/registry.h"
+#include "cli/drive_options.h"
 #include "cli/frame_lines.h"
 #include "cli/settings.h"
 #include "cli/user_objects.h"
@@ -61,6 +62,7 @@ class Session {
   std::unique_ptr<Clock> wall_clock_;
   std::unique_ptr<FrameLines> frame_lines_;
   std::unique_ptr<net::Network> network_;
+  std::unique_ptr<DrivePlan> drives_;
   std::string opening_;  // the option whose character device is being made, for what it says
   std::unique_ptr<monitor::Context> monitor_context_;
   UserObjects objects_;

@@ -372,6 +372,7 @@ Result<void> Builder::add_plugged() {
                      .netdev = config.netdev};
     if (!wanted.type) return Error("'{}' is not a valid device model name", config.type);
     if (wanted.type->bus == Bus::sysbus) return Error("Parameter 'driver' expects a pluggable device type");
+    RHEA_TRY(find_drive(config, wanted));
     if (wanted.type->bus != Bus::virtio) {
       RHEA_TRY(add_to_bus(wanted));
       continue;
@@ -383,7 +384,6 @@ Result<void> Builder::add_plugged() {
                    wanted.type->bus == Bus::virtio
                        ? fmt::format(": all {} virtio slots of {} are taken", virtio_slots_.size(), board_.name)
                        : "");
-    RHEA_TRY(find_drive(config, wanted));
     DeviceNode* node = RHEA_TRY(create(wanted));
     node->bus = fmt::format("virtio-mmio-bus.{}", virtio_slots_.rend() - free - 1);
     RHEA_TRY((*free)->plug(*node->device));

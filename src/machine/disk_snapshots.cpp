@@ -62,7 +62,29 @@ class DiskStore final : public SnapshotStore {
  public:
   explicit DiskStore(block::DriveTable& drives) : drives_(drives) {}
 
+  Result<void> choose(const Choice* choice) override {
+    chosen_.reset();
+    if (!choice) return {};
+    std::vector<block::Image*> images;
+    const auto add = [&](const std::string& name) -> Result<void> {
+      const block::Drive* drive = drives_.find(name);
+      if (!drive || !drive->has_medium()) return Error("No block device node '{}'", name);
+      if (drive->read_only() || !drive->image()->can_snapshot())
+        return Error("Device '{}' {}", name,
+                     drive->read_only() ? "is read-only" : "is writable but does not support snapshots");
+      if (std::find(images.begin(), images.end(), drive->image()) == images.end()) images.push_back(drive->image());
+      return {};
+    };
+    if (std::find(choice->disks.begin(), choice->disks.end(), choice->vm_state) == choice->disks.end())
+      return Error("vmstate block device '{}' does not exist among the devices", choice->vm_state);
+    RHEA_TRY(add(choice->vm_state));
+    for (const std::string& name : choice->disks) RHEA_TRY(add(name));
+    chosen_ = std::move(images);
+    return {};
+  }
+
   Result<void> usable() override {
+    if (chosen_) return {};
     if (!vm_image()) return Error("no block device can store vmstate for snapshot");
     for (const auto& drive : drives_.all())
       if (drive->has_medium() && !drive->read_only() && !drive->image()->can_snapshot())
@@ -143,6 +165,7 @@ class DiskStore final : public SnapshotStore {
 
  private:
   std::vector<block::Image*> images() const {
+    if (chosen_) return *chosen_;
     std::vector<block::Image*> list;
     for (const auto& drive : drives_.all())
       if (drive->has_medium() && !drive->read_only() && drive->image()->can_snapshot()) list.push_back(drive->image());
@@ -153,6 +176,7 @@ class DiskStore final : public SnapshotStore {
     return list.empty() ? nullptr : list.front();
   }
   block::DriveTable& drives_;
+  std::optional<std::vector<block::Image*>> chosen_;  // the one with the machine's state first
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "machine/machine.h"
 
 #include "accel/debugger.h"
+#include "config/json.h"
 #include "core/offset_clock.h"
 #include "machine/builder.h"
 #include "machine/debug_port.h"
@@ -129,14 +130,42 @@ void Machine::set_state(RunState state) {
   for (const auto& observer : observers_) observer(state);
 }
 
+std::string_view run_state_name(RunState state) {
+  switch (state) {
+    case RunState::prelaunch: return "prelaunch";
+    case RunState::running: return "running";
+    case RunState::paused: return "paused";
+    case RunState::shutdown: return "shutdown";
+    case RunState::io_error: return "io-error";
+    case RunState::inmigrate: return "inmigrate";
+    case RunState::postmigrate: return "postmigrate";
+  }
+  return "paused";
+}
+
 Result<void> Machine::take_incoming(const std::string& uri) {
-  RHEA_TRY(snapshots_->incoming(uri));
-  if (!config_.start_paused) cont();
+  if (RHEA_TRY(snapshots_->incoming(uri))) has_arrived();
   return {};
 }
 
+void Machine::has_arrived() {
+  set_state(RunState::paused);
+  if (!config_.start_paused) cont();
+}
+
+void Machine::set_migrated() {
+  if (state_ != RunState::running) set_state(RunState::postmigrate);
+}
+
 int Machine::run() {
-  if (config_.start_paused || config_.incoming == "defer") {
+  snapshots_->on_arrived = [this](Result<void> came) {
+    if (came.ok()) return has_arrived();
+    log_.write_text(fmt::format("load of migration failed: {}", came.error().message()));
+    if (config_.incoming != "defer") request_quit(1, "host-error");
+  };
+  if (config_.incoming == "defer" || snapshots_->arriving()) {
+    set_state(RunState::inmigrate);
+  } else if (config_.start_paused) {
     set_state(RunState::prelaunch);
   } else {
     loop_->post([this] { cont(); });
@@ -165,11 +194,26 @@ void Machine::drive_failed(const block::Drive::Failure& failure) {
   const bool stops = failure.action == block::ErrorAction::stop;
   log_.write_text(fmt::format("drive '{}': {}{}", failure.drive.id(), failure.result.message,
                               stops ? ": the machine is stopped; 'cont' tries again" : ""));
+  static constexpr const char* kActions[] = {"report", "ignore", "stop"};
+  const config::Json data = {{"device", failure.drive.id()},
+                             {"nospace", failure.result.code == block::IoCode::no_space},
+                             {"node-name", failure.drive.node_name()},
+                             {"reason", failure.result.message},
+                             {"operation", failure.op == block::Op::read ? "read" : "write"},
+                             {"action", kActions[static_cast<usize>(failure.action)]}};
+  events_.emit("BLOCK_IO_ERROR", config::json_text(data));
   if (stops) loop_->post([this] { stop_with(RunState::io_error); });
 }
 
 void Machine::cont() {
-  if (state_ == RunState::running || quit_.load() || (snapshots_ && snapshots_->migrating())) return;
+  if (state_ == RunState::running || quit_.load() || (snapshots_ && snapshots_->sending())) return;
+  if (state_ == RunState::inmigrate) {  // when it is there
+    config_.start_paused = false;
+    return;
+  }
+  // After a migration.
+  if (const Result<void> opened = drives_.activate_all(); !opened.ok())
+    return log_.write_text(fmt::format("the machine stays where it is: {}", opened.error().message()));
   for (const auto& node : nodes_) node->device->set_running(true);
   drives_.resume_all();
   set_state(RunState::running);

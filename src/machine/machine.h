@@ -105,7 +105,8 @@ struct Actions {
   bool stay_on_shutdown = false;
 };
 
-enum class RunState : u8 { prelaunch, running, paused, shutdown, io_error };
+enum class RunState : u8 { prelaunch, running, paused, shutdown, io_error, inmigrate, postmigrate };
+std::string_view run_state_name(RunState state);  // "io-error"
 
 class DebugPort;
 class Snapshots;
@@ -205,8 +206,9 @@ class Machine {
   int exit_status() const { return status_; }
   Snapshots& snapshots() { return *snapshots_; }
   Replay* replay() { return replay_.get(); }  // nullptr: neither recording nor replaying
-  // The state that -incoming waited for; then the machine runs, unless it is to start paused.
+  // The state that -incoming waited for; when it is there the machine runs, unless it is to start paused.
   Result<void> take_incoming(const std::string& uri);
+  void set_migrated();  // its state has been sent away
   // The host's wall clock, ns since 1970, whatever clock the guest has.
   s64 wall_time() const { return wall_clock_->now(); }
   // The whole state was replaced: whoever has connections with the guest (the network) begins anew.
@@ -228,6 +230,7 @@ class Machine {
   void request_counted_reset(bool by_guest);
   Result<void> start_replay();
   void set_state(RunState state);
+  void has_arrived();
   void stop_with(RunState state);
 
   Log& log_;

@@ -103,14 +103,15 @@ std::unique_ptr<SnapshotStore> make_folder_store(const std::string& folder) {
   return std::make_unique<FolderStore>(folder);
 }
 
-Result<SnapshotStore*> Snapshots::store() {
+Result<SnapshotStore*> Snapshots::store(const Choice* choice) {
   if (!store_) return Error("no block device can store vmstate for snapshot");
+  RHEA_TRY(store_->choose(choice));
   RHEA_TRY(store_->usable());
   return store_.get();
 }
 
-Result<void> Snapshots::save(std::string tag) {
-  SnapshotStore* store = RHEA_TRY(this->store());
+Result<void> Snapshots::save(std::string tag, const Choice* choice) {
+  SnapshotStore* store = RHEA_TRY(this->store(choice));
   if (migrating()) return Error("a migration is on its way");
   if (tag.empty()) {
     const std::time_t now = static_cast<std::time_t>(machine_.wall_time() / kSecond);
@@ -127,8 +128,8 @@ Result<void> Snapshots::save(std::string tag) {
   });
 }
 
-Result<void> Snapshots::load(const std::string& tag) {
-  SnapshotStore* store = RHEA_TRY(this->store());
+Result<void> Snapshots::load(const std::string& tag, const Choice* choice) {
+  SnapshotStore* store = RHEA_TRY(this->store(choice));
   if (migrating()) return Error("a migration is on its way");
   if (!store->has(tag)) return Error("Snapshot '{}' does not exist in one or more devices", tag);
   std::unique_ptr<StateSource> source = RHEA_TRY(store->open(tag));
@@ -139,45 +140,91 @@ Result<void> Snapshots::load(const std::string& tag) {
   return {};
 }
 
-Result<void> Snapshots::remove(const std::string& tag) {
-  SnapshotStore* store = RHEA_TRY(this->store());
+Result<bool> Snapshots::has(const std::string& tag, const Choice* choice) {
+  SnapshotStore* store = RHEA_TRY(this->store(choice));
+  return store->has(tag);
+}
+
+Result<void> Snapshots::remove(const std::string& tag, const Choice* choice) {
+  SnapshotStore* store = RHEA_TRY(this->store(choice));
   if (!store->has(tag)) return Error("Snapshot '{}' does not exist in one or more devices", tag);
   return store->remove(tag);
 }
 
 Result<std::vector<SnapshotRow>> Snapshots::list() {
-  SnapshotStore* store = RHEA_TRY(this->store());
+  SnapshotStore* store = RHEA_TRY(this->store(nullptr));
   return store->list();
 }
 
-// ---- migration -----------------------------------------------------------------------------------------------------
+// ---- migration ----
+std::string_view Snapshots::status_name(Status status) {
+  switch (status) {
+    case Status::none: return "none";
+    case Status::setup: return "setup";
+    case Status::active: return "active";
+    case Status::completed: return "completed";
+    case Status::failed: return "failed";
+    case Status::cancelled: return "cancelled";
+  }
+  return "none";
+}
+
 Snapshots::Migration Snapshots::migration() const {
   std::lock_guard lock(mutex_);
   return migration_;
 }
 
-Result<void> Snapshots::migrate(const std::string& uri, bool background) {
-  if (migrating()) return Error("There's a migration process in progress");
-  std::unique_ptr<OutputSink> sink = RHEA_TRY(open_migration_sink(uri));
-  finish_thread();
-  cancelled_.store(false);
-  resume_ = machine_.state() == RunState::running;
-  machine_.stop();
-  migration_active_.store(true);
+// Any thread.
+void Snapshots::set_status(Status status, std::string error) {
   {
     std::lock_guard lock(mutex_);
-    migration_ = {.status = Status::active};
+    migration_.status = status;
+    migration_.error = std::move(error);
   }
-  SavedParts parts = save_parts(machine_);
-  if (background) {
-    thread_ = std::thread([this, sink = std::move(sink), parts = std::move(parts)]() mutable {
-      write_migration(std::move(sink), parts);
-    });
-    return {};
+  if (tell_events) machine_.events().emit("MIGRATION", fmt::format("{{\"status\": \"{}\"}}", status_name(status)));
+}
+
+Result<void> Snapshots::migrate(const std::string& uri) {
+  if (migrating()) return Error("There's a migration process in progress");
+  if (arriving_ || machine_.state() == RunState::inmigrate) return Error("Guest is waiting for an incoming migration");
+  std::unique_ptr<OutputSink> sink;
+  if (!is_socket_uri(uri)) sink = RHEA_TRY(open_migration_sink(uri));
+  else
+    connecting_ = RHEA_TRY(Connecting::start(machine_.loop(), RHEA_TRY(parse_socket_uri(uri)),
+                                             [this](Result<sys::Fd> fd) { connected(std::move(fd)); }));
+  cancelled_.store(false);
+  {
+    std::lock_guard lock(mutex_);
+    migration_ = {};
   }
-  write_migration(std::move(sink), parts);
-  const Migration done = migration();
-  return done.status == Status::completed ? Result<void>() : Error("{}", done.error);
+  set_status(Status::setup);
+  if (sink) begin(std::move(sink));
+  return {};
+}
+
+void Snapshots::connected(Result<sys::Fd> fd) {
+  connecting_.reset();
+  if (fd.ok()) return begin(std::make_unique<OutputSink>(fd.take()));
+  set_status(Status::failed, fd.error().message());
+  ended(true);
+}
+
+void Snapshots::begin(std::unique_ptr<OutputSink> sink) {
+  finish_thread();
+  resume_ = machine_.state() == RunState::running;
+  machine_.stop();
+  // The other side opens the same images.
+  if (Result<void> closed = machine_.drives().deactivate_all(); !closed.ok()) {
+    set_status(Status::failed, closed.error().message());
+    machine_.loop().post([this] { ended(false); });
+    return;
+  }
+  migration_active_.store(true);
+  sink->give_up_when(cancelled_);
+  set_status(Status::active);
+  thread_ = std::thread([this, sink = std::move(sink), parts = save_parts(machine_)]() mutable {
+    write_migration(std::move(sink), parts);
+  });
 }
 
 void Snapshots::write_migration(std::unique_ptr<OutputSink> sink, const SavedParts& parts) {
@@ -191,27 +238,57 @@ void Snapshots::write_migration(std::unique_ptr<OutputSink> sink, const SavedPar
   };
   Result<StateProgress> written = write_state(parts, *sink, {.compress = compress, .progress = progress});
   Result<void> finished = written.ok() ? sink->finish() : Result<void>(written.error());
+  sink.reset();
   {
     std::lock_guard lock(mutex_);
     migration_.nanoseconds = clock.now() - start;
-    migration_.status = finished.ok() ? Status::completed : cancelled_.load() ? Status::cancelled : Status::failed;
     if (finished.ok()) migration_.progress = *written;
-    else migration_.error = finished.error().message();
   }
+  const Status status = finished.ok() ? Status::completed : cancelled_.load() ? Status::cancelled : Status::failed;
+  set_status(status, finished.ok() ? std::string() : finished.error().message());
   migration_active_.store(false);
-  machine_.loop().post([this, resume = resume_ && !finished.ok()] {
-    if (resume) machine_.cont();
-    if (on_migrated) on_migrated();
-  });
+  machine_.loop().post([this, well = finished.ok()] { ended(well); });
 }
 
-void Snapshots::cancel() { cancelled_.store(true); }
+void Snapshots::ended(bool well) {
+  if (migration().status == Status::completed) machine_.set_migrated();
+  if (!well) {
+    const Result<void> opened = machine_.drives().activate_all();
+    if (!opened.ok()) machine_.log().write_text(fmt::format("after the migration: {}", opened.error().message()));
+    else if (std::exchange(resume_, false)) machine_.cont();
+  }
+  for (const auto& callback : std::exchange(waiting_, {})) callback();
+}
 
-Result<void> Snapshots::incoming(const std::string& uri) {
+void Snapshots::cancel() {
+  cancelled_.store(true);
+  if (!connecting_) return;
+  connecting_.reset();
+  set_status(Status::cancelled);
+  ended(true);
+}
+
+Result<bool> Snapshots::incoming(const std::string& uri) {
+  if (arriving_) return Error("a state is awaited at {} already", arriving_->name().text());
+  if (is_socket_uri(uri)) {
+    arriving_ =
+        RHEA_TRY(Arriving::listen(machine_.loop(), RHEA_TRY(parse_socket_uri(uri)),
+                                  [this](Result<std::unique_ptr<StateSource>> source) { arrived(std::move(source)); }));
+    return false;
+  }
   std::unique_ptr<StateSource> source = RHEA_TRY(open_migration_source(uri));
+  RHEA_TRY(machine_.drives().activate_all());
   RHEA_TRY(load_machine(machine_, *source));
   machine_.tell_restored();
-  return {};
+  return true;
+}
+
+void Snapshots::arrived(Result<std::unique_ptr<StateSource>> source) {
+  arriving_.reset();
+  Result<void> loaded = source.ok() ? machine_.drives().activate_all() : Result<void>(source.error());
+  if (loaded.ok()) loaded = load_machine(machine_, **source);
+  if (loaded.ok()) machine_.tell_restored();
+  if (on_arrived) on_arrived(std::move(loaded));
 }
 
 }  // namespace rhea::machine

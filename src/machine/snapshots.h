@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "machine/migration_link.h"
 #include "machine/state.h"
 #include "machine/state_files.h"
 
@@ -37,6 +38,16 @@ class SnapshotStore {
   virtual Result<void> apply(const std::string& tag) { return {}; }
   virtual bool has(const std::string& tag) = 0;
   virtual Result<void> remove(const std::string& tag) = 0;
+  // Which disks take part until the next call: those of these nodes (or drives), the machine's state in the one called
+  // `vm_state`; nothing: all that can. Errors: there is no such disk, or it cannot.
+  struct Choice {
+    std::string vm_state;
+    std::vector<std::string> disks;
+  };
+  virtual Result<void> choose(const Choice* choice) {
+    if (!choice) return {};
+    return Error("snapshots are kept in a folder: no disk of theirs can be chosen");
+  }
 };
 
 // Files TAG.state in a folder.
@@ -45,37 +56,54 @@ std::unique_ptr<SnapshotStore> make_folder_store(const std::string& folder);
 class Snapshots {
  public:
   explicit Snapshots(Machine& machine) : machine_(machine) {}
-  ~Snapshots() { finish_thread(); }
+  ~Snapshots() {
+    cancelled_.store(true);
+    finish_thread();
+  }
   void set_store(std::unique_ptr<SnapshotStore> store) { store_ = std::move(store); }
 
   // On the loop, under its lock. The machine goes on where it ran before; a load that fails changes nothing.
-  Result<void> save(std::string tag);  // empty: a name with the date
-  Result<void> load(const std::string& tag);
-  Result<void> remove(const std::string& tag);
+  using Choice = SnapshotStore::Choice;
+  Result<void> save(std::string tag, const Choice* choice = nullptr);  // empty: a name with the date
+  Result<void> load(const std::string& tag, const Choice* choice = nullptr);
+  Result<void> remove(const std::string& tag, const Choice* choice = nullptr);
+  Result<bool> has(const std::string& tag, const Choice* choice = nullptr);
   Result<std::vector<SnapshotRow>> list();
 
-  enum class Status : u8 { none, active, completed, failed, cancelled };
+  enum class Status : u8 { none, setup, active, completed, failed, cancelled };
+  static std::string_view status_name(Status status);  // "setup"
   struct Migration {
     Status status = Status::none;
     StateProgress progress;
     s64 nanoseconds = 0;
     std::string error;
   };
-  // Sends the state away; the machine stands meanwhile, and after it ("postmigrate"). In the background it is done by a
-  // thread, and on_migrated is called on the loop.
-  Result<void> migrate(const std::string& uri, bool background);
+  // Sends the state away by a thread: the machine stands from when the other side is there, and after it
+  // ("postmigrate"); when it fails the machine goes on. Errors: what is known at once.
+  Result<void> migrate(const std::string& uri);
   void cancel();
   Migration migration() const;
-  bool migrating() const { return migration_active_.load(); }
-  std::function<void()> on_migrated;
+  bool migrating() const { return sending() || connecting_; }
+  bool sending() const { return migration_active_.load(); }  // the machine must not run
+  // Called once, on the loop, when the migration has ended, however it did.
+  void when_ended(std::function<void()> callback) { waiting_.push_back(std::move(callback)); }
   bool compress = false;
+  bool tell_events = false;  // the event MIGRATION, at each change of the status
 
-  // Takes a state in: -incoming, migrate_incoming. The machine has not run yet.
-  Result<void> incoming(const std::string& uri);
+  // Takes a state in: -incoming, migrate_incoming. The machine has not run yet. True: it is there. False: it comes over
+  // a connection, and `on_arrived` will be called on the loop.
+  Result<bool> incoming(const std::string& uri);
+  std::function<void(Result<void>)> on_arrived;
+  const Arriving* arriving() const { return arriving_.get(); }
 
  private:
-  Result<SnapshotStore*> store();
+  Result<SnapshotStore*> store(const Choice* choice);
+  void begin(std::unique_ptr<OutputSink> sink);
+  void connected(Result<sys::Fd> fd);
+  void arrived(Result<std::unique_ptr<StateSource>> source);
   void write_migration(std::unique_ptr<OutputSink> sink, const SavedParts& parts);
+  void set_status(Status status, std::string error = {});
+  void ended(bool well);
   void finish_thread() {
     if (thread_.joinable()) thread_.join();
   }
@@ -87,6 +115,9 @@ class Snapshots {
   std::atomic<bool> migration_active_{false};
   std::atomic<bool> cancelled_{false};
   bool resume_ = false;  // it ran before
+  std::unique_ptr<Connecting> connecting_;
+  std::unique_ptr<Arriving> arriving_;
+  std::vector<std::function<void()>> waiting_;
   std::thread thread_;
 };
 

@@ -29,6 +29,7 @@ class CommandSink final : public OutputSink {
     pipe_.close();
     return command_.finish();
   }
+  void give_up_when(const std::atomic<bool>& flag) override { pipe_.give_up_when(flag); }
 
  private:
   sys::PipedCommand command_;
@@ -45,7 +46,7 @@ class CommandSource final : public StateSource {
 };
 
 Error unknown_protocol(const std::string& uri) {
-  return Error("unknown migration protocol: {}: there are exec:COMMAND and file:PATH", uri);
+  return Error("unknown migration protocol: {}: there are tcp:HOST:PORT, unix:PATH, exec:COMMAND and file:PATH", uri);
 }
 
 }  // namespace

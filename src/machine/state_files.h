@@ -2,6 +2,7 @@
 // Where state streams go to and come from: files, and the commands and connections of `migrate`.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,8 @@ class OutputSink : public StateSink {
   Result<void> write(std::span<const u8> data) override;
   // What was written has arrived: it is on the disk, the command has ended well.
   virtual Result<void> finish() { return {}; }
+  // A write that waits for the other side ends with an error when the flag is set.
+  virtual void give_up_when(const std::atomic<bool>& flag) { output_.give_up_when(flag); }
 
  protected:
   sys::Output output_;

@@ -6,8 +6,11 @@
 
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <random>
+#include <thread>
 
+#include "core/loop.h"
 #include "machine/machine.h"
 #include "machine/snapshots.h"
 #include "util/bits.h"
@@ -107,18 +110,66 @@ TEST(State, DamageIsFoundAndChangesNothing) {
   EXPECT_TRUE(same());
 }
 
+// Runs a machine's loop until `done`.
+template <typename Done>
+void turn_until(std::initializer_list<Machine*> machines, const Done& done) {
+  while (!done()) {
+    bool ran = false;
+    for (Machine* machine : machines) ran |= dynamic_cast<core::Loop&>(machine->loop()).run_once();
+    if (!ran) std::this_thread::yield();
+  }
+}
+
+// Migrates and waits for the end.
+Snapshots::Migration send(Machine& machine, const std::string& uri) {
+  bool ended = false;
+  const Result<void> begun = machine.snapshots().migrate(uri);
+  EXPECT_TRUE(begun.ok()) << begun.error().message();
+  machine.snapshots().when_ended([&] { ended = true; });
+  turn_until({&machine}, [&] { return ended; });
+  return machine.snapshots().migration();
+}
+
 TEST(State, GoesThroughCommands) {
   World from, to;
   from.touch(1);
   const std::string path = ::testing::TempDir() + "rhea-state-through-commands";
-  const Result<void> sent = from.machine.snapshots().migrate("exec:cat > " + path, false);
-  ASSERT_TRUE(sent.ok()) << sent.error().message();
-  const Result<void> taken = to.machine.snapshots().incoming("exec:cat " + path);
-  EXPECT_TRUE(taken.ok()) << taken.error().message();
+  const Snapshots::Migration sent = send(from.machine, "exec:cat > " + path);
+  EXPECT_EQ(sent.status, Snapshots::Status::completed) << sent.error;
+  EXPECT_EQ(from.machine.state(), RunState::postmigrate);
+  const Result<bool> taken = to.machine.snapshots().incoming("exec:cat " + path);
+  ASSERT_TRUE(taken.ok()) << taken.error().message();
+  EXPECT_TRUE(*taken);
   std::remove(path.c_str());
-  const Result<void> failed = from.machine.snapshots().migrate("exec:cat > /dev/null; exit 3", false);
-  ASSERT_FALSE(failed.ok());
-  EXPECT_EQ(failed.error().message(), "it exited with status 3");
+  const Snapshots::Migration failed = send(from.machine, "exec:cat > /dev/null; exit 3");
+  EXPECT_EQ(failed.status, Snapshots::Status::failed);
+  EXPECT_EQ(failed.error, "it exited with status 3");
+}
+
+TEST(State, GoesOverConnections) {
+  World from, to;
+  from.touch(1);
+  to.touch(2);
+  const std::string uri = "unix:" + ::testing::TempDir() + "rhea-state-socket";
+  const Snapshots::Migration nobody = send(from.machine, uri);
+  EXPECT_EQ(nobody.status, Snapshots::Status::failed);
+  EXPECT_NE(nobody.error.find("No such file or directory"), std::string::npos) << nobody.error;
+  std::optional<Result<void>> came;
+  to.machine.snapshots().on_arrived = [&](Result<void> result) { came = std::move(result); };
+  const Result<bool> waits = to.machine.snapshots().incoming(uri);
+  ASSERT_TRUE(waits.ok()) << waits.error().message();
+  EXPECT_FALSE(*waits);
+  EXPECT_FALSE(to.machine.snapshots().incoming(uri).ok());
+  EXPECT_FALSE(to.machine.snapshots().migrate(uri).ok());
+  const std::vector<u8> state = from.save();
+  ASSERT_TRUE(from.machine.snapshots().migrate(uri).ok());
+  turn_until({&from.machine, &to.machine}, [&] { return came.has_value(); });
+  ASSERT_TRUE(came->ok()) << came->error().message();
+  EXPECT_EQ(from.machine.snapshots().migration().status, Snapshots::Status::completed);
+  const std::vector<u8> again = to.save();
+  ASSERT_EQ(again.size(), state.size());
+  constexpr usize kInfo = 12 + 12 + 100;
+  EXPECT_TRUE(std::equal(state.begin() + kInfo, state.end(), again.begin() + kInfo));
 }
 
 TEST(State, SavingCanBeCancelled) {

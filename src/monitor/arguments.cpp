@@ -3,6 +3,8 @@
 
 #include <cctype>
 
+#include "config/options.h"
+
 namespace rhea::monitor {
 
 namespace {
@@ -45,6 +47,13 @@ Result<std::string> take_word(std::string_view& text) {
       default: return Error("unsupported escape code: '\\{}'", escaped);
     }
   }
+}
+
+// "10" and "10M" are ten MiB, "512k" is half of one; "4096B" are bytes.
+Result<u64> take_size(std::string_view& text) {
+  const auto size = config::parse_size("size", RHEA_TRY(take_word(text)), 'M');
+  if (!size.ok()) return Error("invalid size");
+  return *size;
 }
 
 Result<MemoryFormat> take_format(std::string_view& text) {
@@ -103,6 +112,12 @@ Result<Arguments> read_arguments(std::string_view text, std::string_view pattern
         if (text.empty()) return Error("{}: {} expected", name, kind == 's' ? "string" : "filename");
         arguments.texts.push_back(RHEA_TRY(take_word(text)));
         break;
+      case 'Q':
+        if (text.starts_with('"')) {
+          arguments.texts.push_back(RHEA_TRY(take_word(text)));
+          break;
+        }
+        [[fallthrough]];
       case 'S':
         if (text.empty()) return Error("{}: string expected", name);
         arguments.texts.emplace_back(text);
@@ -117,6 +132,10 @@ Result<Arguments> read_arguments(std::string_view text, std::string_view pattern
         text.remove_prefix(before - number.size());
         break;
       }
+      case 'o':
+        if (text.empty()) return Error("{}: size expected", name);
+        arguments.numbers.push_back(RHEA_TRY(take_size(text)));
+        break;
       case '/': arguments.memory = RHEA_TRY(take_format(text)); break;
       case 'b': {
         const std::string word = text.empty() ? std::string() : RHEA_TRY(take_word(text));

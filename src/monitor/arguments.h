@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A command's arguments, read by the pattern in its row of commands.inc:
 //   s  a word, or "text in quotes"       F  a file name           S  the rest of the line
+//   o  a size in bytes, by itself in MiB  (10, 512k, 4G)
 //   l  an expression                     b  on or off             /  a memory format: /[count][format][size]
+//   Q  a text in quotes, or the rest of the line
 //   -x a flag                            ?  behind one of them: it may be left out
 #pragma once
 

@@ -39,26 +39,17 @@ std::string whole_table(std::span<const Command> table, std::string_view before)
 
 // QEMU's other commands, so that a user is told which are missing rather than misspelt.
 constexpr std::string_view kQemuCommands =
-    "block_job_cancel block_resize block_set_io_throttle block_stream "
-    "calc_dirty_rate change "
-    "client_migrate_info closefd commit "
-    "drive_add drive_backup drive_del drive_mirror dump-guest-memory dumpdtb eject "
-    "expire_password getfd gpa2hpa gva2gpa i "
-    "migrate_continue "
-    "migrate_pause migrate_recover migrate_set_parameter "
-    "migrate_start_postcopy "
-    "nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop "
-    "o qemu-io "
-    "set_password singlestep "
-    "snapshot_blkdev "
-    "stopcapture sync-profile trace-event watchdog_action wavcapture";
+    "block_job_cancel block_job_complete block_job_pause block_job_resume block_job_set_speed "
+    "block_set_io_throttle block_stream calc_dirty_rate cancel_vcpu_dirty_limit client_migrate_info closefd "
+    "drive_backup "
+    "drive_mirror dump-guest-memory expire_password getfd gpa2hpa i migrate_continue migrate_pause migrate_recover "
+    "migrate_start_postcopy nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop o pcie_aer_inject_error "
+    "gva2gpa wavcapture stopcapture "
+    "qemu-io set_password set_vcpu_dirty_limit singlestep snapshot_blkdev sync-profile trace-event watchdog_action "
+    "x_colo_lost_heartbeat";
 constexpr std::string_view kQemuInfo =
-    "block block-jobs blockstats capture dump irq memdev "
-    "migrate_parameters opcount pci profile "
-    "qdm "
-    "rdma rocker spice stats sync-profile trace-events usbhost "
-    "virtio "
-    "vm-generation-id vnc";
+    "dirty_rate irq memdev opcount profile rdma rocker stats sync-profile trace-events usbhost vcpu_dirty_limit virtio "
+    "vm-generation-id";
 
 std::string unknown(std::string_view typed, std::string_view before, std::span<const Command> table,
                     std::string_view qemu) {

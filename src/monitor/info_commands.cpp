@@ -34,13 +34,10 @@ void info_name(Monitor& monitor, const Arguments&) {
 void info_version(Monitor& monitor, const Arguments&) { monitor.print(monitor.context().version + "\n"); }
 
 void info_status(Monitor& monitor, const Arguments&) {
-  switch (monitor.context().machine.state()) {
-    case machine::RunState::running: monitor.print("VM status: running\n"); break;
-    case machine::RunState::prelaunch: monitor.print("VM status: paused (prelaunch)\n"); break;
-    case machine::RunState::paused: monitor.print("VM status: paused\n"); break;
-    case machine::RunState::io_error: monitor.print("VM status: paused (io-error)\n"); break;
-    case machine::RunState::shutdown: monitor.print("VM status: paused (shutdown)\n"); break;
-  }
+  const machine::RunState state = monitor.context().machine.state();
+  if (state == machine::RunState::running || state == machine::RunState::paused)
+    return monitor.print(fmt::format("VM status: {}\n", run_state_name(state)));
+  monitor.print(fmt::format("VM status: paused ({})\n", run_state_name(state)));
 }
 
 void info_registers(Monitor& monitor, const Arguments& arguments) {

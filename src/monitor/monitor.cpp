@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "monitor/monitor.h"
 
+#include <algorithm>
+
 #include "monitor/commands.h"
 
 namespace rhea::monitor {
@@ -18,7 +20,7 @@ Monitor::Monitor(chardev::Backend& backend, Context& context, bool shared)
                           .accept =
                               [this](const std::string& line) {
                                 execute(line);
-                                if (!quit_) show_prompt();
+                                if (!quit_ && !suspended_) show_prompt();
                               }}),
       shared_(shared) {
   backend_.set_frontend(this);
@@ -71,10 +73,32 @@ std::string Monitor::output_of(std::string_view line) {
   return out;
 }
 
-usize Monitor::can_receive() { return Readline::kMaxLine; }
+usize Monitor::can_receive() {
+  return suspended_ ? Readline::kMaxLine - std::min<usize>(held_.size(), Readline::kMaxLine) : Readline::kMaxLine;
+}
 
 void Monitor::receive(std::span<const u8> data) {
-  for (const u8 key : data) readline_.key(key);
+  held_.insert(held_.end(), data.begin(), data.end());
+  feed();
+}
+
+void Monitor::feed() {
+  usize taken = 0;
+  while (taken < held_.size() && !suspended_) readline_.key(held_[taken++]);
+  held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(taken));
+}
+
+bool Monitor::suspend() {
+  if (!started_ || capture_) return false;
+  suspended_ = true;
+  return true;
+}
+
+void Monitor::resume() {
+  suspended_ = false;
+  show_prompt();
+  feed();
+  if (!suspended_) backend_.accept_input();
 }
 
 void Monitor::event(chardev::Event event) {

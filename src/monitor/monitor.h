@@ -23,6 +23,13 @@ struct OptionDescription {
   std::string name;
 };
 
+// Work that a QMP client started and asks after (query-jobs). It stays until it is dismissed.
+struct Job {
+  std::string id, type;
+  std::string status = "created";
+  std::string error;  // empty: none
+};
+
 // What the commands act on; one for all monitors of a machine.
 struct Context {
   machine::Machine& machine;
@@ -40,6 +47,10 @@ struct Context {
   std::function<Texts()> objects;
   std::function<Result<void>(const std::string& type, const std::string& id, const Texts& options)> add_object;
   std::function<Result<void>(const std::string& id)> delete_object;
+  // A drive by the text of -drive, a node by that of -blockdev (key=value or JSON); and a node taken away.
+  std::function<Result<void>(const std::string&options)> add_drive, add_node;
+  std::function<Result<void>(const std::string& name)> delete_node;
+  std::vector<Job> jobs;
   // Puts a gdb server on a character device ("tcp::1234"; "none" ends it).
   std::function<Result<void>(const std::string& device)> open_gdb = [](const std::string&) -> Result<void> {
     return Error("this machine has no debugger's line");
@@ -61,6 +72,12 @@ class Monitor final : public chardev::Frontend {
   std::string output_of(std::string_view line);
   // No more prompts.
   void set_quit() { quit_ = true; }
+  // No prompt, and what is typed waits, until resume(). False: nobody waits at this one (its command's output is
+  // another's answer).
+  bool suspend();
+  void resume();
+  // Whether the monitor is still there, for what calls back later.
+  std::weak_ptr<bool> alive() const { return alive_; }
   // Text of a command; \n starts a line.
   void print(std::string_view text);
   // "Error: ..." of a command that failed; nothing when it did not.
@@ -81,6 +98,7 @@ class Monitor final : public chardev::Frontend {
  private:
   void show_banner();
   void show_prompt();
+  void feed();
 
   chardev::Backend& backend_;
   Context& context_;
@@ -91,6 +109,9 @@ class Monitor final : public chardev::Frontend {
   bool quit_ = false;
   bool started_ = false;
   std::string* capture_ = nullptr;
+  bool suspended_ = false;
+  std::vector<u8> held_;  // typed meanwhile
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace rhea::monitor

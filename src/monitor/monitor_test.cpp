@@ -91,7 +91,7 @@ TEST_F(MonitorTest, GoldenTexts) {
       {"info netword", "unknown command: 'info netword' (did you mean 'info network'?)\n"},
       {"system_rest", "unknown command: 'system_rest' (did you mean 'system_reset'?)\n"},
       {"savevm x", "Error: no block device can store vmstate for snapshot\n"},
-      {"info block", "'info block' is known to QEMU, but Rhea does not have it yet\n"},
+      {"info virtio", "'info virtio' is known to QEMU, but Rhea does not have it yet\n"},
       {"help x", "x /fmt addr -- virtual memory dump starting at 'addr'\n"},
       {"? xp", "xp /fmt addr -- physical memory dump starting at 'addr'\n"},
       {"help quit", "quit|q  -- quit the emulator\n"},
@@ -179,6 +179,44 @@ TEST_F(MonitorTest, Completion) {
   EXPECT_NE(backend.text.find("hostfwd_add     hostfwd_remove"), std::string::npos) << backend.text;
   type("\025log none,gue\t");
   EXPECT_EQ(monitor->readline().line(), "log none,guest_errors ");
+}
+
+// A command that takes its time: no prompt, and what is typed waits.
+TEST_F(MonitorTest, SuspendsAndResumes) {
+  {
+    std::lock_guard lock(machine.loop().lock());
+    EXPECT_FALSE(monitor->suspend());  // nobody is there yet
+    monitor->start();
+    EXPECT_TRUE(monitor->suspend());
+  }
+  type("info name\r");
+  EXPECT_EQ(backend.text, "");
+  EXPECT_LT(monitor->can_receive(), Readline::kMaxLine);
+  std::lock_guard lock(machine.loop().lock());
+  monitor->resume();
+  EXPECT_NE(backend.text.find("box\r\n(qemu) "), std::string::npos) << backend.text;
+}
+
+TEST_F(MonitorTest, ArgumentsInQuotes) {
+  const RegisterLookup none = [](std::string_view) { return std::optional<u64>(); };
+  EXPECT_EQ(read_arguments("\"exec:cat > x\"", "-dQ", "migrate", none)->texts[0], "exec:cat > x");
+  EXPECT_EQ(read_arguments("exec:cat > x", "-dQ", "migrate", none)->texts[0], "exec:cat > x");
+  EXPECT_FALSE(read_arguments("\"exec:cat\" > x", "-dQ", "migrate", none).ok());
+  EXPECT_FALSE(read_arguments("\"exec:cat", "-dQ", "migrate", none).ok());
+  EXPECT_EQ(read_arguments("d 10", "so", "block_resize", none)->numbers[0], u64{10} << 20);
+  EXPECT_EQ(read_arguments("d 512k", "so", "block_resize", none)->numbers[0], u64{512} << 10);
+  EXPECT_FALSE(read_arguments("d ten", "so", "block_resize", none).ok());
+}
+
+// A failed request is told to whoever controls the machine.
+TEST_F(MonitorTest, TellsOfFailedDrives) {
+  std::string told;
+  machine.events().listen([&](const std::string& name, const std::string& data) { told += name + " " + data; });
+  block::Drive drive(machine.loop(), {.id = "d0"}, nullptr);
+  machine.drive_failed({drive, block::Op::write, block::ErrorAction::stop, {block::IoCode::no_space, "full"}});
+  dynamic_cast<core::Loop&>(machine.loop()).run_once();
+  EXPECT_NE(told.find("BLOCK_IO_ERROR {\"device\": \"d0\", \"nospace\": true"), std::string::npos) << told;
+  EXPECT_NE(told.find("\"operation\": \"write\", \"action\": \"stop\""), std::string::npos) << told;
 }
 
 TEST_F(MonitorTest, EveryCommandHasHelp) {

@@ -26,16 +26,6 @@ class Nowhere final : public chardev::Backend {
   std::string description() const override { return "null"; }
 };
 
-std::string_view status_name(machine::RunState state) {
-  switch (state) {
-    case machine::RunState::running: return "running";
-    case machine::RunState::prelaunch: return "prelaunch";
-    case machine::RunState::shutdown: return "shutdown";
-    default: break;
-  }
-  return "paused";
-}
-
 }  // namespace
 
 Result<Json> qmp_query_version(QmpCall& call) {
@@ -75,7 +65,8 @@ Result<Json> qmp_quit(QmpCall& call) {
 
 Result<Json> qmp_query_status(QmpCall& call) {
   const machine::RunState state = call.context.machine.state();
-  return Json{{"status", status_name(state)}, {"singlestep", false}, {"running", state == machine::RunState::running}};
+  return Json{
+      {"status", run_state_name(state)}, {"singlestep", false}, {"running", state == machine::RunState::running}};
 }
 
 Result<Json> qmp_query_name(QmpCall& call) {

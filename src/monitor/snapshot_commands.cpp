@@ -4,6 +4,7 @@
 
 #include "machine/snapshots.h"
 #include "monitor/commands.h"
+#include "monitor/migration.h"
 #include "util/text.h"
 
 namespace rhea::monitor {
@@ -42,17 +43,6 @@ std::string clock_text(s64 nanoseconds) {
                      milliseconds / 1000 % 60, milliseconds % 1000);
 }
 
-std::string_view status_name(Snapshots::Status status) {
-  switch (status) {
-    case Snapshots::Status::none: return "none";
-    case Snapshots::Status::active: return "active";
-    case Snapshots::Status::completed: return "completed";
-    case Snapshots::Status::failed: return "failed";
-    case Snapshots::Status::cancelled: return "cancelled";
-  }
-  return "none";
-}
-
 }  // namespace
 
 void run_savevm(Monitor& monitor, const Arguments& arguments) {
@@ -88,15 +78,23 @@ void info_snapshots(Monitor& monitor, const Arguments&) {
   monitor.print(text);
 }
 
-// A target with spaces may stand in quotes, as for QEMU.
-std::string unquoted(std::string text) {
-  if (text.size() >= 2 && text.front() == '"' && text.back() == '"') text = text.substr(1, text.size() - 2);
-  return text;
-}
-
+// Without -d the prompt comes back when it has ended.
 void run_migrate(Monitor& monitor, const Arguments& arguments) {
-  print_error(monitor,
-              monitor.context().machine.snapshots().migrate(unquoted(arguments.texts[0]), arguments.has_flag('d')));
+  for (const char flag : {'b', 'i', 'r'})
+    if (arguments.has_flag(flag))
+      return monitor.print(fmt::format("Error: -{}: {}\n", flag,
+                                       flag == 'r' ? "there is no postcopy that could be resumed"
+                                                   : "disks are not sent along: both sides use the same images"));
+  Snapshots& snapshots = monitor.context().machine.snapshots();
+  const Result<void> begun = snapshots.migrate(arguments.texts[0]);
+  if (!begun.ok() || arguments.has_flag('d')) return print_error(monitor, begun);
+  if (!monitor.suspend()) return monitor.print("terminal does not allow synchronous migration, continuing detached\n");
+  snapshots.when_ended([&snapshots, &monitor, alive = monitor.alive()] {
+    if (alive.expired()) return;
+    const Snapshots::Migration how = snapshots.migration();
+    if (how.status == Snapshots::Status::failed) monitor.print(fmt::format("Error: {}\n", how.error));
+    monitor.resume();
+  });
 }
 
 void run_migrate_cancel(Monitor& monitor, const Arguments&) { monitor.context().machine.snapshots().cancel(); }
@@ -111,29 +109,35 @@ void run_migrate_incoming(Monitor& monitor, const Arguments& arguments) {
     monitor.print("Error: The incoming migration has already been started\n");
     return;
   }
-  if (machine.state() != machine::RunState::prelaunch) {
-    monitor.print("Error: this machine has been started: only one that has not takes a state in\n");
+  if (machine.state() != machine::RunState::inmigrate) {
+    monitor.print("Error: The incoming migration has already been started\n");
     return;
   }
-  print_error(monitor, machine.take_incoming(unquoted(arguments.texts[0])));
+  print_error(monitor, machine.take_incoming(arguments.texts[0]));
 }
 
 void run_migrate_set_capability(Monitor& monitor, const Arguments& arguments) {
-  if (arguments.texts[0] != "compress") {
-    monitor.print(fmt::format("Error: there is no capability '{}': Rhea has 'compress'\n", arguments.texts[0]));
-    return;
-  }
-  monitor.context().machine.snapshots().compress = arguments.on;
+  print_error(monitor, set_migration_capability(monitor.context(), arguments.texts[0], arguments.on));
 }
 
 void info_migrate_capabilities(Monitor& monitor, const Arguments&) {
-  monitor.print(fmt::format("compress: {}\n", monitor.context().machine.snapshots().compress ? "on" : "off"));
+  for (const auto& [name, on] : migration_capabilities(monitor.context()))
+    monitor.print(fmt::format("{}: {}\n", name, *on ? "on" : "off"));
 }
+
+// A machine stands still while it is sent, as fast as the other side takes it.
+void run_migrate_set_parameter(Monitor& monitor, const Arguments& arguments) {
+  print_error(monitor, Error("Invalid parameter '{}': this migration has none", arguments.texts[0]));
+}
+void info_migrate_parameters(Monitor&, const Arguments&) {}
 
 void info_migrate(Monitor& monitor, const Arguments&) {
   const Snapshots::Migration now = monitor.context().machine.snapshots().migration();
+  if (const machine::Arriving* coming = monitor.context().machine.snapshots().arriving())
+    monitor.print(fmt::format("Migration status: setup\nsocket address: [\n\t{}\n]\ntransferred ram: {} kbytes\n",
+                              coming->name().text(), coming->received() >> 10));
   if (now.status == Snapshots::Status::none) return;
-  std::string text = fmt::format("Migration status: {}{}\n", status_name(now.status),
+  std::string text = fmt::format("Migration status: {}{}\n", Snapshots::status_name(now.status),
                                  now.status == Snapshots::Status::failed ? fmt::format(" ({})", now.error) : "");
   const s64 milliseconds = now.nanoseconds / kMillisecond;
   text += fmt::format("total time: {} ms\n", milliseconds);

@@ -41,7 +41,8 @@ int Output::write(std::span<const u8> data) {
       data = data.subspan(static_cast<usize>(count));
     } else if (errno == EAGAIN) {
       pollfd waiting{.fd = fd_, .events = POLLOUT, .revents = 0};
-      if (::poll(&waiting, 1, kLookAround) == 0 && ending_signal_pending()) return EINTR;
+      if (::poll(&waiting, 1, kLookAround) != 0) continue;
+      if (ending_signal_pending() || (give_up_ && give_up_->load())) return EINTR;
     } else if (errno != EINTR) {
       return errno;
     }

@@ -2,6 +2,7 @@
 // Bytes in and out of a descriptor that may be a terminal, a pipe or a file.
 #pragma once
 
+#include <atomic>
 #include <span>
 #include <string>
 
@@ -32,11 +33,14 @@ class Output {
   int write(std::span<const u8> data);
   // Lets go of what it opened itself: a pipe's reader sees the end once its owner has closed it too.
   void close() { own_.reset(), fd_ = -1; }
+  // The same holds (EINTR) while the flag is set.
+  void give_up_when(const std::atomic<bool>& flag) { give_up_ = &flag; }
   int fd() const { return fd_; }
 
  private:
   Fd own_;
   int fd_ = -1;
+  const std::atomic<bool>* give_up_ = nullptr;
 };
 
 // Fills all of `data`, waiting where it must (but not when a signal that ends the process is pending). Errors: the

@@ -2,9 +2,11 @@
 """savevm, loadvm and migrate, on a stock guest that works meanwhile."""
 import os
 import re
+import socket
 import unittest
 
 import guest
+import host
 from guest import GuestTest, PROMPT, call, machine, rhea_only
 
 # In the background: what the guest computes shows whether memory came back whole.
@@ -109,7 +111,7 @@ class Migration(SnapshotTest):
         emulator.open_monitor()
         self.assertEqual(emulator.monitor(f"migrate {uri}"), "")
         self.assertRegex(emulator.monitor("info migrate"), r"(?s)Migration status: completed\n.*total ram: \d+ kbytes")
-        self.assertEqual(emulator.monitor("info status"), "VM status: paused")
+        self.assertEqual(emulator.monitor("info status"), "VM status: paused (postmigrate)")
         other = self.start(*machine("-smp", "2", "-incoming", incoming, *options))
         other.send("\n")
         other.expect(PROMPT)
@@ -125,6 +127,51 @@ class Migration(SnapshotTest):
     def test_to_another_engine_and_another_cpu(self):
         self.migrate(f"file:{self.folder}/state", f"file:{self.folder}/state", source=("-accel", "tcg,host-features=none"),
                      options=("-accel", "tcg,host-features=all,inline-fp=off"))
+
+    def test_over_connections(self):
+        """Both kinds, one after the other: through a second process into a third one. Each answers while it waits."""
+        emulator = self.boot("-smp", "2")
+        self.fill(emulator, 8)
+        self.guest_runs(emulator, LOAD)
+        for uri in (f"tcp:127.0.0.1:{host.free_port()}", f"unix:{self.folder}/socket"):
+            other = self.start(*machine("-smp", "2", "-incoming", uri))
+            other.open_monitor()
+            self.assertEqual(other.monitor("info status"), "VM status: paused (inmigrate)")
+            emulator.open_monitor()
+            self.assertEqual(emulator.monitor(f"migrate {uri}", 120), "")
+            self.assertRegex(emulator.monitor("info migrate"), r"(?s)Migration status: completed\n.*total ram: \d+ kbytes")
+            self.assertEqual(emulator.monitor("info status"), "VM status: paused (postmigrate)")
+            guest.wait_until(lambda: other.monitor("info status") == "VM status: running", "the state has come", 60)
+            other.send("\x01c\n")
+            other.expect(PROMPT)
+            self.assertWorks(other)
+            emulator.send("quit\n")
+            self.assertEqual(emulator.wait(), 0)
+            emulator = other
+        self.assertEqual(self.guest_runs(emulator, SUMS_AGREE).strip(), "2")
+        self.assertFalse(os.path.exists(f"{self.folder}/socket"))
+
+    def test_nobody_there(self):
+        """The machine goes on; the monitor answers while a sender says nothing, and rubbish ends the receiver."""
+        emulator = self.boot()
+        port = host.free_port()
+        errors = emulator.in_monitor(f"migrate tcp:127.0.0.1:{port}", "info status", f"migrate unix:{self.folder}/nobody",
+                                     "migrate -d -b exec:cat", "migrate tcp:nowhere", "info status")
+        self.assertEqual(errors[0], f"Error: Failed to connect to '127.0.0.1:{port}': Connection refused")
+        self.assertEqual(errors[1], "VM status: running")
+        self.assertIn("No such file or directory", errors[2])
+        self.assertIn("disks are not sent along", errors[3])
+        self.assertRegex(errors[4], "^Error: ")
+        self.assertEqual(errors[5], "VM status: running")
+        self.guest_runs(emulator, "true")
+        other = self.start(*machine("-incoming", f"tcp:127.0.0.1:{port}"))
+        other.open_monitor()
+        with socket.create_connection(("127.0.0.1", port)) as sender:
+            sender.sendall(b"rubbish" * 1000)
+            guest.wait_until(lambda: "transferred ram: 6 kbytes" in other.monitor("info migrate"), "it has come")
+            self.assertEqual(other.monitor("info status"), "VM status: paused (inmigrate)")
+        self.assertEqual(other.wait(), 1)
+        self.assertIn("load of migration failed: ", other.stderr())
 
     def test_what_can_go_wrong(self):
         emulator = self.boot()
