@@ -400,7 +400,7 @@ TEST(Udp, APathThatIsTooNarrowIsTold) {
   ASSERT_EQ(wire.sent_to.size(), 1u);
   // The next one meets a route of 1280 bytes.
   wire.send_error = EMSGSIZE;
-  wire.errors.push_back({.error = EMSGSIZE, .info = 1280, .to = {kOutside, 9, 0}, .payload = pattern(64)});
+  wire.errors.push_back({.error = EMSGSIZE, .info = 1280, .to = {kOutside, 0, 0}, .payload = pattern(64)});
   net.send_ip(kOutside, kUdp, udp, 64, 0x4000);
   const Seen told = net.guest.take();
   EXPECT_EQ(told.protocol, kIcmp);
@@ -409,6 +409,7 @@ TEST(Udp, APathThatIsTooNarrowIsTold) {
   EXPECT_EQ(told.payload.at(1), 4);
   EXPECT_EQ(load_be<u32>(&told.payload[4]), 1280u);
   EXPECT_EQ(load_be<u16>(&told.payload[28]), 4000);
+  EXPECT_EQ(load_be<u16>(&told.payload[30]), 9);
   // What may be fragmented is.
   wire.send_error = 0;
   net.send_ip(kOutside, kUdp, udp, 64, 0);

@@ -88,7 +88,8 @@ class Udp::Flow final : public SocketOwner, public Timeout {
   }
   void set_queued(bool queued) { queued_ = queued; }
   // What the socket's error queue says goes to the guest as ICMP.
-  void relay_errors(Socket& socket);
+  // `sent`: where the datagram was to go that was just refused.
+  void relay_errors(Socket& socket, const Endpoint& sent = {});
 
  private:
   struct Route {
@@ -111,7 +112,7 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     socket->set_tos(packet.tos);
     socket->set_whole(stays_whole(packet));
     IoResult result = socket->send_to(to, payload, segment);
-    if (result.error == EMSGSIZE) return relay_errors(*socket);
+    if (result.error == EMSGSIZE) return relay_errors(*socket, to);
     // An error that an earlier datagram met is told at the next call.
     if (result.error && !result.again()) result = socket->send_to(to, payload, segment);
     Icmp::Error error;
@@ -184,7 +185,7 @@ class Udp::Flow final : public SocketOwner, public Timeout {
   std::map<Endpoint, Route> routes_;
 };
 
-void Udp::Flow::relay_errors(Socket& socket) {
+void Udp::Flow::relay_errors(Socket& socket, const Endpoint& sent) {
   SocketError error;
   for (unsigned i = 0; i < 64 && socket.next_error(error); ++i) {
     const bool v6 = !guest_.address.is_v4();
@@ -192,6 +193,7 @@ void Udp::Flow::relay_errors(Socket& socket) {
       error.type = v6 ? kPacketTooBig : kUnreachable;
       error.code = v6 ? 0 : kFragmentationNeeded;
       error.offender = gateway(v6);
+      if (error.to.port == 0) error.to.port = sent.port;  // the kernel knows it of connected sockets only
     } else if (!error.from_icmp) {
       continue;
     }
@@ -335,7 +337,7 @@ void Udp::send_burst() {
     if (at + burst.segment >= whole.size) result = sent;
   }
   Icmp::Error error;
-  if (result.error == EMSGSIZE) return burst.flow->relay_errors(*burst.socket);
+  if (result.error == EMSGSIZE) return burst.flow->relay_errors(*burst.socket, burst.to);
   if (!result.error || !Icmp::error_of(result.error, error)) return;
   const Endpoint& guest = burst.flow->guest();
   std::vector<u8> quote(kUdpHeader + std::min<usize>(burst.segment, 64));
