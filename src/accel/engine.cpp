@@ -180,7 +180,8 @@ class EngineImpl final : public Engine, private memory::Listener {
     visitor.field("turn", turn_);
     visitor.field("turn_left", turn_left_);
     if (!visitor.restoring()) return;
-    turn_ = cpus_.empty() ? 0 : turn_ % static_cast<unsigned>(cpus_.size());
+    turn_ = turn_before_ = cpus_.empty() ? 0 : turn_ % static_cast<unsigned>(cpus_.size());
+    turn_done_ = 0;
     turn_left_ = std::clamp<s64>(turn_left_, 0, INT32_MAX / 2);
   }
   void guest_ended() override {
@@ -336,7 +337,8 @@ class EngineImpl final : public Engine, private memory::Listener {
       const CpuAction action = debugger_.attached() && !inputs_ ? debugger_.action(index) : CpuAction::go;
       if (action == CpuAction::stay) continue;
       if (cpu.wants_sleep() && !cpu.has_work() && action != CpuAction::step) continue;
-      turn_ = index;
+      turn_before_ = std::exchange(turn_, index);
+      turn_done_ = 0;
       return &cpu;
     }
     return nullptr;
@@ -372,10 +374,13 @@ class EngineImpl final : public Engine, private memory::Listener {
       turn_left_ = interrupted ? state.budget : 0;
       if (executed == until_stop && most > until_stop) turn_left_ = most - executed;
       cpu.instructions.fetch_add(static_cast<u64>(executed), std::memory_order_relaxed);
-      if (trace_ && !interrupted) trace_->line(cpu);
+      turn_done_ += executed;
+      if (trace_ && !interrupted && turn_done_ > 0) trace_->line(cpu);
     } else {
       turn_left_ = 0;
     }
+    // An input came in before the first instruction: a replay, which knows of it, does not begin such a turn.
+    if (turn_left_ == 0 && turn_done_ == 0) turn_ = turn_before_;
     cpu.leave();
     if (turn_left_ == 0) counter_->run_due(stopped_);
     return true;
@@ -426,8 +431,10 @@ class EngineImpl final : public Engine, private memory::Listener {
   InputPoint* inputs_ = nullptr;
   std::atomic<u64> cpu_thread_{0};
   unsigned turn_ = 0;  // the CPU whose turn it is or was, with icount
+  unsigned turn_before_ = 0;  // whose turn was before it
   bool turn_look_ = true;
   s64 turn_left_ = 0;  // instructions of a turn that was interrupted
+  s64 turn_done_ = 0;  // instructions of the turn so far
   std::unique_ptr<Trace> trace_;
   RunControl control_;
   const std::function<bool()> stopped_ = [this] { return control_.stopped() || control_.ending(); };

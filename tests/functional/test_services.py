@@ -4,6 +4,7 @@ unix-socket forwards, ranges, ports that listen only while the guest does."""
 import os
 import socket
 import struct
+import subprocess
 import time
 
 import guest
@@ -100,6 +101,43 @@ class Services(SharedGuestTest):
         self.assertIn("ntpsrv='10.0.2.2'", text)
         self.assertIn("boot_file='/boot.0'", text)
         self.assertIn("siaddr='10.0.2.2'", text)
+
+
+class Smb(SharedGuestTest):
+    """smb=DIR: Debian's smbd for each of the guest's connections, used by a client behind a relay in the guest."""
+
+    @classmethod
+    def setUpClass(cls):
+        import tempfile
+        for program, package in (("/usr/sbin/smbd", "samba"), ("/usr/bin/smbclient", "smbclient")):
+            if not os.access(program, os.X_OK):
+                raise guest.unittest.SkipTest(f"no {program}: it is in Debian's package {package}")
+        directory = tempfile.TemporaryDirectory(prefix="rhea-test-")
+        cls.addClassCleanup(directory.cleanup)
+        cls.folder = os.path.join(directory.name, "share")
+        cls.place = directory.name
+        os.mkdir(cls.folder)
+        with open(os.path.join(cls.folder, "file"), "wb") as f:
+            f.write(host.pattern(200000))
+        cls.port = host.free_port()
+        cls.arguments = ("-nic", f"user,smb={cls.folder},hostfwd=tcp:127.0.0.1:{cls.port}-:4450")
+        super().setUpClass()
+        cls.guest.run("mkfifo /tmp/pipe; (while true; do nc -l -p 4450 < /tmp/pipe | nc 10.0.2.4 445 > /tmp/pipe; done) "
+                      "> /dev/null 2>&1 & until netstat -tln | grep -q :4450; do sleep 0.2; done")
+
+    def client(self, *words):
+        return subprocess.run(["smbclient", "-N", "-p", str(self.port), "//127.0.0.1/qemu", "-c", "; ".join(words)],
+                              cwd=self.place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=120 * guest.SCALE, check=False).stdout
+
+    def test_files_go_both_ways(self):
+        with open(os.path.join(self.place, "new"), "wb") as f:
+            f.write(host.pattern(100001))
+        text = self.client("ls", "get file got", "put new put")
+        self.assertRegex(text, r"  file +\w* +200000 ", text)
+        for ours, theirs in (("file", "../got"), ("put", "../new")):
+            with open(os.path.join(self.folder, ours), "rb") as a, open(os.path.join(self.folder, theirs), "rb") as b:
+                self.assertEqual(host.sha256(a.read()), host.sha256(b.read()), text)
 
 
 @rhea_only("QEMU forwards IPv4 ports, one at a time")
