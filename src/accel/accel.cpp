@@ -17,6 +17,7 @@ constexpr Switch kSwitches[] = {
     {"inline-fp", &Options::inline_fp, "floating point and vectors without calls"},
     {"tables", &Options::tables, "soft tables; off: every access is translated anew"},
     {"passes", &Options::passes, "passes over the IR"},
+    {"halt-poll", &Options::halt_poll, "a CPU that is woken soon after WFI looks for interrupts before it sleeps"},
     {"perfmap", &Options::perf_map, "names of generated code for perf in /tmp/perf-PID.map (off unless turned on)"},
 };
 

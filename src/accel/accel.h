@@ -32,6 +32,7 @@ struct Options {
   bool inline_fp = true;              // floating point and vectors inline
   bool tables = true;                 // soft tables; off: every access takes the slow path
   bool passes = true;                 // IR passes
+  bool halt_poll = true;              // a CPU that was woken soon looks for interrupts itself for a while
   unsigned max_block = 64;            // guest instructions of a block, at most
   u64 cache_size = u64{128} << 20;    // bytes of generated code
   std::string host_features = "all";  // what of the host CPU is used beyond x86-64-v2: "all", "none", "avx2+bmi2", ...

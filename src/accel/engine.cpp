@@ -430,7 +430,7 @@ class EngineImpl final : public Engine, private memory::Listener {
   SteppedClock* stepped_ = nullptr;
   InputPoint* inputs_ = nullptr;
   std::atomic<u64> cpu_thread_{0};
-  unsigned turn_ = 0;  // the CPU whose turn it is or was, with icount
+  unsigned turn_ = 0;         // the CPU whose turn it is or was, with icount
   unsigned turn_before_ = 0;  // whose turn was before it
   bool turn_look_ = true;
   s64 turn_left_ = 0;  // instructions of a turn that was interrupted

@@ -8,10 +8,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <thread>
 
 #include "accel/debugger.h"
 #include "accel/interpreter/interpreter.h"
 #include "accel/run_control.h"
+#include "sys/poller.h"
+#include "sys/thread.h"
 #include "util/bits.h"
 
 namespace rhea::accel {
@@ -20,6 +23,8 @@ namespace {
 constexpr usize kMaxQueuedFlushes = 64;  // from here on one of everything takes their place
 constexpr std::chrono::milliseconds kShortestEventWait{1};
 constexpr std::chrono::milliseconds kLongestEventWait{32};
+constexpr s64 kShortestPoll = 20'000, kLongestPoll = 200'000;  // ns
+constexpr unsigned kLooks = 32;                                // between two looks at the clock
 }  // namespace
 
 VirtualCpu::VirtualCpu(unsigned index, std::unique_ptr<GuestCpu> guest_cpu, memory::AddressSpace& memory,
@@ -146,15 +151,40 @@ void VirtualCpu::wake_up() {
   sleep_ = Sleep::no;
 }
 
+// A thread that sleeps is woken late: on a busy or virtual host it takes longer than the answer to a packet. So a CPU
+// whose sleeps are short looks for a while first, and one whose sleeps are long (an idle guest) does not.
+template <typename Ready>
+bool VirtualCpu::poll_while_halted(const Ready& ready) {
+  if (halt_poll_ == 0) return false;
+  const s64 end = sys::monotonic_now() + halt_poll_;
+  do {
+    for (unsigned i = 0; i < kLooks; i++) {
+      if (ready()) return true;
+      sys::relax();
+    }
+  } while (sys::monotonic_now() < end);
+  return false;
+}
+
+void VirtualCpu::adapt_polling(s64 slept) {
+  // With a CPU of the host for each of the guest's and one more: else it would take somebody's time.
+  static const usize host_cpus = std::thread::hardware_concurrency();
+  if (slept > kLongestPoll || !options_.halt_poll || control_.cpus().size() >= host_cpus) halt_poll_ = 0;
+  else halt_poll_ = std::clamp(2 * (halt_poll_ + slept), kShortestPoll, kLongestPoll);
+}
+
 void VirtualCpu::sleep() {
+  auto ready = [&] {
+    return has_work() || control_.ending() || (debugger_.attached() && debugger_.action(index_) == CpuAction::step);
+  };
+  if (sleep_ == Sleep::interrupt && poll_while_halted(ready)) return wake_up();
   asleep_.store(true, std::memory_order_seq_cst);
   {
     std::unique_lock lock(sleep_mutex_);
-    auto ready = [&] {
-      return has_work() || control_.ending() || (debugger_.attached() && debugger_.action(index_) == CpuAction::step);
-    };
     if (sleep_ == Sleep::interrupt) {
+      const s64 began = sys::monotonic_now();
       sleep_condition_.wait(lock, ready);
+      adapt_polling(sys::monotonic_now() - began);
       event_wait_ = kShortestEventWait.count();
     } else if (!ready()) {
       // An event may also be the end of another CPU's exclusive access, which nobody announces: look again after a

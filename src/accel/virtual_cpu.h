@@ -187,6 +187,9 @@ class VirtualCpu final : public Vcpu,
   void queue(const Flush& flush);
   void take_flushes();
   void write_block_log();
+  template <typename Ready>
+  bool poll_while_halted(const Ready& ready);
+  void adapt_polling(s64 slept);
 
   const unsigned index_;
   std::unique_ptr<GuestCpu> guest_cpu_;
@@ -209,6 +212,7 @@ class VirtualCpu final : public Vcpu,
   std::atomic<int> thread_id_{0};
   Sleep sleep_ = Sleep::no;
   s64 event_wait_ = 1;  // ms
+  s64 halt_poll_ = 0;   // ns to look for interrupts before the thread sleeps
   std::mutex sleep_mutex_;
   std::condition_variable sleep_condition_;
   std::atomic<bool> flush_pending_{false};

@@ -10,5 +10,7 @@ namespace rhea::sys {
 int current_thread_id();
 // Its name as top and gdb show it; cut at 15 bytes.
 void name_current_thread(const std::string& name);
+// In a loop that waits for another thread.
+inline void relax() { __builtin_ia32_pause(); }
 
 }  // namespace rhea::sys
