@@ -35,7 +35,8 @@ class DebugTest(GuestTest):
     def gdb(self, *commands, more=(), timeout=90):
         """Runs gdb on the machine, stopped at its start, with the commands: what it prints."""
         emulator = " ".join([guest.PROGRAM, *self.machine, *more, "-kernel", self.elf, "-S", "-gdb", "stdio"])
-        script = ["set confirm off", "set pagination off", "set width 0", f"target remote | exec {emulator}", *commands, "kill"]
+        script = ["set confirm off", "set pagination off", "set width 0",
+                  f"set remotetimeout {int(60 * SCALE)}", f"target remote | exec {emulator}", *commands, "kill"]
         words = [DEBUGGER, "-nx", "-batch"]
         for command in script:
             words += ["-ex", command]
