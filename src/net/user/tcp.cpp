@@ -265,7 +265,7 @@ void Tcp::run() {
     inward.take(sent);
     if (!more) continue;
     want_send(flow);
-    if (!context_.link.blocked() || sent >= most) continue;
+    if (!context_.link.blocked() || sent >= most || to_send_.back() != &flow) continue;
     // The NIC was full in the middle of its turn: it goes on first, else the same flows might be the last each time.
     flow.turn_left = most - static_cast<usize>(sent);
     to_send_.pop_back();
