@@ -272,6 +272,7 @@ Result<void> Session::prepare() {
                                  std::function<void(std::span<const u8>)> on_data) {
     return frame_lines_->open_or_make(device, id, std::move(on_data));
   };
+  network_->machine_name = settings_.machine.name;
   network_->replaying = settings_.machine.replay != machine::ReplayMode{};
   network_->on_event = [this](const std::string& name, const std::string& data) {
     machine_->events().emit(name, data);

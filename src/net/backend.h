@@ -149,6 +149,7 @@ class Network {
   OpenLine open_line;
   OpenDevice open_device;
   bool replaying = false;
+  std::string machine_name;  // -name
 
   // What is wrong with the set-up, as lines without "warning: ": backends and hubs that lead nowhere.
   std::vector<std::string> check() const;
@@ -185,6 +186,7 @@ class Network {
   };
   Result<Port*> add_hubport(const std::string& id, std::span<const OptionText> options);
   Result<user::UserBackend*> user_backend(const std::string& id) const;
+  std::vector<std::pair<const Entry*, user::UserBackend*>> user_backends() const;
   Hub& hub(unsigned number);
   const Hub* hub_of(const Port* port) const;
   const Entry* entry_of(const Port* port) const;

@@ -15,6 +15,7 @@
 #include "net/backends/l2tpv3_backend.h"
 #include "net/backends/stream_backend.h"
 #include "net/backends/tap_backend.h"
+#include "net/lan/lan_backend.h"
 #include "net/user/user_backend.h"
 #include "util/text.h"
 
@@ -55,9 +56,9 @@ Result<void> check_known(std::span<const OptionText> options, const std::vector<
 }  // namespace
 
 std::span<const BackendType* const> backend_types() {
-  static const BackendType* const types[] = {&kSocketType, &kStreamType, &kDgramType,  &kHubport,
-                                             &kTapType,    &user_type(), &kTunnelType, &kVdeType,
-                                             &kBridgeType, &kVhostUser,  &kVhostVdpa};
+  static const BackendType* const types[] = {&kSocketType, &kStreamType, &kDgramType,      &kHubport,
+                                             &kTapType,    &user_type(), &lan::lan_type(), &kTunnelType,
+                                             &kVdeType,    &kBridgeType, &kVhostUser,      &kVhostVdpa};
   return types;
 }
 
@@ -267,28 +268,43 @@ std::string Network::info_network() const {
   return text + counters_text();
 }
 
+namespace {
+
+// The user-mode stack of a backend that has one.
+user::UserBackend* user_of(Port* port) {
+  if (auto* lan = dynamic_cast<lan::LanBackend*>(port)) return &lan->router();
+  return dynamic_cast<user::UserBackend*>(port);
+}
+
+}  // namespace
+
+std::vector<std::pair<const Network::Entry*, user::UserBackend*>> Network::user_backends() const {
+  std::vector<std::pair<const Entry*, user::UserBackend*>> list;
+  for (const Entry& entry : entries_)
+    if (user::UserBackend* backend = user_of(entry.port)) list.emplace_back(&entry, backend);
+  return list;
+}
+
 Result<user::UserBackend*> Network::user_backend(const std::string& id) const {
   if (id.empty()) {
-    for (const Entry& entry : entries_)
-      if (auto* backend = dynamic_cast<user::UserBackend*>(entry.port)) return backend;
+    const auto all = user_backends();
+    if (!all.empty()) return all.front().second;
     return Error("user mode network stack not in use");
   }
   const Port* port = find(id);
   if (!port) return Error("unrecognized netdev id '{}'", id);
-  if (auto* backend = dynamic_cast<user::UserBackend*>(find(id))) return backend;
+  if (user::UserBackend* backend = user_of(find(id))) return backend;
   return Error("invalid device specified");
 }
 
 std::string Network::info_usernet() const {
   std::lock_guard lock(loop_.lock());
   std::string text;
-  for (const Entry& entry : entries_) {
-    const auto* backend = dynamic_cast<const user::UserBackend*>(entry.port);
-    if (!backend) continue;
-    int number = entry.hub;
+  for (const auto& [entry, backend] : user_backends()) {
+    int number = entry->hub;
     for (const auto& hub : hubs_)
       for (const auto& port : hub->ports())
-        if (Filter::skip(port->peer()) == entry.port) number = static_cast<int>(hub->number());
+        if (Filter::skip(port->peer()) == entry->port) number = static_cast<int>(hub->number());
     text += backend->info_usernet(number);
   }
   return text;
@@ -297,20 +313,17 @@ std::string Network::info_usernet() const {
 std::string Network::info_usernet_flows() const {
   std::lock_guard lock(loop_.lock());
   std::string text;
-  for (const Entry& entry : entries_)
-    if (auto* backend = dynamic_cast<user::UserBackend*>(entry.port))
-      text += fmt::format("{}:\n{}", entry.id, backend->stack().info_flows());
+  for (const auto& [entry, backend] : user_backends())
+    text += fmt::format("{}:\n{}", entry->id, backend->stack().info_flows());
   return text;
 }
 
 std::vector<UserFlow> Network::usernet_flows() const {
   std::lock_guard lock(loop_.lock());
   std::vector<UserFlow> flows;
-  for (const Entry& entry : entries_) {
-    auto* backend = dynamic_cast<user::UserBackend*>(entry.port);
-    if (!backend) continue;
+  for (const auto& [entry, backend] : user_backends()) {
     for (UserFlow& flow : backend->stack().flow_list()) {
-      flow.netdev = entry.id;
+      flow.netdev = entry->id;
       flows.push_back(std::move(flow));
     }
   }
@@ -320,11 +333,9 @@ std::vector<UserFlow> Network::usernet_flows() const {
 std::vector<UserBlocked> Network::usernet_blocked() const {
   std::lock_guard lock(loop_.lock());
   std::vector<UserBlocked> blocked;
-  for (const Entry& entry : entries_) {
-    auto* backend = dynamic_cast<user::UserBackend*>(entry.port);
-    if (!backend) continue;
+  for (const auto& [entry, backend] : user_backends()) {
     for (UserBlocked& item : backend->stack().blocked_list()) {
-      item.netdev = entry.id;
+      item.netdev = entry->id;
       blocked.push_back(std::move(item));
     }
   }
@@ -353,15 +364,12 @@ std::string Network::hostfwd_remove(const std::string& id, const std::string& ru
 
 void Network::guest_replaced() {
   std::lock_guard lock(loop_.lock());
-  for (const Entry& entry : entries_) {
-    if (auto* backend = dynamic_cast<user::UserBackend*>(entry.port)) backend->stack().guest_replaced();
-  }
+  for (const auto& [entry, backend] : user_backends()) backend->stack().guest_replaced();
 }
 
 void Network::set_running(bool running) {
   std::lock_guard lock(loop_.lock());
-  for (const Entry& entry : entries_)
-    if (auto* backend = dynamic_cast<user::UserBackend*>(entry.port)) backend->stack().set_running(running);
+  for (const auto& [entry, backend] : user_backends()) backend->stack().set_running(running);
 }
 
 }  // namespace rhea::net

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -34,6 +35,13 @@ Result<std::string> runtime_folder() {
   return path;
 }
 
+Result<std::string> runtime_folder(const std::string& below) {
+  const std::string path = RHEA_TRY(runtime_folder()) + "/" + below;
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Error("{}: {}", path, errno_text());
+  if (!is_own_folder(path)) return Error("{} is not a folder that only this user may write to", path);
+  return path;
+}
+
 Result<Fd> claim(const std::string& name) {
   const std::string path = RHEA_TRY(runtime_folder()) + "/" + name;
   Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -46,6 +54,21 @@ Result<Fd> claim(const std::string& name) {
   return Error("{}: {}", path, errno_text());
 }
 
+std::optional<std::string> claim_text(const std::string& name) {
+  auto folder = runtime_folder();
+  if (!folder.ok()) return std::nullopt;
+  const Fd fd(::open((*folder + "/" + name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!fd) return std::nullopt;
+  std::array<char, 256> text;
+  const ssize_t count = ::read(fd.get(), text.data(), text.size());
+  return std::string(text.data(), static_cast<usize>(std::max<ssize_t>(count, 0)));
+}
+
+void set_claim_text(const Fd& claim, const std::string& text) {
+  // A text that could not be kept is one that is forgotten.
+  if (::ftruncate(claim.get(), 0) != 0 || ::pwrite(claim.get(), text.data(), text.size(), 0) < 0) return;
+}
+
 std::string machine_identity() {
   std::string text;
   std::ifstream file("/etc/machine-id");
@@ -55,5 +78,7 @@ std::string machine_identity() {
 }
 
 unsigned user_id() { return ::geteuid(); }
+
+int process_id() { return ::getpid(); }
 
 }  // namespace rhea::sys

@@ -2,6 +2,7 @@
 // Names that one process of this user has at a time, and what tells this host and user from others.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "sys/fd.h"
@@ -12,13 +13,19 @@ namespace rhea::sys {
 // A folder of this user's own for files that live as long as programs run: in $XDG_RUNTIME_DIR, /run/user/UID, or
 // /tmp. Errors: it cannot be made, or is somebody else's.
 Result<std::string> runtime_folder();
+// A folder below it ("lan/lab": its own parent has to be there), made if needed; nobody else may look into it.
+Result<std::string> runtime_folder(const std::string& below);
 
 // The lock of a name, which goes with the descriptor (so also when the process is killed); an invalid descriptor when
-// another process has it. `name` is a file name.
+// another process has it. `name` is a file name, or a path below the folder.
 Result<Fd> claim(const std::string& name);
+// A line of text in the file of a name; it stays when the lock goes. Nothing: the name was never claimed.
+std::optional<std::string> claim_text(const std::string& name);
+void set_claim_text(const Fd& claim, const std::string& text);
 
 // Stable over restarts, different on other hosts: /etc/machine-id, else the host's name.
 std::string machine_identity();
 unsigned user_id();
+int process_id();
 
 }  // namespace rhea::sys

@@ -80,7 +80,8 @@ struct UserConfig {
   IpAddress host = IpAddress::v4(0x0a000202);
   IpAddress dns = IpAddress::v4(0x0a000203);
   IpAddress dhcp_start = IpAddress::v4(0x0a00020f);
-  IpAddress prefix6;  // fec0::
+  IpAddress prefix6;         // fec0::
+  u16 dhcp6_start = 0x1000;  // host part of the first address of DHCPv6
   unsigned prefix6_length = 64;
   IpAddress host6;                  // fec0::2
   IpAddress dns6;                   // fec0::3

@@ -95,6 +95,12 @@ Dhcp::Dhcp(Context& context) : context_(context) {
   }
 }
 
+void Dhcp::lease_singly(const IpAddress& first, std::function<IpAddress()> more) {
+  std::erase_if(leases_, [](const Lease& lease) { return !lease.reserved; });
+  leases_.push_back({.address = first});
+  more_ = std::move(more);
+}
+
 bool Dhcp::usable(const IpAddress& address) const {
   const UserConfig& config = context_.config;
   return address.in_prefix(config.network, config.prefix_length) && address != config.broadcast() &&

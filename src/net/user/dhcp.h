@@ -3,6 +3,7 @@
 // that dhcp-lease= keeps for one.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,9 @@ class Dhcp {
   explicit Dhcp(Context& context);
   // The payload of a UDP packet to port 67.
   void input(const Mac& from, const u8* message, usize size);
+
+  // Gives `first` alone, and when it is taken what `more` says (unspecified: nothing), up to kLeases.
+  void lease_singly(const IpAddress& first, std::function<IpAddress()> more);
 
   // Whom a guest said to be, or dhcp-lease= named so: its address, else unspecified. `name` in lower case.
   IpAddress address_of(std::string_view name) const;
@@ -59,6 +63,7 @@ class Dhcp {
   void add_options(std::vector<u8>& options, const Request& request, u8 type, const Lease* lease);
 
   Context& context_;
+  std::function<IpAddress()> more_;
   std::vector<Lease> leases_;  // only addresses that may be given
 };
 

@@ -47,7 +47,6 @@ enum Option : u16 {
 constexpr u16 kSuccess = 0, kNoAddresses = 2, kNoBinding = 3, kNotOnLink = 4;
 constexpr usize kMaxLeases = 256, kMaxAssociations = 8, kLongestDuid = 130;
 constexpr u32 kPreferred = 14400, kValid = 86400;
-constexpr u16 kFirstHost = 0x1000;
 constexpr usize kMaxMessage = 1400;
 
 void add_u16(std::vector<u8>& bytes, u16 value) {
@@ -156,7 +155,7 @@ IpAddress Dhcpv6::first_free(const Request& request) const {
   };
   for (u16 host = 0; host <= kMaxLeases; ++host) {
     IpAddress address = config.prefix6;
-    const u16 number = static_cast<u16>(kFirstHost + host);
+    const u16 number = static_cast<u16>(config.dhcp6_start + host);
     address.bytes[14] |= static_cast<u8>(number >> 8);
     address.bytes[15] |= static_cast<u8>(number);
     const bool used =

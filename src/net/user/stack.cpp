@@ -110,6 +110,11 @@ void Stack::on_room() {
   schedule();
 }
 
+void Stack::lease_singly(const IpAddress& first, u16 first6, std::function<IpAddress()> more) {
+  config_.dhcp6_start = first6;
+  dhcp_->lease_singly(first, std::move(more));
+}
+
 void Stack::guest_replaced() { tcp_->forget_all(); }
 
 void Stack::set_running(bool running) { tcp_->set_running(running); }

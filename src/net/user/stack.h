@@ -109,6 +109,11 @@ class Stack {
   }
   // Opens the socket of metrics=, when it is given.
   Result<void> open_metrics(const std::string& name);
+  // Replaces the records of the name server's own.
+  void set_records(std::vector<NameRecord> records) { config_.records = std::move(records); }
+  // Of one guest's addresses in a network that others have a part of (Dhcp::lease_singly): its first, DHCPv6's
+  // beginning at the host part `first6`.
+  void lease_singly(const IpAddress& first, u16 first6, std::function<IpAddress()> more);
   // Opens the port of a rule; the text of an errno otherwise ("Address already in use").
   Result<void> add_forward(const ForwardRule& rule);
   bool remove_forward(const ForwardRule& rule);

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#include "tool/tool.h"
+
+#include <cstdio>
+
+#include "util/text.h"
+
+namespace rhea::tool {
+
+namespace {
+
+struct Subject {
+  const char* name;
+  Result<std::string> (*run)(const Words& words);
+  const char* usage;
+};
+
+constexpr Subject kSubjects[] = {
+    {"lan", lan_command,
+     "  rhea lan list                the LANs of this user (-netdev lan,name=...) and their guests\n"
+     "  rhea lan show NAME [--json]  the guests of one, with what they sent and got\n"},
+};
+
+std::string usage() {
+  std::string text = "usage: rhea SUBJECT VERB ...\n\n";
+  for (const Subject& subject : kSubjects) text += subject.usage;
+  return text;
+}
+
+}  // namespace
+
+Error unknown_verb(const std::string& subject, const Words& words, const std::vector<std::string>& verbs) {
+  const std::string list = join(verbs, ", ");
+  if (words.empty()) return Error("rhea {} needs a verb: {}", subject, list);
+  return Error("rhea {} has no '{}'{}: there are {}", subject, words[0], did_you_mean(words[0], verbs), list);
+}
+
+int run(const Words& words) {
+  if (words.empty() || words[0] == "help" || words[0] == "--help" || words[0] == "-h") {
+    std::fputs(usage().c_str(), words.empty() ? stderr : stdout);
+    return words.empty() ? 2 : 0;
+  }
+  if (words[0] == "--version" || words[0] == "-V") {
+    std::printf("rhea version %s\n", RHEA_VERSION);
+    return 0;
+  }
+  std::vector<std::string> names;
+  for (const Subject& subject : kSubjects) {
+    names.emplace_back(subject.name);
+    if (words[0] != subject.name) continue;
+    const Result<std::string> text = subject.run({words.begin() + 1, words.end()});
+    if (text.ok()) {
+      std::fputs(text.value().c_str(), stdout);
+      return std::fflush(stdout) == 0 ? 0 : 1;
+    }
+    std::fprintf(stderr, "rhea: %s\n", text.error().message().c_str());
+    if (!text.error().hint().empty()) std::fprintf(stderr, "%s\n", text.error().hint().c_str());
+    return 1;
+  }
+  std::fprintf(stderr, "rhea: there is no '%s'%s: there is %s\n%s", words[0].c_str(),
+               did_you_mean(words[0], names).c_str(), join(names, ", ").c_str(), usage().c_str());
+  return 2;
+}
+
+}  // namespace rhea::tool
