@@ -365,20 +365,6 @@ TEST_F(Lan, RingsThatMakeNoSense) {
             std::string::npos);
 }
 
-TEST_F(Lan, SomebodyWhoComesAgainAndAgainDoesNotFillTheLog) {
-  Machine a(loop, "alice", 1);
-  ASSERT_EQ(a.add(), "");
-  for (unsigned i = 0; i < 40; ++i) {
-    Hand hand(a_socket());
-    hand.greet();
-    hand.control(0).head = 1;
-    hand.bell();
-    until([&] { return hand.gone(); }, "it is cut off");
-  }
-  EXPECT_EQ(a.warnings.size(), 32u);
-  EXPECT_NE(a.warnings.back().find("what else is wrong with neighbours is not told"), std::string::npos);
-}
-
 TEST_F(Lan, WhoTakesNothingHoldsNobodyUp) {
   Machine a(loop, "alice", 0x525400000001), b(loop, "bob", 0x525400000002);
   ASSERT_EQ(a.add(), "");
