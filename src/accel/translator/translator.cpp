@@ -64,7 +64,6 @@ void Translator::make_compiler(VirtualCpu& cpu) {
   settings.tables = options_.tables;
   settings.ibtc = options_.ibtc;
   settings.icount = options_.icount;
-  settings.fences = cpus_.size() > 1;
   compiler_ = std::make_unique<x64::Compiler>(settings, write_.data(), run_.data(), write_.size());
   if (options_.perf_map) perf_map_ = sys::open_perf_map();
   ready_.store(true, std::memory_order_release);

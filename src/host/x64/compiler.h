@@ -47,7 +47,6 @@ struct Settings {
   bool tables = true;
   bool ibtc = true;
   bool icount = false;
-  bool fences = true;  // more than one CPU: Fence is a host fence
 };
 
 // The probe table of indirect jumps, one for each CPU (StateHeader::jump_table points to it). Entry of a pc:

@@ -25,11 +25,10 @@ bool Emitter::emit_memory(const Inst& inst) {
     case Op::StoreExclusive:
     case Op::ClearExclusive: exclusive(inst); return true;
     case Op::Fence:
-      if (settings_.fences) {
-        clobber_flags();
-        a_.lock();
-        a_.or_(a_.dword[a_.rsp], 0);
-      }
+      // With one CPU too: it shares rings with the devices' threads.
+      clobber_flags();
+      a_.lock();
+      a_.or_(a_.dword[a_.rsp], 0);
       return true;
     default: return false;
   }
