@@ -262,23 +262,23 @@ Result<void> DriveTable::flush_all() {
   return first;
 }
 
-Result<void> DriveTable::deactivate_all() {
+namespace {
+
+// All of them, whatever goes wrong; the first error.
+template <typename Drives>
+Result<void> each(const Drives& drives, Result<void> (Drive::*act)()) {
   Result<void> first;
-  for (const auto& drive : drives_) {
-    auto done = drive->deactivate();
+  for (const auto& drive : drives) {
+    auto done = (drive.get()->*act)();
     if (!done && first.ok()) first = std::move(done);
   }
   return first;
 }
 
-Result<void> DriveTable::activate_all() {
-  Result<void> first;
-  for (const auto& drive : drives_) {
-    auto done = drive->activate();
-    if (!done && first.ok()) first = std::move(done);
-  }
-  return first;
-}
+}  // namespace
+
+Result<void> DriveTable::deactivate_all() { return each(drives_, &Drive::deactivate); }
+Result<void> DriveTable::activate_all() { return each(drives_, &Drive::activate); }
 
 void DriveTable::resume_all() {
   for (const auto& drive : drives_) drive->resume();
