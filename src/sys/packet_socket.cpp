@@ -18,6 +18,8 @@
 #include <cstring>
 #include <memory>
 
+#include "sys/control_message.h"
+
 namespace rhea::sys {
 
 namespace {
@@ -108,15 +110,7 @@ ReadSome send_packet(int fd, std::span<const u8> data, int along) {
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  if (along >= 0) {
-    message.msg_control = control.bytes.data();
-    message.msg_controllen = CMSG_SPACE(sizeof along);
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof along);
-    std::memcpy(CMSG_DATA(header), &along, sizeof along);
-  }
+  if (along >= 0) attach_descriptor(message, control.bytes, along);
   return outcome_of(::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT));
 }
 

@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "sys/control_message.h"
+
 namespace rhea::sys {
 
 Result<DescriptorChannel> descriptor_channel() {
@@ -39,13 +41,7 @@ Result<void> send_descriptor(int channel, int fd) {
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  message.msg_control = control.bytes.data();
-  message.msg_controllen = control.bytes.size();
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof fd);
-  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  attach_descriptor(message, control.bytes, fd);
   while (::sendmsg(channel, &message, MSG_NOSIGNAL) < 0)
     if (errno != EINTR) return Error("{}", errno_text());
   return {};
