@@ -69,6 +69,13 @@ void set_claim_text(const Fd& claim, const std::string& text) {
   if (::ftruncate(claim.get(), 0) != 0 || ::pwrite(claim.get(), text.data(), text.size(), 0) < 0) return;
 }
 
+Result<void> append_claim_text(const Fd& claim, const std::string& text) {
+  const off_t end = ::lseek(claim.get(), 0, SEEK_END);
+  const ssize_t count = ::pwrite(claim.get(), text.data(), text.size(), end);
+  if (count != static_cast<ssize_t>(text.size())) return Error("writing what is about to be done: {}", errno_text());
+  return {};
+}
+
 std::string machine_identity() {
   std::string text;
   std::ifstream file("/etc/machine-id");

@@ -22,6 +22,8 @@ Result<Fd> claim(const std::string& name);
 // A line of text in the file of a name; it stays when the lock goes. Nothing: the name was never claimed.
 std::optional<std::string> claim_text(const std::string& name);
 void set_claim_text(const Fd& claim, const std::string& text);
+// Behind what is there, in one piece.
+Result<void> append_claim_text(const Fd& claim, const std::string& text);
 
 // Stable over restarts, different on other hosts: /etc/machine-id, else the host's name.
 std::string machine_identity();

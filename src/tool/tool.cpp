@@ -19,6 +19,14 @@ constexpr Subject kSubjects[] = {
     {"lan", lan_command,
      "  rhea lan list                the LANs of this user (-netdev lan,name=...) and their guests\n"
      "  rhea lan show NAME [--json]  the guests of one, with what they sent and got\n"},
+    {"net", net_command,
+     "  rhea net plan|up KIND NAME [key=value ...]\n"
+     "                               a network of the host for guests (-nic bridge,br=NAME): shown, or made, as root.\n"
+     "                               KIND: nat or host-only; keys: net=192.168.177.0/24 host=192.168.177.1\n"
+     "                               forward=tcp:8080-192.168.177.5:80 stp=off delay=2 hello=2 mac=\n"
+     "  rhea net down NAME           undoes it\n"
+     "  rhea net status              what was made, and what of it is there\n"
+     "  rhea net doctor              what guests would trip over on this host, and what helps\n"},
 };
 
 std::string usage() {

@@ -14,6 +14,7 @@ using Words = std::vector<std::string>;
 
 // The text for standard output. Errors are printed by run().
 Result<std::string> lan_command(const Words& words);
+Result<std::string> net_command(const Words& words);
 
 // A verb that is not there: with what there is. `usage`: lines "VERB ARGUMENTS   what it does".
 Error unknown_verb(const std::string& subject, const Words& words, const std::vector<std::string>& verbs);

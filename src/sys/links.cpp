@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+#include "sys/links.h"
+
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "util/text.h"
+
+namespace rhea::sys {
+
+namespace {
+
+constexpr unsigned long kGetWirelessName = 0x8b01;  // SIOCGIWNAME
+
+template <typename T>
+bool take_fixed(std::span<const u8>& body, T& fixed) {
+  if (body.size() < sizeof fixed) return false;
+  std::memcpy(&fixed, body.data(), sizeof fixed);
+  body = body.subspan((sizeof fixed + 3) / 4 * 4);
+  return true;
+}
+
+void read_bridge(std::span<const u8> data, Link& link) {
+  for (const NetlinkAttribute& each : netlink_attributes(data)) {
+    if (each.type == IFLA_BR_STP_STATE) link.stp = each.number() != 0;
+    if (each.type == IFLA_BR_FORWARD_DELAY) link.forward_delay = each.number();
+  }
+}
+
+void read_info(std::span<const u8> data, Link& link) {
+  std::span<const u8> own;
+  for (const NetlinkAttribute& each : netlink_attributes(data)) {
+    if (each.type == IFLA_INFO_KIND) link.kind = each.text();
+    if (each.type == IFLA_INFO_DATA) own = each.value;
+  }
+  if (link.kind == "bridge") read_bridge(own, link);
+}
+
+std::optional<Link> read_link(std::span<const u8> body) {
+  ifinfomsg fixed;
+  if (!take_fixed(body, fixed)) return std::nullopt;
+  Link link;
+  link.index = static_cast<u32>(fixed.ifi_index);
+  link.up = fixed.ifi_flags & IFF_UP;
+  link.loopback = fixed.ifi_flags & IFF_LOOPBACK;
+  for (const NetlinkAttribute& each : netlink_attributes(body)) {
+    if (each.type == IFLA_IFNAME) link.name = each.text();
+    if (each.type == IFLA_MASTER) link.master = each.number();
+    if (each.type == IFLA_ADDRESS && each.value.size() == 6) std::copy_n(each.value.begin(), 6, link.mac.begin());
+    if (each.type == IFLA_LINKINFO) read_info(each.value, link);
+  }
+  return link;
+}
+
+}  // namespace
+
+Result<Links> Links::open() { return Links(RHEA_TRY(Netlink::open(NETLINK_ROUTE))); }
+
+Result<std::vector<Link>> Links::links() {
+  std::vector<Link> list;
+  NetlinkMessage message(RTM_GETLINK, NLM_F_DUMP);
+  message.put_struct(ifinfomsg{});
+  RHEA_TRY(socket_.list(std::move(message), [&](u16 type, std::span<const u8> body) {
+    if (type != RTM_NEWLINK) return;
+    if (auto link = read_link(body)) list.push_back(std::move(*link));
+  }));
+  return list;
+}
+
+Result<std::vector<LinkAddress>> Links::addresses() {
+  std::vector<LinkAddress> list;
+  ifaddrmsg wanted{};
+  wanted.ifa_family = AF_INET;
+  NetlinkMessage message(RTM_GETADDR, NLM_F_DUMP);
+  message.put_struct(wanted);
+  RHEA_TRY(socket_.list(std::move(message), [&](u16 type, std::span<const u8> body) {
+    ifaddrmsg fixed;
+    if (type != RTM_NEWADDR || !take_fixed(body, fixed) || fixed.ifa_family != AF_INET) return;
+    for (const NetlinkAttribute& each : netlink_attributes(body))
+      if (each.type == IFA_LOCAL && each.value.size() == 4)
+        list.push_back({fixed.ifa_index, IpAddress::from_wire(each.value.data(), true), fixed.ifa_prefixlen});
+  }));
+  return list;
+}
+
+Result<u32> Links::default_route() {
+  u32 index = 0;
+  rtmsg wanted{};
+  wanted.rtm_family = AF_INET;
+  NetlinkMessage message(RTM_GETROUTE, NLM_F_DUMP);
+  message.put_struct(wanted);
+  RHEA_TRY(socket_.list(std::move(message), [&](u16 type, std::span<const u8> body) {
+    rtmsg fixed;
+    if (type != RTM_NEWROUTE || !take_fixed(body, fixed)) return;
+    if (fixed.rtm_dst_len || fixed.rtm_table != RT_TABLE_MAIN || fixed.rtm_type != RTN_UNICAST || index) return;
+    for (const NetlinkAttribute& each : netlink_attributes(body))
+      if (each.type == RTA_OIF) index = each.number();
+  }));
+  return index;
+}
+
+Result<void> Links::add_bridge(const std::string& name, const BridgeOptions& options) {
+  NetlinkMessage message(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+  message.put_struct(ifinfomsg{}).text(IFLA_IFNAME, name).bytes(IFLA_ADDRESS, options.mac);
+  message.nested(IFLA_LINKINFO, [&](NetlinkMessage& info) {
+    info.text(IFLA_INFO_KIND, "bridge").nested(IFLA_INFO_DATA, [&](NetlinkMessage& data) {
+      data.number(IFLA_BR_FORWARD_DELAY, options.forward_delay).number(IFLA_BR_HELLO_TIME, options.hello);
+      data.number(IFLA_BR_STP_STATE, options.stp);
+    });
+  });
+  return socket_.run(std::move(message));
+}
+
+Result<void> Links::remove(u32 index) {
+  ifinfomsg fixed{};
+  fixed.ifi_index = static_cast<int>(index);
+  NetlinkMessage message(RTM_DELLINK, NLM_F_ACK);
+  message.put_struct(fixed);
+  return socket_.run(std::move(message));
+}
+
+Result<void> Links::set_up(u32 index) {
+  ifinfomsg fixed{};
+  fixed.ifi_index = static_cast<int>(index);
+  fixed.ifi_flags = fixed.ifi_change = IFF_UP;
+  NetlinkMessage message(RTM_NEWLINK, NLM_F_ACK);
+  message.put_struct(fixed);
+  return socket_.run(std::move(message));
+}
+
+Result<void> Links::add_address(const LinkAddress& address) {
+  ifaddrmsg fixed{};
+  fixed.ifa_family = AF_INET;
+  fixed.ifa_prefixlen = static_cast<u8>(address.length);
+  fixed.ifa_index = address.index;
+  const std::span<const u8> bytes(address.address.wire(), 4);
+  const u32 mask = address.length ? ~u32{0} << (32 - address.length) : 0;
+  const IpAddress broadcast = IpAddress::v4(address.address.to_v4() | ~mask);
+  NetlinkMessage message(RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+  message.put_struct(fixed).bytes(IFA_LOCAL, bytes).bytes(IFA_ADDRESS, bytes);
+  message.bytes(IFA_BROADCAST, {broadcast.wire(), 4});
+  return socket_.run(std::move(message));
+}
+
+std::optional<std::string> read_sysctl(const std::string& name) {
+  const Fd fd(::open(("/proc/sys/" + name).c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 256> text;
+  const ssize_t count = fd ? ::read(fd.get(), text.data(), text.size()) : -1;
+  if (count < 0) return std::nullopt;
+  return std::string(trim(std::string_view(text.data(), static_cast<usize>(count))));
+}
+
+Result<void> write_sysctl(const std::string& name, const std::string& value) {
+  const Fd fd(::open(("/proc/sys/" + name).c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd || ::write(fd.get(), value.data(), value.size()) < 0)
+    return Error("/proc/sys/{} = {}: {}", name, value, errno_text());
+  return {};
+}
+
+bool is_wireless(const std::string& interface) {
+  const Fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request{};
+  std::strncpy(request.ifr_name, interface.c_str(), sizeof request.ifr_name - 1);
+  if (::ioctl(fd.get(), kGetWirelessName, &request) == 0) return true;
+  return ::access(("/sys/class/net/" + interface + "/phy80211").c_str(), F_OK) == 0;
+}
+
+}  // namespace rhea::sys
