@@ -27,7 +27,8 @@ Fd open_control() { return Fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)); 
 
 bool fill_name(ifreq& request, const std::string& name) {
   if (name.empty() || name.size() >= IFNAMSIZ) return false;
-  std::memcpy(request.ifr_name, name.c_str(), name.size());
+  // All of it: a request that is used again had another, perhaps longer name.
+  std::strncpy(request.ifr_name, name.c_str(), IFNAMSIZ);
   return true;
 }
 
