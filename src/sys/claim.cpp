@@ -2,14 +2,18 @@
 #include "sys/claim.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstdlib>
 #include <fstream>
+
+#include "util/text.h"
 
 namespace rhea::sys {
 
@@ -42,8 +46,19 @@ Result<std::string> runtime_folder(const std::string& below) {
   return path;
 }
 
-Result<Fd> claim(const std::string& name) {
-  const std::string path = RHEA_TRY(runtime_folder()) + "/" + name;
+Result<std::string> state_folder(const std::string& below) {
+  if (::geteuid() != 0) return runtime_folder(below);
+  const std::string path = "/run/rhea", folder = path + "/" + below;
+  if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return runtime_folder(below);
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return Error("{}: {}", folder, errno_text());
+  if (!is_own_folder(path) || !is_own_folder(folder))
+    return Error("{} is not a folder that only this user may write to", folder);
+  return folder;
+}
+
+Result<Fd> claim(const std::string& name) { return claim_file(RHEA_TRY(runtime_folder()) + "/" + name); }
+
+Result<Fd> claim_file(const std::string& path) {
   Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) return Error("{}: {}", path, errno_text());
   struct flock lock {};
@@ -85,6 +100,15 @@ std::string machine_identity() {
 }
 
 unsigned user_id() { return ::geteuid(); }
+
+std::optional<unsigned> user_number(const std::string& name) {
+  if (const passwd* entry = ::getpwnam(name.c_str())) return entry->pw_uid;
+  const auto number = parse_number(name);
+  if (!number || *number >= UINT_MAX) return std::nullopt;
+  return static_cast<unsigned>(*number);
+}
+
+void remove_file(const std::string& path) { ::unlink(path.c_str()); }
 
 int process_id() { return ::getpid(); }
 

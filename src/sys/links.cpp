@@ -54,6 +54,7 @@ std::optional<Link> read_link(std::span<const u8> body) {
   link.loopback = fixed.ifi_flags & IFF_LOOPBACK;
   for (const NetlinkAttribute& each : netlink_attributes(body)) {
     if (each.type == IFLA_IFNAME) link.name = each.text();
+    if (each.type == IFLA_MTU) link.mtu = each.number();
     if (each.type == IFLA_MASTER) link.master = each.number();
     if (each.type == IFLA_ADDRESS && each.value.size() == 6) std::copy_n(each.value.begin(), 6, link.mac.begin());
     if (each.type == IFLA_LINKINFO) read_info(each.value, link);
@@ -134,6 +135,30 @@ Result<void> Links::set_up(u32 index) {
   fixed.ifi_flags = fixed.ifi_change = IFF_UP;
   NetlinkMessage message(RTM_NEWLINK, NLM_F_ACK);
   message.put_struct(fixed);
+  return socket_.run(std::move(message));
+}
+
+namespace {
+
+NetlinkMessage change_of(u32 index) {
+  ifinfomsg fixed{};
+  fixed.ifi_index = static_cast<int>(index);
+  NetlinkMessage message(RTM_NEWLINK, NLM_F_ACK);
+  message.put_struct(fixed);
+  return message;
+}
+
+}  // namespace
+
+Result<void> Links::set_master(u32 index, u32 master) {
+  NetlinkMessage message = change_of(index);
+  message.number(IFLA_MASTER, master);
+  return socket_.run(std::move(message));
+}
+
+Result<void> Links::set_mac(u32 index, const std::array<u8, 6>& mac) {
+  NetlinkMessage message = change_of(index);
+  message.bytes(IFLA_ADDRESS, mac);
   return socket_.run(std::move(message));
 }
 

@@ -21,6 +21,7 @@ struct Link {
   bool up = false;
   bool loopback = false;
   std::array<u8, 6> mac{};
+  u32 mtu = 0;
   // Of a bridge.
   bool stp = false;
   u32 forward_delay = 0;  // in hundredths of a second
@@ -51,6 +52,9 @@ class Links {
   Result<void> remove(u32 index);
   Result<void> set_up(u32 index);
   Result<void> add_address(const LinkAddress& address);
+  // A port of a bridge; 0: of none.
+  Result<void> set_master(u32 index, u32 master);
+  Result<void> set_mac(u32 index, const std::array<u8, 6>& mac);
 
  private:
   explicit Links(Netlink socket) : socket_(std::move(socket)) {}

@@ -14,6 +14,9 @@ bool enter_setuid_program();
 // CAP_NET_ADMIN). Without root's rights: nothing changes.
 Result<void> keep_only_network_rights();
 
+// Becomes the user "nobody" without any of root's rights. In a user namespace without such a user the rights go alone.
+Result<void> give_up_all_rights();
+
 bool is_there(const std::string& path);  // or it cannot be known
 // The text of a file that is root's, and that nobody else may write. Errors: it is not, or cannot be read.
 Result<std::string> read_trusted(const std::string& path);

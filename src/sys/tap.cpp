@@ -69,6 +69,14 @@ Result<Tap> open_tap(const std::string& name, bool header, bool multi_queue) {
   return tap;
 }
 
+Result<void> make_persistent_tap(const std::string& name, unsigned user) {
+  const Tap tap = RHEA_TRY(open_tap(name, true, false));
+  if (::ioctl(tap.fd.get(), TUNSETOWNER, static_cast<unsigned long>(user)) != 0 ||
+      ::ioctl(tap.fd.get(), TUNSETPERSIST, 1UL) != 0)
+    return cannot_configure(name, errno);
+  return {};
+}
+
 Result<Tap> adopt_tap(Fd fd) {
   Tap tap;
   ifreq request{};

@@ -29,6 +29,9 @@ Result<Tap> open_tap(const std::string& name, bool header, bool multi_queue);
 Result<Tap> adopt_tap(Fd fd);
 Result<Tap> adopt_tap(const std::string& number);
 
+// One that stays until it is removed, for a user (its number) to open. Errors as of open_tap, or that it is there.
+Result<void> make_persistent_tap(const std::string& name, unsigned user);
+
 // What the kernel may leave undone in frames that we read.
 struct TapOffload {
   bool checksum = false, tso4 = false, tso6 = false, uso = false;

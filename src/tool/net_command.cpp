@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: MIT
-// `rhea net`: plan, up, down, status, doctor.
+// `rhea net`: plan, up, keep, down, status, doctor.
 //
-// The journal of a network is a file NAME in the user's runtime folder, net/: a line of JSON for each step, written
-// before the step is made. It is locked while a program is at work on it. Down undoes its lines from the last to the
-// first, whether they were made or not, and then empties it.
+// Up writes each step into the journal (net_journal.h) before it makes it; down undoes its lines from the last to the
+// first, whether they were made or not, and then empties it. Beside both stands a guardian, a process of its own: when
+// the first one is killed it undoes at once what is in the journal. When both are killed the journal is still there,
+// and down does it.
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 
 #include "sys/claim.h"
-#include "sys/file.h"
-#include "sys/packet_socket.h"
+#include "sys/guardian.h"
+#include "sys/privilege.h"
+#include "sys/routes.h"
 #include "tool/net_doctor.h"
-#include "tool/net_plan.h"
+#include "tool/net_forms.h"
+#include "tool/net_journal.h"
+#include "tool/net_service.h"
+#include "tool/net_steps.h"
 #include "util/text.h"
 
 namespace rhea::tool {
@@ -20,50 +26,13 @@ namespace {
 
 using config::Json;
 
-class Journal {
- public:
-  static Result<Journal> open(const std::string& name) {
-    RHEA_TRY(sys::runtime_folder("net"));
-    sys::Fd lock = RHEA_TRY(sys::claim("net/" + name));
-    if (!lock) return Error("another rhea net is at work on {}", name);
-    return Journal(name, std::move(lock));
-  }
-  // The networks that have one, with what is in it.
-  static std::vector<std::pair<std::string, std::vector<Json>>> all() {
-    std::vector<std::pair<std::string, std::vector<Json>>> list;
-    const auto folder = sys::runtime_folder("net");
-    if (!folder.ok()) return list;
-    for (const std::string& name : sys::names_in(folder.value(), 256))
-      if (auto records = read(name); !records.empty()) list.emplace_back(name, std::move(records));
-    std::sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-    return list;
-  }
-  static std::vector<Json> read(const std::string& name) {
-    std::vector<Json> records;
-    const auto folder = sys::runtime_folder("net");
-    if (!folder.ok()) return records;
-    const auto data = sys::read_file(folder.value() + "/" + name, u64{1} << 20);
-    if (!data.ok()) return records;
-    // A line that is not whole was not written whole: its step was not made.
-    for (const std::string& line : split(std::string(data.value().begin(), data.value().end()), '\n'))
-      if (auto record = config::parse_json(line); record.ok() && is_record(*record)) records.push_back(record.take());
-    return records;
-  }
-  std::vector<Json> records() const { return read(name_); }
-  Result<void> add(const Json& record) const { return sys::append_claim_text(lock_, config::json_text(record) + "\n"); }
-  void clear() const { sys::set_claim_text(lock_, ""); }
-
- private:
-  Journal(std::string name, sys::Fd lock) : name_(std::move(name)), lock_(std::move(lock)) {}
-  std::string name_;
-  sys::Fd lock_;
-};
-
-std::string record_texts(const std::vector<NetStep>& steps) {
-  std::string text;
-  for (usize i = 0; i < steps.size(); ++i) text += fmt::format("{}. {}\n", i + 1, steps[i].text);
-  return text;
-}
+constexpr unsigned kRescueTries = 5;
+constexpr unsigned kRescuePause = 500;     // ms
+constexpr unsigned kGatewayBefore = 1000;  // ms, for the gateway to answer
+constexpr unsigned kGatewayAfter = 3000;   // ms, besides what spanning tree takes
+constexpr unsigned kKeepPause = 100;       // ms
+constexpr char kDone = 'd', kConfirm = 'c';
+constexpr const char* kKeepFolder = "net-run";
 
 // What another network needs too stays, and is that one's to undo from now on.
 Result<bool> hand_over(const std::string& name, const Json& record) {
@@ -95,10 +64,103 @@ Result<std::string> undo(const std::string& name, const Journal& journal) {
   return text;
 }
 
-// For tests: the program ends at this point as if it were killed. Even: a step is in the journal; odd: it was made.
-void maybe_die(usize point) {
-  const char* at = std::getenv("RHEA_NET_DIE_AT");
-  if (at && parse_number(at) == point) std::_Exit(137);
+// The guardian's work.
+void rescue(const std::string& name, const Journal& journal) {
+  for (unsigned i = 0; i < kRescueTries; ++i) {
+    if (undo(name, journal).ok()) return;
+    sys::sleep_milliseconds(kRescuePause);
+  }
+}
+
+std::string keep_file(const std::string& name) {
+  const auto folder = sys::state_folder(kKeepFolder);
+  return folder.ok() ? folder.value() + "/" + name + ".keep" : std::string();
+}
+
+void wait_for_keep(const std::string& name, const Journal& journal, unsigned seconds) {
+  for (unsigned i = 0; i < seconds * 1000 / kKeepPause; ++i) {
+    if (sys::is_there(keep_file(name))) return sys::remove_file(keep_file(name));
+    sys::sleep_milliseconds(kKeepPause);
+  }
+  rescue(name, journal);
+}
+
+// For tests: this process ends at a point as if it were killed ("3"), with the guardian ("3,both").
+class Points {
+ public:
+  explicit Points(int guardian) : guardian_(guardian) {
+    const char* at = std::getenv("RHEA_NET_DIE_AT");
+    const std::vector<std::string> words = split(at ? at : "", ',');
+    point_ = parse_number(words[0]);
+    both_ = words.size() > 1 && words[1] == "both";
+  }
+  void pass() {
+    if (point_ != count_++) return;
+    if (both_) sys::kill_process(guardian_);
+    sys::kill_process(sys::process_id());
+  }
+
+ private:
+  int guardian_;
+  std::optional<u64> point_;
+  bool both_ = false;
+  u64 count_ = 0;
+};
+
+Result<void> make_all(const NetSteps& plan, const Journal& journal, Points& points) {
+  for (usize i = 0; i < plan.steps.size(); ++i) {
+    const NetStep& step = plan.steps[i];
+    std::printf("%zu. %s\n", i + 1, step.text.c_str());
+    std::fflush(stdout);
+    RHEA_TRY(journal.add(step.record));
+    points.pass();
+    const Result<void> made = make_step(step.record, [&] { points.pass(); });
+    if (!made.ok()) return Error("step {}, {}: {}", i + 1, step.text, made.error().message());
+    points.pass();
+  }
+  return {};
+}
+
+Result<u32> index_of(const std::string& name) {
+  for (const sys::Link& link : RHEA_TRY(RHEA_TRY(sys::Links::open()).links()))
+    if (link.name == name) return link.index;
+  return Error("{} is gone", name);
+}
+
+// A bridged network has to reach the gateway that its NIC reached before.
+class GatewayCheck {
+ public:
+  GatewayCheck(const NetPlan& plan, const NetSteps& steps) : plan_(plan), steps_(steps) {}
+  Result<void> before() {
+    if (steps_.gateway == IpAddress::v4(0) || steps_.own == IpAddress::v4(0)) return {};
+    wanted_ = RHEA_TRY(sys::answers_arp(RHEA_TRY(index_of(plan_.nic)), steps_.own, steps_.gateway, kGatewayBefore));
+    if (!wanted_)
+      std::printf("the gateway %s does not answer now, and is not asked later\n", steps_.gateway.text().c_str());
+    return {};
+  }
+  Result<void> after() const {
+    if (!wanted_) return {};
+    // A port listens and learns first.
+    const unsigned patience = kGatewayAfter + (plan_.bridge.stp ? plan_.bridge.forward_delay * 2 * 10 : 0);
+    if (RHEA_TRY(sys::answers_arp(RHEA_TRY(index_of(plan_.name)), steps_.own, steps_.gateway, patience))) return {};
+    return Error("the gateway {} answered on {}, and does not on {}", steps_.gateway.text(), plan_.nic, plan_.name);
+  }
+
+ private:
+  const NetPlan& plan_;
+  const NetSteps& steps_;
+  bool wanted_ = false;
+};
+
+std::string what_now(const NetPlan& plan) {
+  std::string guests = plan.is_tap() ? fmt::format("-nic tap,ifname={},script=no", plan.name)
+                                     : fmt::format("-nic bridge,br={}", plan.name);
+  if (plan.kind != NetPlan::Kind::bridged && plan.server == NetPlan::Server::none)
+    guests += fmt::format(", with an address of {}/{}{}", plan.network.text(), plan.length,
+                          plan.kind == NetPlan::Kind::nat ? " and the gateway " + plan.host.text() : "");
+  std::string text = fmt::format("guests: rhea-system-arm ... {}\nundo:   rhea net down {}\n", guests, plan.name);
+  if (plan.confirm) text += fmt::format("all is undone in {} s, unless: rhea net keep {}\n", plan.confirm, plan.name);
+  return text;
 }
 
 Result<std::string> up(const Words& words) {
@@ -108,60 +170,102 @@ Result<std::string> up(const Words& words) {
   if (!journal.records().empty())
     return Error("network {} is up already, or half of it", plan.name)
         .with_hint("rhea net down " + plan.name + " first.");
-  const std::vector<NetStep> steps = RHEA_TRY(net_steps(plan));
-  std::string text;
-  for (usize i = 0; i < steps.size(); ++i) {
-    RHEA_TRY(journal.add(steps[i].record));
-    maybe_die(2 * i);
-    Result<void> made = make_step(steps[i].record);
-    if (!made.ok()) {
-      auto undone = undo(plan.name, journal);
-      return Error("step {}, {}: {}; {}", i + 1, steps[i].text, made.error().message(),
-                   undone.ok() ? "all is as it was" : undone.error().message());
-    }
-    maybe_die(2 * i + 1);
-    text += fmt::format("{}. {}\n", i + 1, steps[i].text);
+  const NetSteps steps = RHEA_TRY(net_steps(plan));
+  for (const std::string& note : steps.notes) std::printf("note: %s\n", note.c_str());
+  GatewayCheck gateway(plan, steps);
+  RHEA_TRY(gateway.before());
+  sys::remove_file(keep_file(plan.name));
+  sys::Guardian guardian = RHEA_TRY(sys::Guardian::start([&](char word) {
+    if (word == '\0') rescue(plan.name, journal);
+    if (word == kConfirm) wait_for_keep(plan.name, journal, plan.confirm);
+  }));
+  Points points(guardian.process());
+  Result<void> made = make_all(steps, journal, points);
+  if (made.ok()) made = gateway.after();
+  if (!made.ok()) {
+    auto undone = undo(plan.name, journal);
+    if (undone.ok()) guardian.done(kDone);
+    return Error("{}; {}", made.error().message(), undone.ok() ? "all is as it was" : undone.error().message());
   }
-  return text + fmt::format(
-                    "guests: rhea-system-arm ... -nic bridge,br={0}, with an address of {1}/{2}{3}\n"
-                    "undo:   rhea net down {0}\n",
-                    plan.name, plan.network.text(), plan.length,
-                    plan.kind == NetPlan::Kind::nat ? " and the gateway " + plan.host.text() : "");
+  guardian.done(plan.confirm ? kConfirm : kDone);
+  return what_now(plan);
 }
 
 Result<std::string> plan(const Words& words) {
-  const NetPlan plan = RHEA_TRY(read_net_plan(words));
-  return record_texts(RHEA_TRY(net_steps(plan))) + "nothing was changed; rhea net up does it\n";
+  Words rest;
+  std::string form;
+  for (const std::string& word : words)
+    if (word.starts_with("form=")) form = word.substr(5);
+    else rest.push_back(word);
+  const NetPlan plan = RHEA_TRY(read_net_plan(rest));
+  if (!form.empty()) return net_form(plan, form);
+  const NetSteps steps = RHEA_TRY(net_steps(plan));
+  std::string text;
+  for (const std::string& note : steps.notes) text += "note: " + note + "\n";
+  for (usize i = 0; i < steps.steps.size(); ++i) text += fmt::format("{}. {}\n", i + 1, steps.steps[i].text);
+  if (steps.gateway != IpAddress::v4(0))
+    text += fmt::format("then the gateway {} has to answer, or all is undone\n", steps.gateway.text());
+  return text + "nothing was changed; rhea net up does it\n";
 }
 
-Result<std::string> down(const Words& words) {
-  if (words.size() != 1) return Error("rhea net down takes one name; rhea net status shows them");
+Result<std::string> known_network(const char* verb, const Words& words) {
+  if (words.size() != 1) return Error("rhea net {} takes one name; rhea net status shows them", verb);
   std::vector<std::string> names;
   for (const auto& [name, records] : Journal::all()) names.push_back(name);
   if (std::find(names.begin(), names.end(), words[0]) == names.end())
     return Error("there is no network {} of rhea net{}", words[0], did_you_mean(words[0], names));
-  const Journal journal = RHEA_TRY(Journal::open(words[0]));
-  return undo(words[0], journal);
+  return words[0];
+}
+
+Result<std::string> down(const Words& words) {
+  const std::string name = RHEA_TRY(known_network("down", words));
+  const Journal journal = RHEA_TRY(Journal::open(name));
+  sys::Guardian guardian = RHEA_TRY(sys::Guardian::start([&](char word) {
+    if (word == '\0') rescue(name, journal);
+  }));
+  auto text = undo(name, journal);
+  guardian.done(kDone);
+  return text;
+}
+
+Result<std::string> keep(const Words& words) {
+  const std::string name = RHEA_TRY(known_network("keep", words));
+  if (auto free = Journal::open(name); free.ok()) return Error("{} waits for no confirmation", name);
+  RHEA_TRY(sys::claim_file(keep_file(name)));
+  // The guardian has seen it when the lock is free.
+  for (unsigned i = 0; i < 50; ++i) {
+    sys::sleep_milliseconds(kKeepPause);
+    if (auto free = Journal::open(name); !free.ok()) continue;
+    if (Journal::read(name).empty()) return Error("it came too late: {} is undone", name);
+    return name + " is kept\n";
+  }
+  return Error("{}: nobody takes the confirmation", name);
+}
+
+Result<std::string> status_of(const std::string& name, const std::vector<Json>& records,
+                              const std::vector<sys::Link>& all) {
+  const auto bridge = std::find_if(all.begin(), all.end(), [&](const sys::Link& link) { return link.name == name; });
+  std::string text = fmt::format("{}: {}\n", name, bridge == all.end() ? "it is gone" : bridge->up ? "up" : "down");
+  for (const Json& record : records) {
+    const std::string what = record.at("do");
+    if (what == "address")
+      text += fmt::format("  address {}/{}\n", record.value("address", "?"), record.value("length", 0));
+    if (what == "nat")
+      text += fmt::format("  nat {}/{}: {}\n", record.value("network", "?"), record.value("length", 0),
+                          RHEA_TRY(sys::has_nat_table(record.value("table", ""))) ? "there" : "gone");
+    if (what == "service") text += fmt::format("  dhcp and dns: {}\n", service_runs(record) ? "running" : "gone");
+    if (what == "move") text += fmt::format("  has the addresses of {}\n", record.value("from", "?"));
+  }
+  for (const sys::Link& link : all)
+    if (bridge != all.end() && link.master == bridge->index)
+      text += fmt::format("  port {}: {}\n", link.name, link.up ? "up" : "down");
+  return text;
 }
 
 Result<std::string> status() {
-  sys::Links links = RHEA_TRY(sys::Links::open());
-  const std::vector<sys::Link> all = RHEA_TRY(links.links());
+  const std::vector<sys::Link> all = RHEA_TRY(RHEA_TRY(sys::Links::open()).links());
   std::string text;
-  for (const auto& [name, records] : Journal::all()) {
-    const auto bridge = std::find_if(all.begin(), all.end(), [&](const sys::Link& link) { return link.name == name; });
-    text += fmt::format("{}: {}\n", name, bridge == all.end() ? "the bridge is gone" : bridge->up ? "up" : "down");
-    for (const Json& record : records)
-      if (record.at("do") == "address")
-        text += fmt::format("  address {}/{}\n", record.value("address", "?"), record.value("length", 0));
-    for (const Json& record : records)
-      if (record.at("do") == "nat")
-        text += fmt::format("  nat {}/{}: {}\n", record.value("network", "?"), record.value("length", 0),
-                            RHEA_TRY(sys::has_nat_table(record.value("table", ""))) ? "there" : "gone");
-    for (const sys::Link& link : all)
-      if (bridge != all.end() && link.master == bridge->index)
-        text += fmt::format("  port {}: {}\n", link.name, link.up ? "up" : "down");
-  }
+  for (const auto& [name, records] : Journal::all()) text += RHEA_TRY(status_of(name, records, all));
   return text.empty() ? std::string("rhea net has made nothing\n") : text;
 }
 
@@ -175,11 +279,13 @@ Result<std::string> doctor() {
 }  // namespace
 
 Result<std::string> net_command(const Words& words) {
-  const std::vector<std::string> verbs = {"plan", "up", "down", "status", "doctor"};
+  const std::vector<std::string> verbs = {"plan", "up", "keep", "down", "status", "doctor"};
   const Words rest = words.empty() ? Words() : Words(words.begin() + 1, words.end());
   if (!words.empty() && words[0] == "plan") return plan(rest);
   if (!words.empty() && words[0] == "up") return up(rest);
+  if (!words.empty() && words[0] == "keep") return keep(rest);
   if (!words.empty() && words[0] == "down") return down(rest);
+  if (!words.empty() && words[0] == "serve") return serve_network(rest);  // of up's own
   if (words.size() == 1 && words[0] == "status") return status();
   if (words.size() == 1 && words[0] == "doctor") return doctor();
   return unknown_verb("net", words, verbs);

@@ -20,13 +20,6 @@ bool has_entry(const std::string& folder, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-std::string manager_of_nics() {
-  if (has_entry("/run", "NetworkManager")) return "NetworkManager";
-  if (has_entry("/run/systemd", "netif")) return "systemd-networkd";
-  if (has_entry("/etc/network", "interfaces") && has_entry("/run", "network")) return "ifupdown";
-  return {};
-}
-
 std::optional<std::string> text_of_file(const char* path) {
   const auto data = sys::read_file(path, u64{1} << 20);
   if (!data.ok()) return std::nullopt;
@@ -152,6 +145,13 @@ class Judge {
 };
 
 }  // namespace
+
+std::string manager_of_nics() {
+  if (has_entry("/run", "NetworkManager")) return "NetworkManager";
+  if (has_entry("/run/systemd", "netif")) return "systemd-networkd";
+  if (has_entry("/etc/network", "interfaces") && has_entry("/run", "network")) return "ifupdown";
+  return {};
+}
 
 Result<HostFacts> look_at_host() {
   HostFacts facts;

@@ -30,6 +30,8 @@ struct Finding {
   std::string what, fix;
 };
 
+// Empty: nobody known.
+std::string manager_of_nics();
 Result<HostFacts> look_at_host();
 std::vector<Finding> diagnose(const HostFacts& facts);
 

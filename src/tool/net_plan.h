@@ -1,42 +1,53 @@
 // SPDX-License-Identifier: MIT
-// What `rhea net` makes of the host: a plan is read from words, turned into steps, and each step is written into a
-// journal before it is made, so that what was made can be undone whenever the program ended.
+// What `rhea net` is asked for: a network of the host, read from words.
 #pragma once
 
+#include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "config/json.h"
 #include "sys/links.h"
 #include "sys/nat_table.h"
 #include "tool/tool.h"
 
 namespace rhea::tool {
 
+struct NetLease {
+  std::array<u8, 6> mac{};
+  IpAddress address;
+  std::string name;  // may be empty
+};
+
 struct NetPlan {
-  enum class Kind : u8 { nat, host_only } kind = Kind::nat;
-  std::string name;  // of the bridge
+  enum class Kind : u8 { nat, host_only, bridged } kind = Kind::nat;
+  std::string name;  // of the bridge or tap
+  // nat and host-only
   IpAddress network, host;
   unsigned length = 24;
-  sys::BridgeOptions bridge;
   std::vector<sys::NatForward> forwards;
+  std::string tap_owner;  // a user: a tap of that user's instead of a bridge
+  unsigned tap_user = 0;
+  enum class Server : u8 { any, dnsmasq, own, none } server = Server::any;  // of DHCP and DNS
+  std::vector<NetLease> leases;
+  IpAddress first, last;  // that DHCP gives
+  // bridged
+  std::string nic;
+  unsigned confirm = 0;  // seconds in which `rhea net keep` has to come, or all is undone
+  // bridges
+  sys::BridgeOptions bridge;
+
+  bool is_tap() const { return !tap_owner.empty(); }
+  u32 mask() const { return length ? ~u32{0} << (32 - length) : 0; }
+  // Of the server that is Rhea's own: an address that is nobody else's.
+  IpAddress name_server() const;
 };
 
 // "nat NAME [key=value ...]". Errors say what is allowed.
 Result<NetPlan> read_net_plan(const Words& words);
 
-// One change of the host. `record` is what undoing needs: {"do": "bridge", ...}.
-struct NetStep {
-  std::string text;
-  config::Json record;
-};
-// What has to be done on this host as it is now, in order. Errors: the name or the network is in use.
-Result<std::vector<NetStep>> net_steps(const NetPlan& plan);
-// Whether a value is a whole record of a step; the other functions take no other.
-bool is_record(const config::Json& value);
-// Makes a step. Errors name it.
-Result<void> make_step(const config::Json& record);
-// Undoes one that may have been made; says what it did, empty when nothing was there. `keep`: others still need it.
-Result<std::string> undo_step(const config::Json& record, bool keep);
+// "52:54:00:12:34:56", of one station. Errors: it is none.
+Result<std::array<u8, 6>> read_station(const std::string& text);
+std::string station_text(const std::array<u8, 6>& mac);
 
 }  // namespace rhea::tool

@@ -21,9 +21,17 @@ constexpr Subject kSubjects[] = {
      "  rhea lan show NAME [--json]  the guests of one, with what they sent and got\n"},
     {"net", net_command,
      "  rhea net plan|up KIND NAME [key=value ...]\n"
-     "                               a network of the host for guests (-nic bridge,br=NAME): shown, or made, as root.\n"
-     "                               KIND: nat or host-only; keys: net=192.168.177.0/24 host=192.168.177.1\n"
-     "                               forward=tcp:8080-192.168.177.5:80 stp=off delay=2 hello=2 mac=\n"
+     "                               a network of the host for guests: shown, or made, as root. KIND:\n"
+     "      nat, host-only           a bridge NAME (-nic bridge,br=NAME), or a tap with tap=USER (-nic "
+     "tap,ifname=NAME)\n"
+     "                               keys: net=192.168.177.0/24 host=192.168.177.1 dhcp=on|dnsmasq|rhea|off\n"
+     "                               lease=MAC=ADDRESS[=NAME] forward=tcp:8080-192.168.177.5:80\n"
+     "      bridged                  over=NIC: a bridge that takes in a NIC, with its addresses and routes\n"
+     "                               confirm=SECONDS: all is undone unless rhea net keep NAME comes in time\n"
+     "                               bridges: stp=off delay=2 hello=2 mac=\n"
+     "                               plan: form=netplan|ifupdown|networkmanager|host writes the host's own "
+     "configuration\n"
+     "  rhea net keep NAME           confirms it\n"
      "  rhea net down NAME           undoes it\n"
      "  rhea net status              what was made, and what of it is there\n"
      "  rhea net doctor              what guests would trip over on this host, and what helps\n"},

@@ -4,7 +4,10 @@
 #include <algorithm>
 
 #include "tool/net_doctor.h"
+#include "tool/net_forms.h"
 #include "tool/net_plan.h"
+#include "tool/net_service.h"
+#include "tool/net_steps.h"
 
 namespace rhea::tool {
 namespace {
@@ -29,18 +32,152 @@ TEST(NetPlan, Words) {
 }
 
 TEST(NetPlan, Refusals) {
-  EXPECT_EQ(refusal({"nat"}), "a network has a kind and a name: nat rhea0, or host-only rhea0");
-  EXPECT_EQ(refusal({"nta", "x"}), "there is no kind 'nta' (did you mean 'nat'?): there are nat, host-only");
-  EXPECT_NE(refusal({"bridged", "br0"}).find("not supported yet"), std::string::npos);
+  EXPECT_EQ(refusal({"nat"}), "a network has a kind and a name: nat rhea0, host-only rhea0, or bridged br0 over=NIC");
+  EXPECT_EQ(refusal({"nta", "x"}), "there is no kind 'nta' (did you mean 'nat'?): there are nat, host-only, bridged");
   for (const char* name : {"", "a/b", "a b", "-x", ".", "a-name-that-is-too-long", "a:b"})
     EXPECT_NE(refusal({"nat", name}).find("is no name of an interface"), std::string::npos) << name;
-  for (const char* word : {"net=10.0.0.0/31", "net=10.0.0.0/4", "net=foo", "host=10.0.0.1", "host=192.168.177.255",
-                           "forward=tcp:0-192.168.177.5:80", "forward=tcp:80", "forward=icmp:1-192.168.177.5:1",
-                           "forward=tcp:1-192.168.178.5:1", "forward=tcp:1-192.168.177.1:1", "stp=maybe", "delay=1",
-                           "hello=99", "mac=foo", "bogus=1", "word"})
+  for (const char* word : {"net=10.0.0.0/31",
+                           "net=10.0.0.0/4",
+                           "net=foo",
+                           "host=10.0.0.1",
+                           "host=192.168.177.255",
+                           "forward=tcp:0-192.168.177.5:80",
+                           "forward=tcp:80",
+                           "forward=icmp:1-192.168.177.5:1",
+                           "forward=tcp:1-192.168.178.5:1",
+                           "forward=tcp:1-192.168.177.1:1",
+                           "stp=maybe",
+                           "delay=1",
+                           "hello=99",
+                           "mac=foo",
+                           "mac=01:00:00:00:00:01",
+                           "tap=no-such-user",
+                           "dhcp=maybe",
+                           "lease=52:54:00:00:00:01",
+                           "lease=52:54:00:00:00:01=10.0.0.1",
+                           "over=eth0",
+                           "confirm=3",
+                           "bogus=1",
+                           "word"})
     EXPECT_NE(refusal({"nat", "x", word}), "") << word;
   EXPECT_NE(refusal({"nat", "x", "forwrd=1"}).find("did you mean 'forward'"), std::string::npos);
   EXPECT_NE(refusal({"host-only", "x", "forward=tcp:1-192.168.177.5:1"}), "");
+  for (const char* word : {"net=10.0.0.0/24", "forward=tcp:1-192.168.177.5:1", "over=", "over=a/b", "confirm=0"})
+    EXPECT_NE(refusal({"bridged", "br0", word}), "") << word;
+}
+
+TEST(NetPlan, BridgedAndServers) {
+  const auto bridged = read_net_plan({"bridged", "br0", "over=eth0", "confirm=30", "stp=on"});
+  ASSERT_TRUE(bridged.ok()) << bridged.error().message();
+  EXPECT_EQ(bridged.value().nic, "eth0");
+  EXPECT_EQ(bridged.value().confirm, 30u);
+  const auto plan = read_net_plan({"nat", "t0", "tap=root", "net=10.1.0.0/24", "lease=52:54:00:00:00:01=10.1.0.7=web",
+                                   "dhcp=rhea", "forward=tcp:80-10.1.0.254:80"});
+  ASSERT_TRUE(plan.ok()) << plan.error().message();
+  EXPECT_TRUE(plan.value().is_tap());
+  EXPECT_EQ(plan.value().tap_user, 0u);
+  EXPECT_EQ(plan.value().first.text(), "10.1.0.100");
+  EXPECT_EQ(plan.value().last.text(), "10.1.0.199");
+  EXPECT_EQ(plan.value().name_server().text(), "10.1.0.253");  // .254 is a guest
+  EXPECT_EQ(plan.value().leases.at(0).name, "web");
+  const auto small = read_net_plan({"nat", "t0", "net=10.1.0.0/29"});
+  ASSERT_TRUE(small.ok());
+  EXPECT_EQ(small.value().first.text(), "10.1.0.4");
+  EXPECT_EQ(small.value().last.text(), "10.1.0.4");
+}
+
+NicFacts some_nic() {
+  return {.mac = "52:54:00:00:00:05",
+          .leased = false,
+          .addresses = {"192.0.2.5/24", "192.0.2.6/32"},
+          .routes = {{"10.0.0.0/8", "192.0.2.9"}, {"default", "192.0.2.1"}},
+          .name_servers = {"192.0.2.53"}};
+}
+
+TEST(NetForms, Netplan) {
+  const NetPlan plan = read_net_plan({"bridged", "br0", "over=eth0", "stp=on", "delay=4"}).take();
+  EXPECT_EQ(netplan_form(plan, some_nic()),
+            "# /etc/netplan/60-br0.yaml; then: netplan try\n"
+            "network:\n  version: 2\n"
+            "  ethernets:\n    eth0:\n      dhcp4: false\n      dhcp6: false\n"
+            "  bridges:\n    br0:\n      interfaces: [eth0]\n      macaddress: \"52:54:00:00:00:05\"\n"
+            "      addresses: [\"192.0.2.5/24\", \"192.0.2.6/32\"]\n"
+            "      routes:\n        - to: \"10.0.0.0/8\"\n          via: \"192.0.2.9\"\n"
+            "        - to: \"default\"\n          via: \"192.0.2.1\"\n"
+            "      nameservers:\n        addresses: [\"192.0.2.53\"]\n"
+            "      parameters:\n        stp: true\n        forward-delay: 4\n        hello-time: 2\n");
+}
+
+TEST(NetForms, Ifupdown) {
+  const NetPlan plan = read_net_plan({"bridged", "br0", "over=eth0"}).take();
+  EXPECT_EQ(ifupdown_form(plan, some_nic()),
+            "# /etc/network/interfaces\nauto eth0\niface eth0 inet manual\n\nauto br0\niface br0 inet static\n"
+            "    address 192.0.2.5/24\n    gateway 192.0.2.1\n    dns-nameservers 192.0.2.53\n"
+            "    bridge_ports eth0\n    bridge_stp off\n    bridge_fd 2\n    bridge_hello 2\n"
+            "    bridge_hw 52:54:00:00:00:05\n    post-up ip addr add 192.0.2.6/32 dev $IFACE\n"
+            "    post-up ip route add 10.0.0.0/8 via 192.0.2.9 dev $IFACE\n");
+  NicFacts leased = some_nic();
+  leased.leased = true;
+  EXPECT_NE(ifupdown_form(plan, leased).find("iface br0 inet dhcp\n    bridge_ports"), std::string::npos);
+}
+
+TEST(NetForms, NatOfEach) {
+  const NetPlan plan = read_net_plan({"nat", "rhea0", "net=10.9.0.0/24", "forward=udp:53-10.9.0.5:5353"}).take();
+  const std::string rule = "add rule ip rhea-rhea0 in fib daddr type local udp dport 53 dnat to 10.9.0.5:5353";
+  EXPECT_NE(netplan_form(plan, {}).find("# " + rule), std::string::npos);
+  const std::string text = ifupdown_form(plan, {});
+  EXPECT_NE(text.find("    post-up nft '" + rule + "'\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("    pre-down nft delete table ip rhea-rhea0\n"), std::string::npos);
+  EXPECT_NE(text.find("iface rhea0 inet static\n    address 10.9.0.1/24\n    bridge_ports none\n"), std::string::npos);
+  const std::string manager = network_manager_form(plan, {});
+  EXPECT_NE(manager.find("\n[ipv4]\nmethod=shared\naddress1=10.9.0.1/24\n"), std::string::npos) << manager;
+}
+
+TEST(NetForms, NetworkManager) {
+  const NetPlan plan = read_net_plan({"bridged", "br0", "over=eth0"}).take();
+  const std::string text = network_manager_form(plan, some_nic());
+  for (const char* part :
+       {"interface-name=br0\n", "mac-address=52:54:00:00:00:05\n",
+        "[ipv4]\nmethod=manual\naddress1=192.0.2.5/24\naddress2=192.0.2.6/32\nroute1=10.0.0.0/8,192.0.2.9\n"
+        "gateway=192.0.2.1\ndns=192.0.2.53;\n",
+        "interface-name=eth0\nmaster=br0\nslave-type=bridge\n"})
+    EXPECT_NE(text.find(part), std::string::npos) << part << " in:\n" << text;
+}
+
+// A frame of the type, its IPv4 or ARP part filled by `fill`.
+std::vector<u8> frame_of(u16 type, const std::function<void(u8*)>& fill) {
+  std::vector<u8> frame(60);
+  frame[12] = static_cast<u8>(type >> 8);
+  frame[13] = static_cast<u8>(type);
+  frame[14] = 0x45;
+  fill(&frame[14]);
+  return frame;
+}
+
+TEST(NetService, WhatPassesTheGate) {
+  const IpAddress server = IpAddress::v4(0x0a0900fe);
+  const auto address = [](u8* at, u8 last) { at[0] = 10, at[1] = 9, at[2] = 0, at[3] = last; };
+  const auto in = [&](u16 type, const std::function<void(u8*)>& fill) {
+    return is_for_server(frame_of(type, fill), server);
+  };
+  const auto dhcp = [&](u8* ip) { ip[9] = 17, ip[23] = 67, address(ip + 16, 1); };
+  EXPECT_TRUE(in(0x0806, [&](u8* arp) { address(arp + 24, 254); }));
+  EXPECT_FALSE(in(0x0806, [&](u8* arp) { address(arp + 24, 1); }));  // the host answers itself
+  EXPECT_TRUE(in(0x0800, [&](u8* ip) { address(ip + 16, 254); }));
+  EXPECT_FALSE(in(0x0800, [&](u8* ip) { address(ip + 16, 1); }));
+  EXPECT_TRUE(in(0x0800, dhcp));
+  EXPECT_FALSE(in(0x0800, [&](u8* ip) { dhcp(ip), ip[9] = 6; }));
+  EXPECT_FALSE(in(0x0800, [&](u8* ip) { dhcp(ip), ip[7] = 1; }));  // a later fragment has no port
+  EXPECT_FALSE(in(0x0800, [&](u8* ip) { dhcp(ip), ip[0] = 0x4f; }));
+  EXPECT_FALSE(in(0x86dd, [](u8*) {}));
+  EXPECT_FALSE(is_for_server({}, server));
+  const auto out = [&](u16 type, const std::function<void(u8*)>& fill) {
+    return is_from_server(frame_of(type, fill), server);
+  };
+  EXPECT_TRUE(out(0x0806, [&](u8* arp) { address(arp + 14, 254); }));
+  EXPECT_FALSE(out(0x0806, [&](u8* arp) { address(arp + 14, 1); }));  // never the host's address with another MAC
+  EXPECT_TRUE(out(0x0800, [&](u8* ip) { ip[9] = 17, ip[21] = 67, address(ip + 12, 1); }));
+  EXPECT_FALSE(out(0x0800, [&](u8* ip) { ip[9] = 17, ip[21] = 53, address(ip + 12, 1); }));
 }
 
 TEST(NetPlan, Records) {
@@ -50,7 +187,12 @@ TEST(NetPlan, Records) {
   for (const char* bad :
        {"[]", "{}", R"({"do": 1})", R"({"do": "bridge", "name": "x"})", R"({"do": "rm", "name": "/"})",
         R"({"do": "address", "name": "x", "address": "10.0.0.1", "length": -1})",
-        R"({"do": "sysctl", "name": "kernel/panic", "was": "0", "now": "1"})"})
+        R"({"do": "sysctl", "name": "kernel/panic", "was": "0", "now": "1"})",
+        R"({"do": "service", "name": "x", "program": "/bin/sh", "arguments": []})",
+        R"({"do": "nat", "table": "x", "network": "10.0.0.0", "length": 8, "forwards": [{"udp": 1}]})",
+        R"({"do": "move", "from": "a", "to": "b", "addresses": ["00"], "routes": []})",
+        R"({"do": "move", "from": "a", "to": "b", "addresses": ["zz"], "routes": []})",
+        R"({"do": "bridge", "name": "x", "mac": "y", "stp": true, "delay": 4294967296, "hello": 1, "up": true})"})
     EXPECT_FALSE(is(bad)) << bad;
 }
 

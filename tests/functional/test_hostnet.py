@@ -92,21 +92,28 @@ class HostTest(GuestTest):
 
     def setUp(self):
         super().setUp()
-        self.runtime = self.directory()
-        os.chmod(self.runtime, 0o700)
-        self.environment = dict(os.environ, XDG_RUNTIME_DIR=self.runtime)
         sysctl("net/ipv4/ip_forward", "0")
 
     def tool(self, *words, status=0, **more):
-        done = subprocess.run([TOOL, "net", *words], env=dict(self.environment, **more), stdout=subprocess.PIPE,
+        done = subprocess.run([TOOL, "net", *words], env=dict(os.environ, **more), stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, check=False, timeout=60 * guest.SCALE)
         self.assertEqual(done.returncode, status, done.stdout)
         return done.stdout
 
     def state(self):
         """All that `rhea net` may change."""
-        links = sorted(re.findall(r"^\d+: ([^:@]+)", ip("-o", "link"), re.M))
-        return links, ip("-o", "-4", "addr"), sysctl("net/ipv4/ip_forward")
+        links = sorted(re.findall(r"^\d+: ([^:@]+).*?((?:master \S+)?) ", ip("-o", "link"), re.M))
+        ports = sorted(re.findall(r"^\d+: ([^:@]+).* master (\S+)", ip("-o", "link"), re.M))
+        addresses, routes = [], []
+        for family in ("-4", "-6"):
+            addresses += [re.sub(r"^\d+: ", "", line) for line in ip("-o", family, "addr").splitlines()]
+            routes += [family + " " + line.strip() for line in ip(family, "route", "show", "table", "all").splitlines()
+                       if "fe80::" not in line and "multicast" not in line]
+        return links, ports, sorted(a for a in addresses if "fe80::" not in a), sorted(routes), sysctl(
+            "net/ipv4/ip_forward")
+
+    def is_as_before(self, before):
+        wait_until(lambda: self.state() == before, "all is as it was")
 
 
 @rhea_only("a program of its own")
@@ -137,7 +144,8 @@ class Networks(HostTest):
         self.assertEqual(inside.run(fetch % ("203.0.113.9", 80)).stdout, "203.0.113.1 world")
         self.assertEqual(world.run(fetch % ("203.0.113.1", 8080)).stdout, "203.0.113.9 inside")
         status = self.tool("status")
-        self.assertIn("rhea0: up\n  address 10.9.0.1/24\n  nat 10.9.0.0/24: there\n  port tap0: up\n", status)
+        self.assertIn("rhea0: up\n  address 10.9.0.1/24\n  nat 10.9.0.0/24: there\n  dhcp and dns: running\n"
+                      "  port tap0: up\n", status)
 
         self.tool("up", "nat", "rhea1", "net=10.8.0.0/24")
         self.tool("down", "rhea0")
@@ -145,7 +153,7 @@ class Networks(HostTest):
         self.tool("down", "rhea1")
         world.close()
         inside.close()
-        wait_until(lambda: self.state() == before, f"all is as it was: {before}, {self.state()}")
+        self.is_as_before(before)
         self.assertEqual(self.tool("status"), "rhea net has made nothing\n")
         self.assertIn("there is no network rhea0", self.tool("down", "rhea0", status=1))
 
@@ -159,16 +167,31 @@ class Networks(HostTest):
         self.assertEqual(self.state(), before)
 
     def test_killed_at_each_point(self):
+        self.killed_at_each_point("nat", "rhea0", "net=10.9.0.0/24")
+
+    def killed_at_each_point(self, *words):
+        """The guardian undoes what was made; with both killed, down does."""
         before = self.state()
-        for point in range(8):
-            with self.subTest(point):
-                self.tool("up", "nat", "rhea0", "net=10.9.0.0/24", status=137, RHEA_NET_DIE_AT=str(point))
-                self.assertIn("half of it", self.tool("up", "nat", "rhea0", status=1))
-                self.tool("down", "rhea0")
-                self.assertEqual(self.state(), before)
-                self.tool("up", "nat", "rhea0", "net=10.9.0.0/24")
-                self.tool("down", "rhea0")
-                self.assertEqual(self.state(), before)
+        for both in ("", ",both"):
+            for point in range(100):
+                with self.subTest(point=point, both=both):
+                    done = subprocess.run([TOOL, "net", "up", *words], env=dict(os.environ,
+                                          RHEA_NET_DIE_AT=f"{point}{both}"), stdout=subprocess.PIPE,
+                                          stderr=subprocess.STDOUT, text=True, check=False, timeout=60 * guest.SCALE)
+                    if done.returncode == 0:
+                        break
+                    self.assertEqual(done.returncode, -9, done.stdout)
+                    if both:
+                        self.assertIn("half of it", self.tool("up", *words, status=1))
+                        self.tool("down", words[1])
+                        self.assertEqual(self.state(), before)
+                    else:
+                        self.is_as_before(before)
+                        wait_until(lambda: self.tool("status") == "rhea net has made nothing\n", "the journal is empty")
+            self.assertEqual(done.returncode, 0, done.stdout)
+            self.assertGreater(point, 7)
+            self.tool("down", words[1])
+            self.assertEqual(self.state(), before)
 
     def test_what_is_not_ours_stays(self):
         ip("link", "add", "rhea0", "type", "bridge")
@@ -183,14 +206,113 @@ class Networks(HostTest):
     def test_a_step_that_fails_undoes_the_others(self):
         before = self.state()
         # The table's name is taken.
-        self.tool("up", "nat", "rhea0", "net=10.9.0.0/24")
-        os.rename(os.path.join(self.runtime, "rhea/net/rhea0"), os.path.join(self.runtime, "kept"))
+        self.tool("up", "nat", "rhea0", "net=10.9.0.0/24", "dhcp=off")
+        os.remove("/run/rhea/net/rhea0")
         ip("link", "del", "rhea0")
         self.assertIn("step 4", self.tool("up", "nat", "rhea0", "net=10.9.0.0/24", status=1))
         self.assertNotIn("rhea0", ip("-o", "link"))
         self.assertEqual(self.tool("status"), "rhea net has made nothing\n")
         sysctl("net/ipv4/ip_forward", "0")
         self.assertEqual(self.state(), before)
+
+
+@rhea_only("a program of its own")
+class Bridged(HostTest):
+    """A veth plays the NIC; behind it are a gateway and the world."""
+
+    killed_at_each_point = Networks.killed_at_each_point
+
+    def setUp(self):
+        super().setUp()
+        self.world = Space(self, "nic0")
+        for line in ("addr add 192.0.2.5/24 dev nic0", "addr add 192.0.2.6/32 dev nic0",
+                     "route add default via 192.0.2.1 dev nic0 metric 50 src 192.0.2.6",
+                     "route add 198.51.100.0/24 via 192.0.2.9 dev nic0 mtu 1400",
+                     "addr add 2001:db8::5/64 dev nic0 nodad", "route add 2001:db8:1::/48 via 2001:db8::1 dev nic0"):
+            ip(*line.split())
+        self.world.run("ip addr add 192.0.2.1/24 dev eth0; ip addr add 203.0.113.7/32 dev lo; "
+                       "ip addr add 2001:db8::1/64 dev eth0 nodad")
+        wait_until(lambda: "state UP" in ip("link", "show", "nic0"), "the NIC has a carrier")
+
+    def reaches_the_world(self):
+        for address in ("192.0.2.1", "203.0.113.7", "2001:db8::1"):
+            done = subprocess.run(["ping", "-c", "1", "-W", "10", "-q", address], stdout=subprocess.PIPE, text=True, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_up_and_down(self):
+        before = self.state()
+        self.assertIn("over=nic0", self.tool("up", "bridged", "br0", status=1))  # what the default route has
+        plan = self.tool("plan", "bridged", "br0", "over=nic0")
+        for text in ("2. nic0 becomes a port of br0", "192.0.2.5/24", "the route default via 192.0.2.1",
+                     "then the gateway 192.0.2.1 has to answer"):
+            self.assertIn(text, plan)
+        self.assertEqual(self.state(), before)
+        self.tool("up", "bridged", "br0", "over=nic0")
+        self.reaches_the_world()
+        self.assertEqual(ip("-o", "addr", "show", "dev", "nic0", "scope", "global"), "")
+        routes = ip("route") + ip("-6", "route")
+        for text in ("default via 192.0.2.1 dev br0 src 192.0.2.6 metric 50", "198.51.100.0/24 via 192.0.2.9 dev br0 mtu 1400",
+                     "2001:db8:1::/48 via 2001:db8::1 dev br0"):
+            self.assertIn(text, routes)
+        self.assertNotIn("dev nic0 ", routes.replace("fe80::/64 dev nic0", ""))
+        # A guest on the bridge is reached from a third place.
+        inside = Space(self, "tap0")
+        ip("link", "set", "tap0", "master", "br0")
+        inside.run("ip addr add 192.0.2.77/24 dev eth0")
+        self.world.run("ping -c 1 -W 20 -q 192.0.2.77")
+        self.assertIn("br0: up\n  has the addresses of nic0\n  port nic0: up\n  port tap0: up\n", self.tool("status"))
+        inside.close()
+        self.tool("down", "br0")
+        self.is_as_before(before)
+        self.reaches_the_world()
+
+    def test_killed_at_each_point(self):
+        self.killed_at_each_point("bridged", "br0", "over=nic0")
+        self.reaches_the_world()
+
+    def test_a_gateway_that_is_lost(self):
+        before = self.state()
+        # With spanning tree the port lets nothing through at first: time to take the gateway away.
+        up = subprocess.Popen([TOOL, "net", "up", "bridged", "br0", "over=nic0", "stp=on", "delay=4"],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        wait_until(lambda: "master br0" in ip("-o", "link"), "the port is there")
+        self.world.run("ip addr del 192.0.2.1/24 dev eth0")
+        text = up.communicate(timeout=120 * guest.SCALE)[0]
+        self.assertEqual(up.returncode, 1, text)
+        self.assertIn("the gateway 192.0.2.1 answered on nic0, and does not on br0; all is as it was", text)
+        self.is_as_before(before)
+
+    def test_confirmation(self):
+        before = self.state()
+        self.tool("up", "bridged", "br0", "over=nic0", "confirm=1")
+        self.is_as_before(before)
+        self.tool("up", "bridged", "br0", "over=nic0", "confirm=3000")
+        self.assertIn("another rhea net is at work", self.tool("down", "br0", status=1))
+        self.assertEqual(self.tool("keep", "br0"), "br0 is kept\n")
+        self.reaches_the_world()
+        self.assertIn("waits for no confirmation", self.tool("keep", "br0", status=1))
+        self.tool("down", "br0")
+        self.assertEqual(self.state(), before)
+
+    def test_refusals(self):
+        before = self.state()
+        for word, text in (("over=nic9", "did you mean 'nic0'"), ("over=lo", "a loopback cannot be"),):
+            self.assertIn(text, self.tool("up", "bridged", "br0", word, status=1))
+        ip("link", "add", "br7", "type", "bridge")
+        self.assertIn("a bridge cannot be", self.tool("up", "bridged", "br0", "over=br7", status=1))
+        ip("link", "set", "nic0", "master", "br7")
+        self.assertIn("it is a port of br7 already", self.tool("up", "bridged", "br0", "over=nic0", status=1))
+        ip("link", "del", "br7")
+        ip("link", "set", "nic0", "up")
+        self.is_as_before(before)
+
+    def test_forms(self):
+        text = self.tool("plan", "bridged", "br0", "over=nic0", "form=netplan")
+        for part in ('addresses: ["192.0.2.5/24", "192.0.2.6/32", "2001:db8::5/64"]', 'to: "198.51.100.0/24"'):
+            self.assertIn(part, text)
+        self.assertIn("gateway 192.0.2.1\n", self.tool("plan", "bridged", "br0", "over=nic0", "form=ifupdown"))
+        self.assertIn("gateway=192.0.2.1\n", self.tool("plan", "bridged", "br0", "over=nic0", "form=networkmanager"))
+        self.assertIn("did you mean 'netplan'", self.tool("plan", "bridged", "br0", "over=nic0", "form=netpaln", status=1))
 
 
 @rhea_only("a program of its own")
@@ -221,5 +343,12 @@ class Doctor(HostTest):
         self.assertIn("rp_filter is strict for br0", text)
 
 
-if __name__ == "__main__":
+def main():
+    if os.environ.get("RHEA_TEST_NAMESPACE"):
+        # The host's own journal is in /run.
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
     wires.main()
+
+
+if __name__ == "__main__":
+    main()
