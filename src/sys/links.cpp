@@ -176,6 +176,18 @@ Result<void> Links::add_address(const LinkAddress& address) {
   return socket_.run(std::move(message));
 }
 
+Result<void> Links::add_default_route(u32 index, const IpAddress& gateway) {
+  rtmsg fixed{};
+  fixed.rtm_family = AF_INET;
+  fixed.rtm_table = RT_TABLE_MAIN;
+  fixed.rtm_protocol = RTPROT_BOOT;
+  fixed.rtm_scope = RT_SCOPE_UNIVERSE;
+  fixed.rtm_type = RTN_UNICAST;
+  NetlinkMessage message(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+  message.put_struct(fixed).bytes(RTA_GATEWAY, {gateway.wire(), 4}).number(RTA_OIF, index);
+  return socket_.run(std::move(message));
+}
+
 std::optional<std::string> read_sysctl(const std::string& name) {
   const Fd fd(::open(("/proc/sys/" + name).c_str(), O_RDONLY | O_CLOEXEC));
   std::array<char, 256> text;

@@ -52,6 +52,7 @@ class Links {
   Result<void> remove(u32 index);
   Result<void> set_up(u32 index);
   Result<void> add_address(const LinkAddress& address);
+  Result<void> add_default_route(u32 index, const IpAddress& gateway);  // IPv4
   // A port of a bridge; 0: of none.
   Result<void> set_master(u32 index, u32 master);
   Result<void> set_mac(u32 index, const std::array<u8, 6>& mac);

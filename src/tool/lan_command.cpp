@@ -7,6 +7,7 @@
 #include "net/lan/message.h"
 #include "net/lan/place.h"
 #include "sys/packet_socket.h"
+#include "tool/lan_exec.h"
 #include "tool/tool.h"
 #include "util/text.h"
 
@@ -35,7 +36,9 @@ std::optional<Json> ask(const std::string& socket) {
   return value.take();
 }
 
-std::vector<Json> ask_all(const std::string& lan) {
+}  // namespace
+
+std::vector<Json> ask_lan(const std::string& lan) {
   std::vector<Json> reports;
   const auto place = Place::open(lan);
   if (!place.ok()) return reports;
@@ -49,6 +52,8 @@ std::vector<Json> ask_all(const std::string& lan) {
                    [&](const Json& a, const Json& b) { return address(a) < address(b); });
   return reports;
 }
+
+namespace {
 
 // Of a member's report: text for a terminal, whatever it says.
 std::string text_of(const Json& object, const char* key) {
@@ -64,7 +69,7 @@ Result<std::string> list() {
   std::string text;
   for (const std::string& lan : Place::all()) {
     std::vector<std::string> guests;
-    for (const Json& report : ask_all(lan))
+    for (const Json& report : ask_lan(lan))
       guests.push_back(text_of(report, "guest") + " " + text_of(report, "address"));
     if (!guests.empty()) text += fmt::format("{}: {}\n", lan, join(guests, ", "));
   }
@@ -99,7 +104,7 @@ Result<std::string> show(const Words& words) {
   if (std::find(known.begin(), known.end(), lan) == known.end())
     return Error("no guest was ever on a LAN '{}'{}", lan, did_you_mean(lan, known))
         .with_hint("rhea-system-arm ... -nic lan,name=" + lan + " puts one there.");
-  const std::vector<Json> reports = ask_all(lan);
+  const std::vector<Json> reports = ask_lan(lan);
   if (json) return config::json_text(Json(reports), true) + "\n";
   if (reports.empty()) return fmt::format("no guest is on LAN '{}' now\n", lan);
   return show_text(reports);
@@ -107,10 +112,11 @@ Result<std::string> show(const Words& words) {
 
 }  // namespace
 
-Result<std::string> lan_command(const Words& words) {
+Result<std::string> lan_command(const Words& words, int& status) {
   if (!words.empty() && words[0] == "list" && words.size() == 1) return list();
   if (!words.empty() && words[0] == "show") return show({words.begin() + 1, words.end()});
-  return unknown_verb("lan", words, {"list", "show"});
+  if (!words.empty() && words[0] == "exec") return lan_exec({words.begin() + 1, words.end()}, status);
+  return unknown_verb("lan", words, {"list", "show", "exec"});
 }
 
 }  // namespace rhea::tool

@@ -278,7 +278,7 @@ Result<std::string> doctor() {
 
 }  // namespace
 
-Result<std::string> net_command(const Words& words) {
+Result<std::string> net_command(const Words& words, int&) {
   const std::vector<std::string> verbs = {"plan", "up", "keep", "down", "status", "doctor"};
   const Words rest = words.empty() ? Words() : Words(words.begin() + 1, words.end());
   if (!words.empty() && words[0] == "plan") return plan(rest);

@@ -11,14 +11,15 @@ namespace {
 
 struct Subject {
   const char* name;
-  Result<std::string> (*run)(const Words& words);
+  Result<std::string> (*run)(const Words& words, int& status);
   const char* usage;
 };
 
 constexpr Subject kSubjects[] = {
     {"lan", lan_command,
      "  rhea lan list                the LANs of this user (-netdev lan,name=...) and their guests\n"
-     "  rhea lan show NAME [--json]  the guests of one, with what they sent and got\n"},
+     "  rhea lan show NAME [--json]  the guests of one, with what they sent and got\n"
+     "  rhea lan exec NAME COMMAND   a program of this host in it, without root: rhea lan exec lab ssh root@bob\n"},
     {"net", net_command,
      "  rhea net plan|up KIND NAME [key=value ...]\n"
      "                               a network of the host for guests: shown, or made, as root. KIND:\n"
@@ -64,10 +65,11 @@ int run(const Words& words) {
   for (const Subject& subject : kSubjects) {
     names.emplace_back(subject.name);
     if (words[0] != subject.name) continue;
-    const Result<std::string> text = subject.run({words.begin() + 1, words.end()});
+    int status = 0;
+    const Result<std::string> text = subject.run({words.begin() + 1, words.end()}, status);
     if (text.ok()) {
       std::fputs(text.value().c_str(), stdout);
-      return std::fflush(stdout) == 0 ? 0 : 1;
+      return std::fflush(stdout) == 0 ? status : 1;
     }
     std::fprintf(stderr, "rhea: %s\n", text.error().message().c_str());
     if (!text.error().hint().empty()) std::fprintf(stderr, "%s\n", text.error().hint().c_str());

@@ -19,8 +19,7 @@ ORDINARY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--in
 TOOL = os.path.join(os.path.dirname(guest.PROGRAM), "rhea")
 
 
-@rhea_only("a backend of its own")
-class Lan(GuestTest):
+class LanTest(GuestTest):
     def setUp(self):
         super().setUp()
         self.runtime = self.directory()
@@ -73,6 +72,9 @@ class Lan(GuestTest):
         self.assertIn(text, self.guest_runs(emulator, f"until nc -w 20 {name} 9000 < /dev/null | grep {text}; "
                                                       "do sleep 0.3; done", 120))
 
+
+@rhea_only("a backend of its own")
+class Lan(LanTest):
     def test_three_guests(self):
         ports = {name: host.free_port() for name in ("alice", "bob", "carol")}
         # Alice's command line says who is reached where: her own port, and those of two that are not there yet.
@@ -131,6 +133,53 @@ class Lan(GuestTest):
         status, text = self.tool("lan", "show", "lba")
         self.assertEqual(status, 1)
         self.assertIn("no guest was ever on a LAN 'lba' (did you mean 'lab'?)", text)
+
+
+@rhea_only("a program of its own")
+class Exec(LanTest):
+    """Programs of the host inside the LAN: in a network of their own, which the user's namespace lets them have."""
+
+    def inside(self, *command):
+        status, text = self.tool("lan", "exec", "lab", *command)
+        return status, text
+
+    def test_exec(self):
+        reason = host.tun_for_all()
+        if reason:
+            self.skipTest(reason)
+        status, text = self.inside("true")
+        if status and "namespace" in text:
+            self.skipTest(text)
+        self.assertEqual((status, text), (0, ""))
+        bob = self.machine("bob")
+        self.is_up(bob)
+        self.serve(bob, "this-is-bob")
+        client = "import socket; s = socket.create_connection(('bob', 9000), 60); s.shutdown(1); print(s.recv(99).decode(), end='')"
+        self.assertEqual(self.inside("python3", "-c", client), (0, "this-is-bob\n"))
+        status, text = self.inside("sh", "-c", "ping -c 1 -W 20 bob; ping -c 1 -W 20 gateway; ip -4 addr; exit 7")
+        self.assertEqual(status, 7, text)
+        self.assertEqual(text.count("1 received"), 2, text)
+        self.assertNotIn("10.0.2.15/24", text)  # is bob's
+        self.assertIn("ttl=255", text)
+        # The other way: the guest reaches a program of the host by the name that the LAN has for it.
+        server = subprocess.Popen(
+            [*self.prefix, TOOL, "lan", "exec", "lab", "python3", "-c",
+             "import socket; s = socket.create_server(('', 9001)); print('ready', flush=True); c = s.accept()[0]; "
+             "c.sendall(b'the host\\n'); c.close()"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        self.assertEqual(server.stdout.readline(), "ready\n")
+        name = re.search(r"(shell-\d+) ", self.tool("lan", "list")[1])[1]
+        self.assertEqual(self.guest_runs(bob, f"nc -w 60 {name} 9001 < /dev/null", 90), "the host\n")
+        self.assertEqual(server.wait(60 * guest.SCALE), 0, server.stderr.read())
+        server.stdout.close()
+        server.stderr.close()
+        wait_until(lambda: "shell" not in self.tool("lan", "list")[1], "it has left the LAN")
+
+    def test_refusals(self):
+        self.assertEqual(self.inside("/nowhere/program")[0], 127)
+        self.assertIn("takes the name of a LAN and a command", self.inside()[1])
+        self.assertEqual(self.tool("lan", "exec", "a/b", "true")[0], 1)
 
 
 if __name__ == "__main__":

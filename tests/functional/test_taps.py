@@ -384,18 +384,7 @@ def main():
     reason = host.enter_namespace()
     if not reason and not shutil.which("ip"):
         reason = "no ip(8)"
-    if not reason:
-        try:
-            os.close(os.open(TUN, os.O_RDWR))
-            # Everybody may open it, as on a host where udev made it.
-            node = "/dev/shm/rhea-test-tun"
-            if os.geteuid() == 0 and os.stat(TUN).st_mode & 0o666 != 0o666:
-                subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/dev/shm"], check=True)
-                os.mknod(node, 0o20666, os.makedev(10, 200))
-                os.chmod(node, 0o666)
-                host.bind_mount(node, TUN)
-        except (OSError, subprocess.CalledProcessError) as error:
-            reason = f"{TUN}: {error}"
+    reason = reason or host.tun_for_all()
     if reason:
         print(f"SKIP: taps: {reason}", flush=True)
         sys.exit(77)
