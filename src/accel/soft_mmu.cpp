@@ -73,6 +73,11 @@ bool SoftMmu::misaligned(u64 address, unsigned size, u8 flags) const {
 }
 
 bool SoftMmu::translate(u64 address, ir::Access access, bool user, Target& target) {
+  if (const DevicePage* page = find_device(address, access, user); page && page->holds(page->physical(address), 1)) {
+    target = page->target;
+    target.physical = page->physical(address);
+    return true;
+  }
   ir::Fault reason{.address = address, .access = access};
   target.mapping = {};
   if (!guest_.walk(address, access, user, target.mapping, reason)) return fault(reason);
@@ -87,7 +92,62 @@ bool SoftMmu::translate(u64 address, ir::Access access, bool user, Target& targe
   }
   const bool plain = access == ir::Access::write ? target.range->writes_ram() : target.range->reads_ram();
   target.host = plain ? target.range->host(target.physical) : nullptr;
+  keep_device(target, address, access, user);
   return true;
+}
+
+// ---- pages of devices
+// ------------------------------------------------------------------------------------------------
+namespace {
+
+constexpr u64 kSpaceLow = 0xffffffff;
+
+u64 device_key(u64 address, ir::Access access, bool user) {
+  return address >> memory::kPageBits << 3 | static_cast<u64>(access) << 1 | (user ? 1 : 0);
+}
+
+}  // namespace
+
+SoftMmu::DevicePage& SoftMmu::device_slot(u64 address) {
+  return device_pages_[(address >> memory::kPageBits) % device_pages_.size()];
+}
+
+const SoftMmu::DevicePage* SoftMmu::find_device(u64 address, ir::Access access, bool user) {
+  const DevicePage& page = device_slot(address);
+  const bool known = page.key == device_key(address, access, user) && !((page.space ^ space_) & page.space_mask);
+  return known ? &page : nullptr;
+}
+
+// The page of an access for which there is nothing to be done but to make it: aligned, to one device, not watched.
+const SoftMmu::DevicePage* SoftMmu::plain_device(u64 address, unsigned size, ir::Access access, u8 flags) {
+  if (size > 8 || address & (size - 1) || (flags & ir::kBigEndian) || (debugger_ && debugger_->watches()))
+    return nullptr;
+  const DevicePage* page = find_device(address, access, is_user(flags));
+  return page && page->holds(page->physical(address), size) ? page : nullptr;
+}
+
+// Of ranges that are a device and nothing else.
+void SoftMmu::keep_device(const Target& target, u64 address, ir::Access access, bool user) {
+  if (!use_tables_ || target.range->ram) return;
+  DevicePage& page = device_slot(address);
+  page.key = device_key(address, access, user);
+  page.space = space_;
+  page.space_mask = target.mapping.global && !user ? ~kSpaceLow : ~u64{0};
+  page.target = target;
+  page.target.physical = align_down(target.physical, memory::kPageSize);
+}
+
+void SoftMmu::drop_device_pages() {
+  for (DevicePage& page : device_pages_) page.key = ~u64{0};
+}
+
+// Those that the translation entry of an address maps.
+void SoftMmu::drop_device_pages(u64 address) {
+  for (DevicePage& page : device_pages_) {
+    const u64 at = page.key >> 3 << memory::kPageBits;
+    const unsigned bits = std::max<unsigned>(page.target.mapping.size_bits, memory::kPageBits);
+    if (!((at ^ address) >> bits)) page.key = ~u64{0};
+  }
 }
 
 // Both pages of an access; parts[1] counts only where it crosses.
@@ -110,9 +170,10 @@ bool SoftMmu::read_part(const Target& target, u64 address, unsigned size, u64& v
     return true;
   }
   statistics_.device_accesses++;
-  owner_.begin_blocking();
-  const memory::ReadResult result = memory_.read(target.physical, size, target.attributes);
-  owner_.end_blocking();
+  const bool whole = target.range->end() - target.physical >= size;
+  const memory::ReadResult result = whole ? memory::read_device(*target.range, target.physical, size, target.attributes)
+                                          : memory_.read(target.physical, size, target.attributes);
+  owner_.device_accessed();
   value = result.value;
   return result.ok || external(address, ir::Access::read);
 }
@@ -134,9 +195,10 @@ bool SoftMmu::put_part(const Target& target, unsigned size, u64 value) {
     return true;
   }
   statistics_.device_accesses++;
-  owner_.begin_blocking();
-  const bool done = memory_.write(target.physical, value, size, target.attributes);
-  owner_.end_blocking();
+  const bool whole = target.range->end() - target.physical >= size;
+  const bool done = whole ? memory::write_device(*target.range, target.physical, value, size, target.attributes)
+                          : memory_.write(target.physical, value, size, target.attributes);
+  owner_.device_accessed();
   return done;
 }
 
@@ -199,6 +261,14 @@ bool SoftMmu::load(u64 address, unsigned size, u8 flags, ir::Value& value) {
   address &= kAddressMask;
   statistics_.slow_loads++;
   value = {};
+  if (const DevicePage* page = plain_device(address, size, ir::Access::read, flags)) {
+    statistics_.device_accesses++;
+    const memory::ReadResult result =
+        memory::read_device(*page->target.range, page->physical(address), size, page->target.attributes);
+    owner_.device_accessed();
+    value.lo = result.value;
+    return result.ok || external(address, ir::Access::read);
+  }
   if (misaligned(address, size, flags))
     return fault({.address = address, .access = ir::Access::read, .alignment = true});
   std::array<Target, 2> parts;
@@ -223,6 +293,13 @@ bool SoftMmu::load(u64 address, unsigned size, u8 flags, ir::Value& value) {
 bool SoftMmu::store(u64 address, unsigned size, u8 flags, ir::Value value) {
   address &= kAddressMask;
   statistics_.slow_stores++;
+  if (const DevicePage* page = plain_device(address, size, ir::Access::write, flags)) {
+    statistics_.device_accesses++;
+    const bool done =
+        memory::write_device(*page->target.range, page->physical(address), value.lo, size, page->target.attributes);
+    owner_.device_accessed();
+    return done || external(address, ir::Access::write);
+  }
   if (misaligned(address, size, flags))
     return fault({.address = address, .access = ir::Access::write, .alignment = true});
   std::array<Target, 2> parts;

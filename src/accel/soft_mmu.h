@@ -19,6 +19,9 @@
 // mappings stay when the address space (the low half) changes, the others are listed and dropped then. What is
 // not filled yet points to one empty set that is never written.
 //
+// Devices never get an entry; what an access to one of their pages translates to is kept beside the tables
+// (DevicePage), so that a FIFO that is filled word by word costs no walk for each.
+//
 // Memory of a set is reserved, not committed; a chunk (4 KiB of table, 512 pages = 2 MiB of guest addresses) that
 // was touched is marked, so that emptying a set costs what was used of it.
 //
@@ -67,11 +70,10 @@ class Debugger;
 class MmuOwner {
  public:
   virtual ~MmuOwner() = default;
-  // Around an access that may wait for a device's lock: the CPU counts as stopped meanwhile.
-  virtual void begin_blocking() = 0;
-  virtual void end_blocking() = 0;
-  // What devices' accesses have to pass in between.
+  // What accesses to devices have to pass.
   virtual memory::AccessGate* gate() { return nullptr; }
+  // Behind an access to a device, which may have been waited for.
+  virtual void device_accessed() = 0;
   virtual void exec_mappings_dropped() = 0;
   // An access to a page with watchpoints (SoftMmu::set_debugger). True: it meets one, and the CPU is to stop before it.
   virtual bool watch_reached(u64 address, u64 size, bool write) { return false; }
@@ -136,6 +138,17 @@ class SoftMmu {
     memory::Attributes attributes;
     ir::Mapping mapping;
   };
+  // A translation to a page of a device, of the last ones.
+  struct DevicePage {
+    u64 key = ~u64{0};   // guest page number, access and privilege
+    u64 space = 0;       // Guest::space(), as far as space_mask says
+    u64 space_mask = 0;  // a global mapping of privileged code holds for all address spaces of its regime
+    Target target;       // of the page's first byte, which may lie before the range
+    u64 physical(u64 address) const { return target.physical | (address & (memory::kPageSize - 1)); }
+    bool holds(u64 at, unsigned size) const {  // physical address
+      return at - target.range->base < target.range->size && target.range->end() - at >= size;
+    }
+  };
   struct WriteRecord {
     u32 next;
     u32 page;  // guest page number
@@ -164,6 +177,12 @@ class SoftMmu {
   void learn_ram();
 
   bool translate(u64 address, ir::Access access, bool user, Target& target);
+  DevicePage& device_slot(u64 address);
+  const DevicePage* find_device(u64 address, ir::Access access, bool user);
+  const DevicePage* plain_device(u64 address, unsigned size, ir::Access access, u8 flags);
+  void keep_device(const Target& target, u64 address, ir::Access access, bool user);
+  void drop_device_pages(u64 address);
+  void drop_device_pages();
   bool translate_range(u64 address, unsigned bytes, ir::Access access, u8 flags, std::array<Target, 2>& parts);
   void enter(const Target& target, u64 address, ir::Access access, bool user);
   void enter_write(TableSet& set, u64 page, u64 entry, memory::RamBlock& ram, u64 offset);
@@ -178,7 +197,7 @@ class SoftMmu {
   bool put_part(const Target& target, unsigned size, u64 value);
   bool write_bytes(const std::array<Target, 2>& parts, u64 address, unsigned bytes, const u8* data, bool may_fault);
   void announce(const Target& target, unsigned size);
-  bool is_user(u8 flags) const { return (flags & ir::kUserAccess) || !guest_.privileged(); }
+  bool is_user(u8 flags) const { return (flags & ir::kUserAccess) || !privileged_; }
 
   ir::Guest& guest_;
   ir::StateHeader& state_;
@@ -193,12 +212,15 @@ class SoftMmu {
   std::vector<std::unique_ptr<TableSet>> sets_;
   TableSet* user_set_ = nullptr;  // of the current space, or nullptr: nothing entered yet
   TableSet* privileged_set_ = nullptr;
+  u64 space_ = 0;                  // as update_space() found it
+  bool privileged_ = true;         // as update_space_tables() found it
   u64 clock_ = 0;                  // of the sets' last use
   std::mutex mutex_;               // write entries and their records
   std::vector<u32> record_heads_;  // by page_id
   std::vector<WriteRecord> records_;
   u32 free_record_ = 0;
   std::vector<Ram> ram_;
+  std::array<DevicePage, 16> device_pages_{};
   Group group_;
   alignas(16) std::array<u8, ir::kMaxGroup> read_bounce_{};
   alignas(16) std::array<u8, ir::kMaxGroup> write_bounce_{};

@@ -30,10 +30,9 @@ struct FakeDevice final : memory::MmioHandler {
 };
 
 struct Owner final : MmuOwner {
-  void begin_blocking() override { blocked++; }
-  void end_blocking() override {}
+  void device_accessed() override { accesses++; }
   void exec_mappings_dropped() override { drops++; }
-  int blocked = 0, drops = 0;
+  int accesses = 0, drops = 0;
 };
 
 struct Tracker final : CodeTracker {
@@ -154,7 +153,7 @@ TEST_F(SoftMmuTest, DevicesAreNeverEntered) {
   EXPECT_TRUE(write(0x7030, 0xab, 2));
   EXPECT_EQ(read_entry(0x7010), 0u);
   EXPECT_EQ(write_entry(0x7010), 0u);
-  EXPECT_EQ(owner_.blocked, 3);
+  EXPECT_EQ(owner_.accesses, 3);
   EXPECT_EQ(device_.reads, (std::vector<std::pair<u64, unsigned>>{{0x10, 4}, {0x20, 1}}));
   EXPECT_EQ(device_.last, 0xabu);
   read(0x7900, 4);

@@ -96,7 +96,7 @@ SoftMmu::TableSet* SoftMmu::set_for(bool user) {
 }
 
 void SoftMmu::update_space() {
-  const u64 space = guest_.space();
+  const u64 space = space_ = guest_.space();
   user_set_ = find_set(true, space);
   privileged_set_ = find_set(false, space >> 32);
   if (privileged_set_ && privileged_set_->space != static_cast<u32>(space)) {
@@ -112,7 +112,8 @@ void SoftMmu::update_space() {
 void SoftMmu::update_space_tables() {
   u64* empty = reinterpret_cast<u64*>(empty_.data());
   state_.user_read_table = user_set_ ? user_set_->base() : empty;
-  TableSet* now = guest_.privileged() ? privileged_set_ : user_set_;
+  privileged_ = guest_.privileged();
+  TableSet* now = privileged_ ? privileged_set_ : user_set_;
   state_.read_table = now ? now->base() : empty;
   state_.exec_table = reinterpret_cast<u64>(state_.read_table) + kExecTable;
 }
@@ -155,6 +156,7 @@ void SoftMmu::flush_all() {
   statistics_.flushes++;
   log_.write(LogItem::mmu, "cpu {}: all mappings dropped", cpu_);
   for (const auto& set : sets_) clear_set(*set);
+  drop_device_pages();
   learn_ram();
   update_space();
   owner_.exec_mappings_dropped();
@@ -167,6 +169,7 @@ void SoftMmu::flush_space(u64 space) {
     if (set->user && static_cast<u32>(set->key) == static_cast<u32>(space)) clear_set(*set);
     if (!set->user && set->space == static_cast<u32>(space)) drop_local_entries(*set);
   }
+  drop_device_pages();
   owner_.exec_mappings_dropped();
 }
 
@@ -181,6 +184,7 @@ void SoftMmu::flush_page(u64 space, u64 address, bool all_spaces) {
                            set->exec()[address >> 12];
     if (concerned) clear_address(*set, address);
   }
+  drop_device_pages(address);
   owner_.exec_mappings_dropped();
 }
 

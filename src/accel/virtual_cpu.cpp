@@ -79,7 +79,7 @@ void VirtualCpu::end_blocking() {
 }
 
 memory::AccessGate::Answer VirtualCpu::ask() {
-  place_.store(static_cast<u8>(Place::running), std::memory_order_seq_cst);
+  if (place() != Place::running) place_.store(static_cast<u8>(Place::running), std::memory_order_seq_cst);
   if (control_.must_wait(false)) {
     leave(Place::blocked);
     return Answer::wait;

@@ -124,8 +124,7 @@ class VirtualCpu final : public Vcpu,
   void sync_fp_flags() override;
 
   // ---- MmuOwner -----------------------------------------------------------------------------------------------------
-  void begin_blocking() override;
-  void end_blocking() override;
+  void device_accessed() override { end_blocking(); }
   void exec_mappings_dropped() override;
   memory::AccessGate* gate() override { return this; }
   bool watch_reached(u64 address, u64 size, bool write) override;
@@ -180,8 +179,12 @@ class VirtualCpu final : public Vcpu,
   enum class Sleep : u8 { no, interrupt, event };
 
   void set_irq(unsigned input, bool level) override;
+  void about_to_wait() override { begin_blocking(); }
   Answer ask() override;
   void wait() override;
+  // Around what it may wait in: it counts as stopped meanwhile.
+  void begin_blocking();
+  void end_blocking();
   void apply(const Flush& flush);
   void broadcast(const Flush& flush, bool all_cpus);
   void queue(const Flush& flush);

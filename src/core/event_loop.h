@@ -11,6 +11,7 @@
 #include <mutex>
 
 #include "core/clock.h"
+#include "util/recursive_lock.h"
 #include "util/types.h"
 
 namespace rhea {
@@ -30,11 +31,14 @@ class EventLoop {
 
   // Runs `work` on the loop's thread, under its lock, in order. Any thread; never runs it within this call.
   virtual void post(std::function<void()> work) = 0;
+  // Runs `work` and what it posts on the calling thread, under the lock, if the loop's own thread sleeps and nobody
+  // holds the lock. False: nothing was done; post it. For a moment's work that is not worth waking a thread for.
+  virtual bool run_here(const std::function<void()>& work) { return false; }
   // Calls back (under the lock) with the events that are there: level triggered. kHangup may always come.
   virtual std::unique_ptr<FdWatch> watch(int fd, u32 events, std::function<void(u32)> callback) = 0;
   // Real (monotonic) time of this loop.
   virtual Clock& real_clock() = 0;
-  virtual std::recursive_mutex& lock() = 0;
+  virtual RecursiveLock& lock() = 0;
   virtual bool on_loop_thread() const = 0;
 };
 

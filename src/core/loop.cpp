@@ -95,7 +95,8 @@ Loop::~Loop() = default;
 Clock& Loop::real_clock() { return *clock_; }
 
 void Loop::wake() {
-  if (!on_loop_thread() || sleeping_.load()) wakeup_.signal();
+  // Whoever changed what the loop waits for did so before this; the loop looks at it after it says that it sleeps.
+  if (sleeping_.load()) wakeup_.signal();
 }
 
 void Loop::post(std::function<void()> work) {
@@ -105,7 +106,24 @@ void Loop::post(std::function<void()> work) {
     first = posted_.empty();
     posted_.push_back(std::move(work));
   }
-  if (first) wake();
+  if (first && helper_.load(std::memory_order_relaxed) != std::this_thread::get_id()) wake();
+}
+
+bool Loop::run_here(const std::function<void()>& work) {
+  std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock || !sleeping_.load() || helper_.load(std::memory_order_relaxed) != std::thread::id{}) return false;
+  helper_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  run_posted();  // what came before
+  work();
+  for (unsigned round = 0; round < kPostedRounds && run_posted(); ++round) {}
+  helper_.store(std::thread::id{}, std::memory_order_relaxed);
+  bool left;
+  {
+    std::lock_guard posted(posted_mutex_);
+    left = !posted_.empty();
+  }
+  if (left) wake();
+  return true;
 }
 
 std::unique_ptr<FdWatch> Loop::watch(int fd, u32 events, std::function<void(u32)> callback) {

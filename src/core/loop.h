@@ -30,9 +30,10 @@ class Loop final : public EventLoop {
   bool run_once();
 
   void post(std::function<void()> work) override;
+  bool run_here(const std::function<void()>& work) override;
   std::unique_ptr<FdWatch> watch(int fd, u32 events, std::function<void(u32)> callback) override;
   Clock& real_clock() override;
-  std::recursive_mutex& lock() override { return mutex_; }
+  RecursiveLock& lock() override { return mutex_; }
   bool on_loop_thread() const override { return thread_ == std::this_thread::get_id(); }
 
  private:
@@ -54,13 +55,14 @@ class Loop final : public EventLoop {
   void wake();
 
   std::string name_;
-  std::recursive_mutex mutex_;
+  RecursiveLock mutex_;
   sys::EventFd wakeup_;
   sys::Poller poller_;
   std::unique_ptr<RealClock> clock_;
   std::atomic<bool> quit_{false};
   std::atomic<bool> sleeping_{false};
   std::atomic<std::thread::id> thread_;  // whose loop this is; others ask on_loop_thread()
+  std::atomic<std::thread::id> helper_;  // who is in run_here()
   std::mutex posted_mutex_;
   std::deque<std::function<void()>> posted_;
   std::mutex timers_mutex_;

@@ -73,7 +73,7 @@ class FakeLoop : public EventLoop {
   void post(std::function<void()> work) override { posted_.push_back(std::move(work)); }
   std::unique_ptr<FdWatch> watch(int, u32, std::function<void(u32)>) override { return nullptr; }
   Clock& real_clock() override { return clock_; }
-  std::recursive_mutex& lock() override { return lock_; }
+  RecursiveLock& lock() override { return lock_; }
   bool on_loop_thread() const override { return true; }
   // Runs what is posted, and what that posts; at most `limit` pieces. Returns how many ran.
   unsigned run(unsigned limit = 10'000) {
@@ -89,7 +89,7 @@ class FakeLoop : public EventLoop {
 
  private:
   FakeClock clock_;
-  std::recursive_mutex lock_;
+  RecursiveLock lock_;
   std::deque<std::function<void()>> posted_;
 };
 

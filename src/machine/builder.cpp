@@ -246,7 +246,7 @@ Result<void> Builder::wire(const BoardDevice& row, NewDevice& wanted) {
 
 void Builder::map_windows(const BoardDevice& row, devices::SysbusDevice& device, DeviceNode& node) {
   const auto map = [&](u64 base, const devices::MmioWindow& window) {
-    std::recursive_mutex* lock = window.own_lock ? nullptr : &machine_.loop().lock();
+    RecursiveLock* lock = window.own_lock ? nullptr : &machine_.loop().lock();
     if (window.rom)
       machine_.memory_->add_rom_device(base, *window.rom, window.size, *window.handler, lock, *window.direct,
                                        std::string(row.name));

@@ -67,7 +67,7 @@ class CountedLoop final : public EventLoop {
     return loop_.watch(fd, events, std::move(callback));
   }
   Clock& real_clock() override { return loop_.real_clock(); }
-  std::recursive_mutex& lock() override { return loop_.lock(); }
+  RecursiveLock& lock() override { return loop_.lock(); }
   bool on_loop_thread() const override { return engine_.on_cpu_thread() || loop_.on_loop_thread(); }
 
  private:

@@ -13,6 +13,7 @@ namespace rhea::memory {
 
 struct AddressSpace::View {
   std::vector<Range> ranges;
+  std::vector<u64> bases;  // of the ranges, close together for find()
 };
 
 namespace {
@@ -69,7 +70,7 @@ void AddressSpace::add_ram(u64 base, RamBlock& ram, u64 offset, u64 size, bool r
   overlay(building_, range);
 }
 
-void AddressSpace::add_device(u64 base, u64 size, MmioHandler& device, std::recursive_mutex* lock, std::string name) {
+void AddressSpace::add_device(u64 base, u64 size, MmioHandler& device, RecursiveLock* lock, std::string name) {
   Range range;
   range.base = base;
   range.size = size;
@@ -79,7 +80,7 @@ void AddressSpace::add_device(u64 base, u64 size, MmioHandler& device, std::recu
   overlay(building_, range);
 }
 
-void AddressSpace::add_rom_device(u64 base, RamBlock& ram, u64 size, MmioHandler& device, std::recursive_mutex* lock,
+void AddressSpace::add_rom_device(u64 base, RamBlock& ram, u64 size, MmioHandler& device, RecursiveLock* lock,
                                   const std::atomic<bool>& direct, std::string name) {
   Range range;
   range.base = base;
@@ -96,6 +97,7 @@ void AddressSpace::add_rom_device(u64 base, RamBlock& ram, u64 size, MmioHandler
 void AddressSpace::commit() {
   auto view = std::make_unique<View>();
   view->ranges = std::move(building_);
+  for (const Range& range : view->ranges) view->bases.push_back(range.base);
   view_.store(view.get());
   views_.push_back(std::move(view));
   const std::vector<Listener*> listeners = listeners_;
@@ -114,10 +116,9 @@ void AddressSpace::remove_listener(Listener& listener) {
 }
 
 const Range* AddressSpace::find_in(const View& view, u64 address) const {
-  const auto above = std::upper_bound(view.ranges.begin(), view.ranges.end(), address,
-                                      [](u64 value, const Range& range) { return value < range.base; });
-  if (above == view.ranges.begin()) return nullptr;
-  const Range& range = *std::prev(above);
+  const auto above = std::upper_bound(view.bases.begin(), view.bases.end(), address);
+  if (above == view.bases.begin()) return nullptr;
+  const Range& range = view.ranges[static_cast<usize>(above - view.bases.begin()) - 1];
   return address - range.base < range.size ? &range : nullptr;
 }
 
@@ -132,8 +133,12 @@ template <typename Result, typename Access>
 Result with_device(const Range& range, const Attributes& attributes, Result abandoned, const Access& access) {
   for (;;) {
     {
-      std::unique_lock<std::recursive_mutex> lock;
-      if (range.lock) lock = std::unique_lock(*range.lock);
+      std::unique_lock<RecursiveLock> lock;
+      if (range.lock) {
+        lock = std::unique_lock(*range.lock, std::try_to_lock);
+        if (!lock && attributes.gate) attributes.gate->about_to_wait();
+        if (!lock) lock.lock();
+      }
       const AccessGate::Answer answer = attributes.gate ? attributes.gate->ask() : AccessGate::Answer::go;
       if (answer == AccessGate::Answer::go) return access();
       if (answer == AccessGate::Answer::abandon) return abandoned;
@@ -143,6 +148,17 @@ Result with_device(const Range& range, const Attributes& attributes, Result aban
 }
 
 }  // namespace
+
+ReadResult read_device(const Range& range, u64 address, unsigned size, const Attributes& attributes) {
+  return with_device(range, attributes, ReadResult{0, true},
+                     [&] { return range.device->read(address - range.base + range.device_offset, size, attributes); });
+}
+
+bool write_device(const Range& range, u64 address, u64 value, unsigned size, const Attributes& attributes) {
+  return with_device(range, attributes, true, [&] {
+    return range.device->write(address - range.base + range.device_offset, value, size, attributes);
+  });
+}
 
 ReadResult AddressSpace::read(u64 address, unsigned size, const Attributes& attributes) {
   const Range* range = find(address);
@@ -155,9 +171,7 @@ ReadResult AddressSpace::read(u64 address, unsigned size, const Attributes& attr
     std::memcpy(&value, range->host(address), size);
     return {value, true};
   }
-  return with_device(*range, attributes, ReadResult{0, true}, [&] {
-    return range->device->read(address - range->base + range->device_offset, size, attributes);
-  });
+  return read_device(*range, address, size, attributes);
 }
 
 bool AddressSpace::write(u64 address, u64 value, unsigned size, const Attributes& attributes) {
@@ -172,9 +186,7 @@ bool AddressSpace::write(u64 address, u64 value, unsigned size, const Attributes
     wrote(*range->ram, range->ram_offset + (address - range->base), size);
     return true;
   }
-  return with_device(*range, attributes, true, [&] {
-    return range->device->write(address - range->base + range->device_offset, value, size, attributes);
-  });
+  return write_device(*range, address, value, size, attributes);
 }
 
 namespace {

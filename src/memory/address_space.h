@@ -14,6 +14,7 @@
 
 #include "memory/ram.h"
 #include "util/log.h"
+#include "util/recursive_lock.h"
 #include "util/types.h"
 
 namespace rhea::memory {
@@ -28,6 +29,8 @@ class AccessGate {
     abandon,  // the access is not to be made any more
   };
   virtual ~AccessGate() = default;
+  // The lock is not free: from here to ask() the CPU counts as stopped.
+  virtual void about_to_wait() = 0;
   virtual Answer ask() = 0;
   virtual void wait() = 0;
 };
@@ -67,7 +70,7 @@ struct Range {
   MmioHandler* device = nullptr;
   u64 device_offset = 0;  // of `base` in the device's window (not 0 where another range cut it)
   const std::atomic<bool>* direct = nullptr;
-  std::recursive_mutex* lock = nullptr;  // taken around the device's handlers; nullptr: it has its own
+  RecursiveLock* lock = nullptr;  // taken around the device's handlers; nullptr: it has its own
 
   u64 end() const { return base + size; }
   // Whether a read, or a write, finds plain memory.
@@ -75,6 +78,11 @@ struct Range {
   bool writes_ram() const { return ram && !device; }
   u8* host(u64 address) const { return ram->data() + ram_offset + (address - base); }
 };
+
+// One access of 1, 2, 4 or 8 bytes to a range's device, within the range and where it is not plain memory, as
+// AddressSpace::read and write make it: under its lock, and when the gate lets it.
+ReadResult read_device(const Range& range, u64 address, unsigned size, const Attributes& attributes);
+bool write_device(const Range& range, u64 address, u64 value, unsigned size, const Attributes& attributes);
 
 // Told of what concerns caches of the space: TLBs, translated code.
 class Listener {
@@ -96,9 +104,9 @@ class AddressSpace {
   // they overlap.
   void begin();
   void add_ram(u64 base, RamBlock& ram, u64 offset, u64 size, bool read_only, std::string name);
-  void add_device(u64 base, u64 size, MmioHandler& device, std::recursive_mutex* lock, std::string name);
+  void add_device(u64 base, u64 size, MmioHandler& device, RecursiveLock* lock, std::string name);
   // See Range. `direct` outlives the space's use.
-  void add_rom_device(u64 base, RamBlock& ram, u64 size, MmioHandler& device, std::recursive_mutex* lock,
+  void add_rom_device(u64 base, RamBlock& ram, u64 size, MmioHandler& device, RecursiveLock* lock,
                       const std::atomic<bool>& direct, std::string name);
   void commit();
   void add_listener(Listener& listener);

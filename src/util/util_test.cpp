@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include <gtest/gtest.h>
 
+#include <mutex>
+#include <thread>
+#include <vector>
+
 #include "util/bits.h"
+#include "util/recursive_lock.h"
 #include "util/result.h"
 #include "util/text.h"
 
@@ -55,6 +60,42 @@ Result<int> quarter(int value) { return half(RHEA_TRY(half(value))); }
 TEST(Result, PassesErrorsOn) {
   EXPECT_EQ(*quarter(8), 2);
   EXPECT_EQ(quarter(6).error().message(), "3 is odd");
+}
+
+TEST(RecursiveLock, CountsOncePerTurn) {
+  RecursiveLock lock;
+  int count = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i)
+    threads.emplace_back([&] {
+      for (int turn = 0; turn < 20'000; ++turn) {
+        std::lock_guard outer(lock);
+        std::lock_guard inner(lock);
+        const int before = count;
+        if (turn % 1000 == 0) std::this_thread::yield();
+        count = before + 1;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(count, 80'000);
+}
+
+TEST(RecursiveLock, IsTheOwnersUntilTheLastUnlock) {
+  RecursiveLock lock;
+  const auto free_elsewhere = [&] {
+    bool got = false;
+    std::thread([&] {
+      got = lock.try_lock();
+      if (got) lock.unlock();
+    }).join();
+    return got;
+  };
+  lock.lock();
+  EXPECT_TRUE(lock.try_lock());
+  lock.unlock();
+  EXPECT_FALSE(free_elsewhere());
+  lock.unlock();
+  EXPECT_TRUE(free_elsewhere());
 }
 
 }  // namespace

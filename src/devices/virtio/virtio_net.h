@@ -116,7 +116,7 @@ class VirtioNet final : public VirtioDevice, public HasPort, public net::Port, p
   // Guards everything below, but for atomics. Held by the network's thread for a few frames at a time, and from
   // reserve() to commit() or abort(); a reset by the driver waits for it, and so knows that nothing touches the
   // guest's memory any more. Who holds it takes no loop's lock.
-  mutable std::recursive_mutex mutex_;
+  mutable RecursiveLock mutex_;
   Virtqueue receive_queue_, transmit_queue_, control_queue_;
   u64 features_ = 0;
   bool driver_ready_ = false;

@@ -64,7 +64,7 @@ class FakeLoop final : public EventLoop {
   void post(std::function<void()> work) override { posted_.push_back(std::move(work)); }
   std::unique_ptr<FdWatch> watch(int, u32, std::function<void(u32)>) override { return nullptr; }
   Clock& real_clock() override { return clock; }
-  std::recursive_mutex& lock() override { return mutex_; }
+  RecursiveLock& lock() override { return mutex_; }
   bool on_loop_thread() const override { return true; }
   // Runs what was posted. A stack that posts for ever ends the program.
   void settle() {
@@ -85,7 +85,7 @@ class FakeLoop final : public EventLoop {
   FakeClock clock;
 
  private:
-  std::recursive_mutex mutex_;
+  RecursiveLock mutex_;
   std::deque<std::function<void()>> posted_;
 };
 
