@@ -54,7 +54,9 @@ net::Sent QueuedPort::send(const net::Frame& frame) {
   }
   ++counters_.frames_in;
   counters_.bytes_in += size;
-  if (armed_.exchange(false)) post(loops_.device, [](QueuedPort& port) { port.hooks_.frames_wait(); });
+  if (!armed_.exchange(false)) return net::Sent::taken;
+  if (flushes_now_) frames_wait_ = true;
+  else post(loops_.device, [](QueuedPort& port) { port.hooks_.frames_wait(); });
   return net::Sent::taken;
 }
 
@@ -107,8 +109,24 @@ bool QueuedPort::transmit(std::span<const u8> frame) {
     outbox_.bytes.insert(outbox_.bytes.end(), frame.begin(), frame.end());
     outbox_.sizes.push_back(static_cast<u32>(frame.size()));
   }
+  if (flush_now()) return true;
   if (!flush_posted_.exchange(true)) post(loops_.net, [](QueuedPort& port) { port.flush(); });
   return true;
+}
+
+// On the device's thread. False: the network has work of its own, or is the one who called.
+bool QueuedPort::flush_now() {
+  bool done, frames_wait;
+  {
+    std::unique_lock lock(loops_.net.lock(), std::try_to_lock);
+    if (!lock || flushes_now_) return false;
+    flushes_now_ = true;
+    done = loops_.net.run_here([this] { flush(); });
+    flushes_now_ = false;
+    frames_wait = std::exchange(frames_wait_, false);
+  }
+  if (frames_wait) hooks_.frames_wait();
+  return done;
 }
 
 void QueuedPort::flush() {

@@ -4,10 +4,13 @@
 //
 //   to the guest:   peer -> send() -> inbox | full: busy, and on_room() once the device has taken the inbox
 //                   the device takes the whole inbox at once (next/pop), and arms a wake-up when it is empty
-//   from the guest: transmit() -> outbox -> one posted flush for all that came meanwhile -> peer
+//   from the guest: transmit() -> outbox -> peer, at once where the network's lock is free, and else by one posted
+//                   flush for all that came meanwhile
 //                   full: transmit() says no, and `room` is called when the net thread has taken the outbox
 //
-// Neither side waits for the other's lock: the queues have mutexes that are held for a copy or a swap.
+// Neither side waits for the other's lock: the queues have mutexes that are held for a copy or a swap. A network thread
+// that rests is not woken for a frame: waking it costs the guest's CPU more than to send the frame itself. What the
+// network answers meanwhile (an acknowledgement) is handed over on the spot, too.
 #pragma once
 
 #include <atomic>
@@ -84,6 +87,7 @@ class QueuedPort final : public net::Port {
   };
 
   bool take_inbox();
+  bool flush_now();
   void flush();
   template <typename Member>
   void post(EventLoop& loop, Member member);
@@ -106,7 +110,10 @@ class QueuedPort final : public net::Port {
   Batch outbox_;
   bool device_waits_ = false;  // under outbox_mutex_
   std::atomic<bool> flush_posted_{false};
-  Batch sending_;  // the network's
+  // The network's, under its loop's lock:
+  Batch sending_;
+  bool flushes_now_ = false;  // by the device's thread
+  bool frames_wait_ = false;  // came meanwhile
 };
 
 }  // namespace rhea::devices
