@@ -475,14 +475,32 @@ TEST(Udp, ABurstIsOneCall) {
     const Piece piece{const_cast<u8*>(bytes.data()), bytes.size()};
     send_to_peer(net.guest, Frame{std::span(&piece, 1), {}});
   }
-  net.loop.settle();
+  net.loop.advance(kMillisecond);
   ASSERT_EQ(net.last().sent_to.size(), 101u);
   EXPECT_LE(net.last().send_calls, 5u);
   for (u32 i = 0; i <= 100; ++i) EXPECT_EQ(net.last().sent_to[i].second, pattern(i == 100 ? 7 : 1400, i));
   // What a turn has gathered is not kept for the next one.
+  net.loop.advance(kMillisecond);
   net.send(frame(10, 1));
   net.send(frame(10, 2));
   EXPECT_EQ(net.last().sent_to.size(), 103u);
+}
+
+TEST(Udp, AStreamIsGatheredOverTurnsForAMillisecond) {
+  Net net;
+  const u32 stream = 40;
+  for (u32 i = 0; i < stream; ++i) net.send_udp(kOutside, 5000, 6000, pattern(1000, i));
+  const usize calls = net.last().send_calls;
+  EXPECT_LT(calls, stream);
+  EXPECT_LT(net.last().sent_to.size(), stream);
+  net.loop.advance(kMillisecond);
+  ASSERT_EQ(net.last().sent_to.size(), stream);
+  EXPECT_EQ(net.last().send_calls, calls + 1);
+  for (u32 i = 0; i < stream; ++i) EXPECT_EQ(net.last().sent_to[i].second, pattern(1000, i));
+  // A pause ends it.
+  net.loop.advance(kMillisecond);
+  net.send_udp(kOutside, 5000, 6000, pattern(1000, 1));
+  EXPECT_EQ(net.last().sent_to.size(), stream + 1);
 }
 
 TEST(Udp, DatagramsThatTheKernelJoinedArePartedForANicWithoutLargeOnes) {

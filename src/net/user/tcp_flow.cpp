@@ -23,6 +23,8 @@ constexpr unsigned kProbes = 9;
 constexpr u32 kFirstWindow = 256 * 1024;  // the link to the guest loses nothing by itself
 constexpr u8 kReceiveScale = 5;
 constexpr usize kLimitedSend = 4 * 1024;  // at once, where rate-out= holds
+constexpr usize kGatherMost = 16 * 1024;
+constexpr s64 kGatherTime = kMillisecond;
 constexpr u32 kReleaseAt = 64 * 1024, kReleaseMost = 256 * 1024;
 
 }  // namespace
@@ -240,7 +242,7 @@ bool TcpFlow::flush_buffer() {
 }
 
 void TcpFlow::flush() {
-  if (state_ != open || !flush_buffer()) return;
+  if (state_ != open || gathers() || !flush_buffer()) return;
   if (guest_fin_ && !shut_down_ && buffered() == 0) {
     shut_down_ = true;
     if (!broken_) socket_->shutdown_write();
@@ -248,6 +250,23 @@ void TcpFlow::flush() {
   const u32 opened = receive_next_ + window() - advertised_;  // how far the window may move
   if (ack_now_ || unacknowledged_ >= 2u * mss_ || opened >= 128 * 1024) acknowledge();
   finish_if_done();
+}
+
+// A guest that cannot segment in its NIC sends a stream in many small segments, and each would wake the reader. So, as
+// receivers with GRO do, up to kGatherMost bytes are taken together, and acknowledged together, while the guest says
+// (no PSH) that more is coming. It begins with what is acknowledged in any case, and doubles as long as the guest
+// keeps on; the guest whose window is smaller than that waits once for kGatherTime, and it begins anew.
+bool TcpFlow::gathers() {
+  if (more_follows_ && !ack_now_ && !socket_full_ && buffered() && buffered() < gather_) {
+    if (gather_due_ == kNever) {
+      gather_due_ = context_.now() + kGatherTime;
+      arm_timeout();
+    }
+    return true;
+  }
+  if (buffered() >= gather_ && more_follows_) gather_ = std::clamp<usize>(2 * gather_, 2u * mss_, kGatherMost);
+  gather_due_ = kNever;
+  return false;
 }
 
 // Takes what the guest has acknowledged from the socket's queue: a system call for many segments, and for more of them
@@ -267,7 +286,7 @@ void TcpFlow::release_acked(bool all) {
 }
 
 void TcpFlow::arm_timeout() {
-  s64 due = std::min(retransmit_due_, ack_due_);
+  s64 due = std::min({retransmit_due_, ack_due_, gather_due_});
   if (state_ == open) due = std::min(due, std::max(last_heard_ + kIdle, context_.now() + kMillisecond));
   set_timeout(due);
 }
@@ -276,7 +295,16 @@ void TcpFlow::on_timeout() {
   const s64 now = context_.now();
   if (state_ == closed) return;
   if (!tcp_.running_) return set_timeout(now + kSecond);
-  if (ack_due_ <= now) acknowledge();
+  if (gather_due_ <= now) {  // nothing more followed
+    gather_ = 0;
+    gather_due_ = kNever;
+    more_follows_ = false;
+    tcp_.want_flush(*this);
+  }
+  if (ack_due_ <= now) {
+    answers_soon_ = false;
+    acknowledge();
+  }
   if (retransmit_due_ <= now) return retransmit();
   if (state_ == open && last_heard_ + kIdle <= now) {
     if (++tries_ > kProbes) return reset_both();

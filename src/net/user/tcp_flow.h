@@ -60,7 +60,7 @@ class TcpFlow final : public SocketOwner, public Timeout {
   void on_socket(Socket& socket, u32 events) override;
   void on_timeout() override;
 
-  // Gives the host what is buffered, and the guest its acknowledgement.
+  // Gives the host what is buffered, and the guest its acknowledgement; unless more is about to come that goes with it.
   void flush();
   // Sends the guest up to about `budget` bytes; true when there may be more to send now.
   bool send_data(usize budget);
@@ -92,6 +92,7 @@ class TcpFlow final : public SocketOwner, public Timeout {
   void take_sack(const Segment& segment);
   void take_duplicate(const Segment& segment);
   void take_payload(const Packet& packet, const Segment& segment);
+  void take_end_of_burst(const Segment& segment);
   void append(const Packet& packet, usize offset, usize size);
   // Of a segment's payload that begins at `seq`: up to and with its urgent byte. Returns the bytes taken.
   usize append_urgent(const Packet& packet, const Segment& segment, u32 seq, usize offset, usize size);
@@ -110,6 +111,7 @@ class TcpFlow final : public SocketOwner, public Timeout {
   void end_probe(bool answered);
   bool flush_buffer();
   void release_acked(bool all);
+  bool gathers();
   void arm_timeout();
   void retransmit();
   void probe();
@@ -160,8 +162,10 @@ class TcpFlow final : public SocketOwner, public Timeout {
   bool ack_now_ = false;    // the guest is to hear at the next flush
   u32 unacknowledged_ = 0;  // bytes taken since the guest last heard
   bool socket_full_ = false;
-  bool guest_fin_ = false;  // the guest's FIN was taken
-  bool shut_down_ = false;  // and the host socket told
+  bool more_follows_ = false;  // the last segment was not the end of what the guest had to send
+  usize gather_ = 0;           // bytes that are worth a call of the host; 0: as they come
+  bool guest_fin_ = false;     // the guest's FIN was taken
+  bool shut_down_ = false;     // and the host socket told
 
   // Host to guest.
   u32 initial_send_;
@@ -194,6 +198,10 @@ class TcpFlow final : public SocketOwner, public Timeout {
   s64 retransmit_interval_;
   s64 retransmit_due_ = kNever;  // also of SYNs and window probes
   s64 ack_due_ = kNever;         // of a delayed acknowledgement
+  static constexpr s64 kAnswerTime = kMillisecond;
+  s64 asked_at_ = 0;           // when the guest's last burst ended; 0: it was answered
+  bool answers_soon_ = false;  // the last one was answered within kAnswerTime
+  s64 gather_due_ = kNever;    // what is gathered goes then at the latest
   s64 smoothed_rtt_ = 0, rtt_variance_ = 0;
   u32 timed_seq_ = 0;
   s64 timed_at_ = 0;  // 0: nothing is timed

@@ -274,12 +274,26 @@ void TcpFlow::take_payload(const Packet& packet, const Segment& segment) {
   receive_next_ += static_cast<u32>(size);
   unacknowledged_ += static_cast<u32>(size);
   if (!out_of_order_.empty()) join_out_of_order();
-  // Every second segment is acknowledged, and what ends a burst (RFC 9293, section 3.8.6.3).
-  if (unacknowledged_ >= 2u * mss_ || segment.flags & (kPsh | kFin)) ack_now_ = true;
+  // Every second segment is acknowledged, as soon as it is not gathered, and what ends a burst (RFC 9293, section
+  // 3.8.6.3).
+  more_follows_ = !(segment.flags & (kPsh | kFin | kUrg));
+  if (!more_follows_) take_end_of_burst(segment);
   else if (ack_due_ == kNever) {
     ack_due_ = context_.now() + kDelayedAck;
     arm_timeout();
   }
+}
+
+// It is acknowledged at once, but where the host has answered the last small one soon: then with the answer, and
+// without one in time. That spares the guest an interrupt for each request.
+void TcpFlow::take_end_of_burst(const Segment& segment) {
+  asked_at_ = context_.now();
+  if (!answers_soon_ || unacknowledged_ >= mss_ || segment.flags & (kFin | kUrg)) {
+    ack_now_ = true;
+    return;
+  }
+  ack_due_ = std::min(ack_due_, asked_at_ + kAnswerTime);
+  arm_timeout();
 }
 
 void TcpFlow::append(const Packet& packet, usize offset, usize size) {

@@ -233,6 +233,7 @@ void TcpFlow::note_sent(u32 seq, usize size) {
   }
   const u32 told = window() >> receive_scale_ << receive_scale_;
   if (after(receive_next_ + told, advertised_)) advertised_ = receive_next_ + told;
+  if (asked_at_) answers_soon_ = now - std::exchange(asked_at_, 0) < kAnswerTime;
   ack_now_ = false;  // every segment acknowledges
   unacknowledged_ = 0;
   ack_due_ = kNever;

@@ -120,6 +120,58 @@ TEST_F(TcpTest, EverySecondSegmentIsAcknowledgedAndTheLastInTime) {
   EXPECT_EQ(take().ack, guest_seq_);
 }
 
+TEST_F(TcpTest, AStreamOfSegmentsGoesToTheHostTogether) {
+  open();
+  Bytes all;
+  usize calls = 0;
+  for (u32 i = 0; i < 64; ++i) {
+    const usize before = wire_->sent.size();
+    const Bytes data = pattern(1460, i);
+    all.insert(all.end(), data.begin(), data.end());
+    guest_sends(data, kAck);
+    calls += wire_->sent.size() != before;
+    while (!quiet()) EXPECT_EQ(take().ack, guest_seq_);
+  }
+  EXPECT_LT(calls, 64u / 4);
+  guest_sends(pattern(10), kAck | kPsh);  // the end of it waits for nothing
+  const Bytes end = pattern(10);
+  all.insert(all.end(), end.begin(), end.end());
+  EXPECT_EQ(wire_->sent, all);
+  EXPECT_EQ(take().ack, guest_seq_);
+  // What does not go on goes after a millisecond, and what comes then as if nothing had been.
+  guest_sends(pattern(1460), kAck);
+  EXPECT_EQ(wire_->sent.size(), all.size());
+  net_.loop.advance(kMillisecond);
+  EXPECT_EQ(wire_->sent.size(), all.size() + 1460);
+  guest_sends(pattern(1460), kAck);
+  EXPECT_EQ(wire_->sent.size(), all.size() + 2 * 1460);
+}
+
+TEST_F(TcpTest, ARequestIsAcknowledgedByItsAnswer) {
+  open();
+  net_.loop.advance(kMillisecond);
+  guest_sends(bytes_of("a"));
+  EXPECT_EQ(take().payload.size(), 0u);  // the first one at once
+  host_sends(bytes_of("A"));
+  EXPECT_EQ(take().payload, bytes_of("A"));
+  host_seq_ += 1;
+  guest_sends(bytes_of("b"));
+  EXPECT_TRUE(quiet());
+  EXPECT_EQ(wire_->sent, bytes_of("ab"));
+  host_sends(bytes_of("B"));
+  const Seen answer = take();
+  EXPECT_EQ(answer.payload, bytes_of("B"));
+  EXPECT_EQ(answer.ack, guest_seq_);
+  host_seq_ += 1;
+  // No answer in time: by itself, and from then on at once again.
+  guest_sends(bytes_of("c"));
+  EXPECT_TRUE(quiet());
+  net_.loop.advance(kMillisecond);
+  EXPECT_EQ(take().ack, guest_seq_);
+  guest_sends(bytes_of("d"));
+  EXPECT_EQ(take().ack, guest_seq_);
+}
+
 TEST_F(TcpTest, DataFromTheHostComesInSegments) {
   open();
   const Bytes data = pattern(4000);

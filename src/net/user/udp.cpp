@@ -20,6 +20,11 @@ constexpr usize kMaxRoutes = 256;
 constexpr unsigned kReadsInTurn = 32;
 constexpr usize kMostSegments = 64;  // of UDP_SEGMENT
 constexpr usize kMostBytes = 65000;
+// A stream: so many datagrams, none later than that behind the one before. Of it so much is gathered, for so long.
+constexpr unsigned kStreamAfter = 32;
+constexpr s64 kStreamGap = kMillisecond / 5;
+constexpr usize kStreamBytes = 16 * 1024;
+constexpr s64 kStreamTime = kMillisecond;
 constexpr u8 kUnreachable = 3, kFragmentationNeeded = 4;  // RFC 792
 constexpr u8 kPacketTooBig = 2;                           // RFC 4443
 
@@ -46,11 +51,15 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     if (answer(payload, segment) || udp_.context_.config.restricted) return;
     Socket* socket = socket_for(to, packet);
     if (!socket) return;
-    if (segment || payload_size == 0 || sent_turn_ != udp_.turn_) {
+    const bool streams = in_stream();
+    if (segment || payload_size == 0 || (!streams && sent_turn_ != udp_.turn_)) {
       udp_.flush();
       send_now(socket, {to, port, 0}, packet, payload, segment);
     } else {
       gather(socket, {to, port, 0}, packet, payload, payload_size);
+      Burst& burst = udp_.burst_;
+      if (!streams) burst.due = 0;
+      else if (burst.count == 1) burst.due = sent_at_ + kStreamTime;
     }
     sent_turn_ = udp_.turn_;
     udp_.context_.schedule();
@@ -140,6 +149,12 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     ++burst.count;
   }
   IpAddress gateway(bool v6) const { return v6 ? udp_.context_.config.host6 : udp_.context_.config.host; }
+  bool in_stream() {
+    const s64 now = udp_.context_.now();
+    streak_ = now - sent_at_ <= kStreamGap ? streak_ + 1 : 0;
+    sent_at_ = now;
+    return streak_ >= kStreamAfter;
+  }
   void touch() { set_timeout(udp_.context_.now() + kLifetime); }
 
   Socket* socket_for(const IpAddress& to, const Packet& packet) {
@@ -182,6 +197,8 @@ class Udp::Flow final : public SocketOwner, public Timeout {
   bool readable_[2] = {};
   bool queued_ = false;
   u64 sent_turn_ = 0;  // when a datagram was sent to the host
+  s64 sent_at_ = 0;
+  unsigned streak_ = 0;  // datagrams that came close behind one another
   std::map<Endpoint, Route> routes_;
 };
 
@@ -211,7 +228,8 @@ void Udp::Flow::relay_errors(Socket& socket, const Endpoint& sent) {
 
 Udp::Udp(Context& context, const Servers& servers)
     : context_(context), icmp_(servers.icmp), dhcp_(servers.dhcp), dhcpv6_(servers.dhcpv6), dns_(servers.dns),
-      tftp_(servers.tftp), waker_(context.timeouts), flows_(16, EndpointHash{{context.key}}), buffer_(65536) {}
+      tftp_(servers.tftp), waker_(context.timeouts), burst_waker_(context.timeouts),
+      flows_(16, EndpointHash{{context.key}}), buffer_(65536) {}
 Udp::~Udp() = default;
 
 void Udp::input(const Packet& packet) {
@@ -322,6 +340,13 @@ void Udp::flush() {
   burst_.bytes.clear();
 }
 
+// Whether the burst may wait for more of its stream.
+bool Udp::gathers() {
+  if (!burst_.flow || burst_.bytes.size() >= kStreamBytes || burst_.due <= context_.now()) return false;
+  burst_waker_.set_timeout(burst_.due);
+  return true;
+}
+
 // A datagram of one piece; or all in one call, and one by one where the route does not take that.
 void Udp::send_burst() {
   Burst& burst = burst_;
@@ -350,7 +375,7 @@ void Udp::send_burst() {
 
 void Udp::run() {
   ++turn_;
-  flush();
+  if (!gathers()) flush();
   gone_.clear();
   std::vector<Endpoint> ready;
   ready.swap(ready_);

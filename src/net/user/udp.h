@@ -3,8 +3,9 @@
 // port towards all peers (RFC 4787, endpoint-independent mapping and filtering).
 //
 // A datagram goes to the host's socket at once. What the same flow sends to the same place within the same
-// turn of the loop is gathered, and goes by one system call (UDP_SEGMENT). The other way the kernel joins
-// datagrams (UDP_GRO); a NIC that takes large datagrams gets them as they are, the others one by one.
+// turn of the loop is gathered, and goes by one system call (UDP_SEGMENT); what it sends in a stream (datagrams close
+// behind one another, for a while) is gathered over turns too, for a millisecond at most. The other way the kernel
+// joins datagrams (UDP_GRO); a NIC that takes large datagrams gets them as they are, the others one by one.
 #pragma once
 
 #include <map>
@@ -62,9 +63,11 @@ class Udp {
     u8 ttl = 0, tos = 0;
     bool whole = false;  // not to be fragmented
     usize segment = 0, count = 0;
+    s64 due = 0;  // when it goes at the latest; 0: with this turn
     std::vector<u8> bytes;
   };
   void flush();
+  bool gathers();
   void send_burst();
   bool send_one(const Endpoint& from, const Endpoint& guest, std::span<u8> data, u16 segment);
   // Of the stack's own servers; false when it is not for them.
@@ -87,7 +90,7 @@ class Udp {
    private:
     void on_timeout() override {}
   };
-  Waker waker_;
+  Waker waker_, burst_waker_;
   std::unordered_map<Endpoint, std::unique_ptr<Flow>, EndpointHash> flows_;
   std::vector<std::unique_ptr<Flow>> gone_;
   std::vector<Endpoint> ready_;  // flows whose sockets may have more to read
