@@ -21,14 +21,6 @@ namespace {
 
 constexpr unsigned long kGetWirelessName = 0x8b01;  // SIOCGIWNAME
 
-template <typename T>
-bool take_fixed(std::span<const u8>& body, T& fixed) {
-  if (body.size() < sizeof fixed) return false;
-  std::memcpy(&fixed, body.data(), sizeof fixed);
-  body = body.subspan((sizeof fixed + 3) / 4 * 4);
-  return true;
-}
-
 void read_bridge(std::span<const u8> data, Link& link) {
   for (const NetlinkAttribute& each : netlink_attributes(data)) {
     if (each.type == IFLA_BR_STP_STATE) link.stp = each.number() != 0;
@@ -46,13 +38,13 @@ void read_info(std::span<const u8> data, Link& link) {
 }
 
 std::optional<Link> read_link(std::span<const u8> body) {
-  ifinfomsg fixed;
-  if (!take_fixed(body, fixed)) return std::nullopt;
+  const auto fixed = netlink_fixed<ifinfomsg>(body);
+  if (!fixed) return std::nullopt;
   Link link;
-  link.index = static_cast<u32>(fixed.ifi_index);
-  link.up = fixed.ifi_flags & IFF_UP;
-  link.loopback = fixed.ifi_flags & IFF_LOOPBACK;
-  for (const NetlinkAttribute& each : netlink_attributes(body)) {
+  link.index = static_cast<u32>(fixed->ifi_index);
+  link.up = fixed->ifi_flags & IFF_UP;
+  link.loopback = fixed->ifi_flags & IFF_LOOPBACK;
+  for (const NetlinkAttribute& each : netlink_attributes_behind<ifinfomsg>(body)) {
     if (each.type == IFLA_IFNAME) link.name = each.text();
     if (each.type == IFLA_MTU) link.mtu = each.number();
     if (each.type == IFLA_MASTER) link.master = each.number();
@@ -68,27 +60,28 @@ Result<Links> Links::open() { return Links(RHEA_TRY(Netlink::open(NETLINK_ROUTE)
 
 Result<std::vector<Link>> Links::links() {
   std::vector<Link> list;
-  NetlinkMessage message(RTM_GETLINK, NLM_F_DUMP);
-  message.put_struct(ifinfomsg{});
-  RHEA_TRY(socket_.list(std::move(message), [&](u16 type, std::span<const u8> body) {
-    if (type != RTM_NEWLINK) return;
+  RHEA_TRY(socket_.dump(RTM_GETLINK, ifinfomsg{}, RTM_NEWLINK, [&](std::span<const u8> body) {
     if (auto link = read_link(body)) list.push_back(std::move(*link));
   }));
   return list;
+}
+
+Result<std::optional<Link>> Links::find(const std::string& name) {
+  for (Link& link : RHEA_TRY(links()))
+    if (link.name == name) return std::optional<Link>(std::move(link));
+  return std::optional<Link>();
 }
 
 Result<std::vector<LinkAddress>> Links::addresses() {
   std::vector<LinkAddress> list;
   ifaddrmsg wanted{};
   wanted.ifa_family = AF_INET;
-  NetlinkMessage message(RTM_GETADDR, NLM_F_DUMP);
-  message.put_struct(wanted);
-  RHEA_TRY(socket_.list(std::move(message), [&](u16 type, std::span<const u8> body) {
-    ifaddrmsg fixed;
-    if (type != RTM_NEWADDR || !take_fixed(body, fixed) || fixed.ifa_family != AF_INET) return;
-    for (const NetlinkAttribute& each : netlink_attributes(body))
+  RHEA_TRY(socket_.dump(RTM_GETADDR, wanted, RTM_NEWADDR, [&](std::span<const u8> body) {
+    const auto fixed = netlink_fixed<ifaddrmsg>(body);
+    if (!fixed || fixed->ifa_family != AF_INET) return;
+    for (const NetlinkAttribute& each : netlink_attributes_behind<ifaddrmsg>(body))
       if (each.type == IFA_LOCAL && each.value.size() == 4)
-        list.push_back({fixed.ifa_index, IpAddress::from_wire(each.value.data(), true), fixed.ifa_prefixlen});
+        list.push_back({fixed->ifa_index, IpAddress::from_wire(each.value.data(), true), fixed->ifa_prefixlen});
   }));
   return list;
 }
@@ -97,13 +90,11 @@ Result<u32> Links::default_route() {
   u32 index = 0;
   rtmsg wanted{};
   wanted.rtm_family = AF_INET;
-  NetlinkMessage message(RTM_GETROUTE, NLM_F_DUMP);
-  message.put_struct(wanted);
-  RHEA_TRY(socket_.list(std::move(message), [&](u16 type, std::span<const u8> body) {
-    rtmsg fixed;
-    if (type != RTM_NEWROUTE || !take_fixed(body, fixed)) return;
-    if (fixed.rtm_dst_len || fixed.rtm_table != RT_TABLE_MAIN || fixed.rtm_type != RTN_UNICAST || index) return;
-    for (const NetlinkAttribute& each : netlink_attributes(body))
+  RHEA_TRY(socket_.dump(RTM_GETROUTE, wanted, RTM_NEWROUTE, [&](std::span<const u8> body) {
+    const auto fixed = netlink_fixed<rtmsg>(body);
+    if (!fixed || fixed->rtm_dst_len || fixed->rtm_table != RT_TABLE_MAIN || fixed->rtm_type != RTN_UNICAST || index)
+      return;
+    for (const NetlinkAttribute& each : netlink_attributes_behind<rtmsg>(body))
       if (each.type == RTA_OIF) index = each.number();
   }));
   return index;
@@ -121,43 +112,31 @@ Result<void> Links::add_bridge(const std::string& name, const BridgeOptions& opt
   return socket_.run(std::move(message));
 }
 
-Result<void> Links::remove(u32 index) {
-  ifinfomsg fixed{};
-  fixed.ifi_index = static_cast<int>(index);
-  NetlinkMessage message(RTM_DELLINK, NLM_F_ACK);
-  message.put_struct(fixed);
-  return socket_.run(std::move(message));
-}
-
-Result<void> Links::set_up(u32 index) {
-  ifinfomsg fixed{};
-  fixed.ifi_index = static_cast<int>(index);
-  fixed.ifi_flags = fixed.ifi_change = IFF_UP;
-  NetlinkMessage message(RTM_NEWLINK, NLM_F_ACK);
-  message.put_struct(fixed);
-  return socket_.run(std::move(message));
-}
-
 namespace {
 
-NetlinkMessage change_of(u32 index) {
+NetlinkMessage message_to(u32 index, u16 type, unsigned flags = 0) {
   ifinfomsg fixed{};
   fixed.ifi_index = static_cast<int>(index);
-  NetlinkMessage message(RTM_NEWLINK, NLM_F_ACK);
+  fixed.ifi_flags = fixed.ifi_change = flags;
+  NetlinkMessage message(type, NLM_F_ACK);
   message.put_struct(fixed);
   return message;
 }
 
 }  // namespace
 
+Result<void> Links::remove(u32 index) { return socket_.run(message_to(index, RTM_DELLINK)); }
+
+Result<void> Links::set_up(u32 index) { return socket_.run(message_to(index, RTM_NEWLINK, IFF_UP)); }
+
 Result<void> Links::set_master(u32 index, u32 master) {
-  NetlinkMessage message = change_of(index);
+  NetlinkMessage message = message_to(index, RTM_NEWLINK);
   message.number(IFLA_MASTER, master);
   return socket_.run(std::move(message));
 }
 
 Result<void> Links::set_mac(u32 index, const std::array<u8, 6>& mac) {
-  NetlinkMessage message = change_of(index);
+  NetlinkMessage message = message_to(index, RTM_NEWLINK);
   message.bytes(IFLA_ADDRESS, mac);
   return socket_.run(std::move(message));
 }
@@ -168,8 +147,7 @@ Result<void> Links::add_address(const LinkAddress& address) {
   fixed.ifa_prefixlen = static_cast<u8>(address.length);
   fixed.ifa_index = address.index;
   const std::span<const u8> bytes(address.address.wire(), 4);
-  const u32 mask = address.length ? ~u32{0} << (32 - address.length) : 0;
-  const IpAddress broadcast = IpAddress::v4(address.address.to_v4() | ~mask);
+  const IpAddress broadcast = IpAddress::v4(address.address.to_v4() | ~netmask(address.length));
   NetlinkMessage message(RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
   message.put_struct(fixed).bytes(IFA_LOCAL, bytes).bytes(IFA_ADDRESS, bytes);
   message.bytes(IFA_BROADCAST, {broadcast.wire(), 4});

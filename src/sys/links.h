@@ -43,6 +43,7 @@ class Links {
  public:
   static Result<Links> open();
   Result<std::vector<Link>> links();
+  Result<std::optional<Link>> find(const std::string& name);
   Result<std::vector<LinkAddress>> addresses();  // IPv4
   // The interface of the IPv4 default route; 0 when there is none.
   Result<u32> default_route();

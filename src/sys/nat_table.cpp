@@ -61,7 +61,7 @@ class Rule {
   }
   // Whether a field of the IPv4 header is in a network, or is not.
   Rule& address(u32 offset, u32 how, const NatTable& table) {
-    const u32 bits = table.length ? ~u32{0} << (32 - table.length) : 0;
+    const u32 bits = netmask(table.length);
     u8 network[4];
     store_be<u32>(network, table.network.to_v4() & bits);
     return load(NFT_PAYLOAD_NETWORK_HEADER, offset, 4).mask(bits).compare(how, network);
@@ -166,8 +166,7 @@ Result<bool> has_nat_table(const std::string& name) {
   Netlink socket = RHEA_TRY(Netlink::open(NETLINK_NETFILTER));
   bool found = false;
   RHEA_TRY(socket.list(nft_message(NFT_MSG_GETTABLE, NLM_F_DUMP), [&](u16, std::span<const u8> body) {
-    if (body.size() < sizeof(nfgenmsg)) return;
-    for (const NetlinkAttribute& each : netlink_attributes(body.subspan(sizeof(nfgenmsg))))
+    for (const NetlinkAttribute& each : netlink_attributes_behind<nfgenmsg>(body))
       found |= each.type == NFTA_TABLE_NAME && each.text() == name;
   }));
   return found;
@@ -189,7 +188,7 @@ Result<std::vector<std::string>> chains_that_drop_forwarded() {
     if (body.size() < sizeof(nfgenmsg)) return;
     std::string table, name;
     u32 hook = ~u32{0}, policy = NF_ACCEPT;
-    for (const NetlinkAttribute& each : netlink_attributes(body.subspan(sizeof(nfgenmsg)))) {
+    for (const NetlinkAttribute& each : netlink_attributes_behind<nfgenmsg>(body)) {
       if (each.type == NFTA_CHAIN_TABLE) table = each.text();
       if (each.type == NFTA_CHAIN_NAME) name = each.text();
       if (each.type == NFTA_CHAIN_POLICY) policy = each.big_endian();

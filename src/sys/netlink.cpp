@@ -107,6 +107,8 @@ std::vector<NetlinkAttribute> netlink_attributes(std::span<const u8> data) {
   return list;
 }
 
+const u16 Netlink::kDump = NLM_F_DUMP;
+
 Result<Netlink> Netlink::open(int family) {
   Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family));
   if (!fd) return Error("netlink: {}", errno_text());

@@ -3,7 +3,10 @@
 // attributes, and the walk over what comes back. Numbers are the kernel's; links.h and nat_table.h know them.
 #pragma once
 
+#include <algorithm>
+#include <cstring>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -47,6 +50,20 @@ struct NetlinkAttribute {
 };
 std::vector<NetlinkAttribute> netlink_attributes(std::span<const u8> data);
 
+// The fixed part that a message's body begins with; nothing when it is too short for one.
+template <typename T>
+std::optional<T> netlink_fixed(std::span<const u8> body) {
+  if (body.size() < sizeof(T)) return std::nullopt;
+  T fixed;
+  std::memcpy(&fixed, body.data(), sizeof fixed);
+  return fixed;
+}
+// The attributes behind it.
+template <typename T>
+std::vector<NetlinkAttribute> netlink_attributes_behind(std::span<const u8> body) {
+  return netlink_attributes(body.subspan(std::min(body.size(), (sizeof(T) + 3) / 4 * 4)));
+}
+
 class Netlink {
  public:
   // `family`: NETLINK_ROUTE, NETLINK_NETFILTER.
@@ -57,8 +74,18 @@ class Netlink {
   Result<void> run(NetlinkMessage message) { return run({&message, 1}); }
   // A dump: calls back with each message's type and what is behind its header.
   Result<void> list(NetlinkMessage message, const std::function<void(u16, std::span<const u8>)>& each);
+  // A dump of all `answer`s, with the body of each; `wanted` is the request's fixed part.
+  template <typename T, typename Each>
+  Result<void> dump(u16 request, const T& wanted, u16 answer, const Each& each) {
+    NetlinkMessage message(request, kDump);
+    message.put_struct(wanted);
+    return list(std::move(message), [&](u16 type, std::span<const u8> body) {
+      if (type == answer) each(body);
+    });
+  }
 
  private:
+  static const u16 kDump;  // NLM_F_DUMP
   explicit Netlink(Fd fd) : fd_(std::move(fd)) {}
   Result<void> send(std::span<const u8> data);
   Result<std::vector<u8>> receive();

@@ -26,19 +26,6 @@ namespace {
 constexpr unsigned kAskAgain = 200;  // ms
 constexpr usize kArpSize = 28;       // of Ethernet and IPv4
 
-template <typename T>
-std::optional<T> fixed_of(std::span<const u8> body) {
-  if (body.size() < sizeof(T)) return std::nullopt;
-  T fixed;
-  std::memcpy(&fixed, body.data(), sizeof fixed);
-  return fixed;
-}
-
-template <typename T>
-std::vector<NetlinkAttribute> attributes_of(std::span<const u8> body) {
-  return netlink_attributes(body.subspan(std::min(body.size(), (sizeof(T) + 3) / 4 * 4)));
-}
-
 bool is_ip(u8 family) { return family == AF_INET || family == AF_INET6; }
 
 IpAddress address_of(const NetlinkAttribute& attribute, u8 family) {
@@ -48,11 +35,11 @@ IpAddress address_of(const NetlinkAttribute& attribute, u8 family) {
 }
 
 std::optional<StoredAddress> read_address(std::span<const u8> body, u32 index) {
-  const auto fixed = fixed_of<ifaddrmsg>(body);
+  const auto fixed = netlink_fixed<ifaddrmsg>(body);
   if (!fixed || fixed->ifa_index != index || !is_ip(fixed->ifa_family)) return std::nullopt;
   StoredAddress result{.body = {body.begin(), body.end()}, .address = IpAddress::v4(0), .length = fixed->ifa_prefixlen};
   u32 flags = fixed->ifa_flags;
-  for (const NetlinkAttribute& each : attributes_of<ifaddrmsg>(body)) {
+  for (const NetlinkAttribute& each : netlink_attributes_behind<ifaddrmsg>(body)) {
     if (each.type == IFA_FLAGS) flags = each.number();
     const bool v4 = fixed->ifa_family == AF_INET;
     if (each.type == (v4 ? IFA_LOCAL : IFA_ADDRESS)) result.address = address_of(each, fixed->ifa_family);
@@ -71,7 +58,7 @@ struct ReadRoute {
 
 std::vector<u32> hops_of(std::span<const u8> data) {
   std::vector<u32> list;
-  while (const auto hop = fixed_of<rtnexthop>(data)) {
+  while (const auto hop = netlink_fixed<rtnexthop>(data)) {
     list.push_back(static_cast<u32>(hop->rtnh_ifindex));
     if (hop->rtnh_len < sizeof *hop || hop->rtnh_len > data.size()) break;
     data = data.subspan(std::min<usize>((hop->rtnh_len + 3) / 4 * 4, data.size()));
@@ -80,14 +67,14 @@ std::vector<u32> hops_of(std::span<const u8> data) {
 }
 
 std::optional<ReadRoute> read_route(std::span<const u8> body) {
-  const auto fixed = fixed_of<rtmsg>(body);
+  const auto fixed = netlink_fixed<rtmsg>(body);
   if (!fixed || !is_ip(fixed->rtm_family) || (fixed->rtm_flags & RTM_F_CLONED)) return std::nullopt;
   if (fixed->rtm_protocol == RTPROT_KERNEL || fixed->rtm_protocol == RTPROT_RA) return std::nullopt;
   ReadRoute result;
   result.table = fixed->rtm_table;
   result.route.body.assign(body.begin(), body.end());
   IpAddress to = IpAddress::v4(0);
-  for (const NetlinkAttribute& each : attributes_of<rtmsg>(body)) {
+  for (const NetlinkAttribute& each : netlink_attributes_behind<rtmsg>(body)) {
     if (each.type == RTA_OIF) result.index = each.number();
     if (each.type == RTA_TABLE) result.table = each.number();
     if (each.type == RTA_DST) to = address_of(each, fixed->rtm_family);
@@ -108,7 +95,7 @@ NetlinkMessage message_of(u16 type, u16 flags, const std::vector<u8>& body, cons
                           std::initializer_list<u16> without) {
   NetlinkMessage message(type, static_cast<u16>(flags | NLM_F_ACK));
   message.put_struct(fixed);
-  for (const NetlinkAttribute& each : attributes_of<T>(body))
+  for (const NetlinkAttribute& each : netlink_attributes_behind<T>(body))
     if (std::find(without.begin(), without.end(), each.type) == without.end()) message.bytes(each.type, each.value);
   return message;
 }
@@ -119,10 +106,7 @@ Result<Routes> Routes::open() { return Routes(RHEA_TRY(Netlink::open(NETLINK_ROU
 
 Result<std::vector<StoredAddress>> Routes::addresses(u32 index) {
   std::vector<StoredAddress> list;
-  NetlinkMessage message(RTM_GETADDR, NLM_F_DUMP);
-  message.put_struct(ifaddrmsg{});
-  RHEA_TRY(socket_.list(std::move(message), [&](u16 type, std::span<const u8> body) {
-    if (type != RTM_NEWADDR) return;
+  RHEA_TRY(socket_.dump(RTM_GETADDR, ifaddrmsg{}, RTM_NEWADDR, [&](std::span<const u8> body) {
     if (auto address = read_address(body, index)) list.push_back(std::move(*address));
   }));
   return list;
@@ -134,10 +118,7 @@ Result<std::vector<StoredRoute>> Routes::routes(u32 index) {
   for (const u8 family : {u8{AF_INET}, u8{AF_INET6}}) {
     rtmsg wanted{};
     wanted.rtm_family = family;
-    NetlinkMessage message(RTM_GETROUTE, NLM_F_DUMP);
-    message.put_struct(wanted);
-    RHEA_TRY(socket_.list(std::move(message), [&](u16 type, std::span<const u8> body) {
-      if (type != RTM_NEWROUTE) return;
+    RHEA_TRY(socket_.dump(RTM_GETROUTE, wanted, RTM_NEWROUTE, [&](std::span<const u8> body) {
       auto route = read_route(body);
       if (route && route->several && std::count(route->hops.begin(), route->hops.end(), index))
         shared = route->route.text;
@@ -151,7 +132,7 @@ Result<std::vector<StoredRoute>> Routes::routes(u32 index) {
 }
 
 Result<void> Routes::put_address(const std::vector<u8>& body, u32 index, bool at_home) {
-  auto fixed = fixed_of<ifaddrmsg>(body);
+  auto fixed = netlink_fixed<ifaddrmsg>(body);
   if (!fixed) return Error("is no address");
   fixed->ifa_index = index;
   // Nobody else has it: it was ours a moment ago.
@@ -161,7 +142,7 @@ Result<void> Routes::put_address(const std::vector<u8>& body, u32 index, bool at
 }
 
 Result<void> Routes::drop_address(const std::vector<u8>& body, u32 index) {
-  auto fixed = fixed_of<ifaddrmsg>(body);
+  auto fixed = netlink_fixed<ifaddrmsg>(body);
   if (!fixed) return Error("is no address");
   fixed->ifa_index = index;
   const Result<void> done = socket_.run(message_of(RTM_DELADDR, 0, body, *fixed, {IFA_LABEL}));
@@ -170,7 +151,7 @@ Result<void> Routes::drop_address(const std::vector<u8>& body, u32 index) {
 }
 
 Result<void> Routes::put_route(const std::vector<u8>& body, u32 index) {
-  auto fixed = fixed_of<rtmsg>(body);
+  auto fixed = netlink_fixed<rtmsg>(body);
   if (!fixed) return Error("is no route");
   fixed->rtm_flags &= RTNH_F_ONLINK;  // the others say how it is just now
   NetlinkMessage message =
@@ -180,12 +161,12 @@ Result<void> Routes::put_route(const std::vector<u8>& body, u32 index) {
 }
 
 bool is_address_body(const std::vector<u8>& body) {
-  const auto fixed = fixed_of<ifaddrmsg>(body);
+  const auto fixed = netlink_fixed<ifaddrmsg>(body);
   return fixed && is_ip(fixed->ifa_family);
 }
 
 bool is_route_body(const std::vector<u8>& body) {
-  const auto fixed = fixed_of<rtmsg>(body);
+  const auto fixed = netlink_fixed<rtmsg>(body);
   return fixed && is_ip(fixed->rtm_family);
 }
 

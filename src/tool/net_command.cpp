@@ -32,7 +32,6 @@ constexpr unsigned kGatewayBefore = 1000;  // ms, for the gateway to answer
 constexpr unsigned kGatewayAfter = 3000;   // ms, besides what spanning tree takes
 constexpr unsigned kKeepPause = 100;       // ms
 constexpr char kDone = 'd', kConfirm = 'c';
-constexpr const char* kKeepFolder = "net-run";
 
 // What another network needs too stays, and is that one's to undo from now on.
 Result<bool> hand_over(const std::string& name, const Json& record) {
@@ -72,10 +71,7 @@ void rescue(const std::string& name, const Journal& journal) {
   }
 }
 
-std::string keep_file(const std::string& name) {
-  const auto folder = sys::state_folder(kKeepFolder);
-  return folder.ok() ? folder.value() + "/" + name + ".keep" : std::string();
-}
+std::string keep_file(const std::string& name) { return run_file(name, ".keep"); }
 
 void wait_for_keep(const std::string& name, const Journal& journal, unsigned seconds) {
   for (unsigned i = 0; i < seconds * 1000 / kKeepPause; ++i) {
@@ -122,9 +118,9 @@ Result<void> make_all(const NetSteps& plan, const Journal& journal, Points& poin
 }
 
 Result<u32> index_of(const std::string& name) {
-  for (const sys::Link& link : RHEA_TRY(RHEA_TRY(sys::Links::open()).links()))
-    if (link.name == name) return link.index;
-  return Error("{} is gone", name);
+  const auto link = RHEA_TRY(RHEA_TRY(sys::Links::open()).find(name));
+  if (!link) return Error("{} is gone", name);
+  return link->index;
 }
 
 // A bridged network has to reach the gateway that its NIC reached before.

@@ -20,6 +20,13 @@ constexpr usize kMostNetworks = 256;
 
 }  // namespace
 
+std::string text_at(const Json& record, const char* key) { return record.at(key).get<std::string>(); }
+
+std::string run_file(const std::string& name, const char* end) {
+  const auto folder = sys::state_folder(kRunFolder);
+  return folder.ok() ? folder.value() + "/" + name + end : std::string();
+}
+
 Result<Journal> Journal::open(const std::string& name) {
   sys::Fd lock = RHEA_TRY(sys::claim_file(RHEA_TRY(sys::state_folder(kFolder)) + "/" + name));
   if (!lock)

@@ -13,6 +13,16 @@
 
 namespace rhea::tool {
 
+// What a record of a step that forwards has under "name".
+constexpr const char* kForwarding = "net/ipv4/ip_forward";
+// A record's text, which is_record() has seen to be there.
+std::string text_at(const config::Json& record, const char* key);
+
+// The folder, in that for the host's state, of what programs for networks leave while they run.
+constexpr const char* kRunFolder = "net-run";
+// The file of a network in it, NAME and `end`; empty when there is no such folder.
+std::string run_file(const std::string& name, const char* end);
+
 class Journal {
  public:
   // Errors: another rhea net is at work on it.

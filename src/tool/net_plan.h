@@ -38,7 +38,7 @@ struct NetPlan {
   sys::BridgeOptions bridge;
 
   bool is_tap() const { return !tap_owner.empty(); }
-  u32 mask() const { return length ? ~u32{0} << (32 - length) : 0; }
+  u32 mask() const { return netmask(length); }
   // Of the server that is Rhea's own: an address that is nobody else's.
   IpAddress name_server() const;
 };

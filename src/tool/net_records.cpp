@@ -4,6 +4,7 @@
 
 #include "sys/routes.h"
 #include "sys/tap.h"
+#include "tool/net_journal.h"
 #include "tool/net_service.h"
 #include "tool/net_steps.h"
 #include "util/text.h"
@@ -14,18 +15,8 @@ using config::Json;
 
 namespace {
 
-constexpr const char* kForwarding = "net/ipv4/ip_forward";
-
-std::string text_at(const Json& record, const char* key) { return record.at(key).get<std::string>(); }
-
-Result<std::optional<sys::Link>> find_link(sys::Links& links, const std::string& name) {
-  for (sys::Link& link : RHEA_TRY(links.links()))
-    if (link.name == name) return std::optional<sys::Link>(std::move(link));
-  return std::optional<sys::Link>();
-}
-
 Result<sys::Link> link_of(sys::Links& links, const std::string& name) {
-  auto link = RHEA_TRY(find_link(links, name));
+  auto link = RHEA_TRY(links.find(name));
   if (!link) return Error("{} is gone", name);
   return std::move(*link);
 }
@@ -131,7 +122,7 @@ Result<void> make_nat(const Json& record) {
 Result<std::string> undo_interface(const Json& record, const std::string& kind) {
   sys::Links links = RHEA_TRY(sys::Links::open());
   const std::string name = text_at(record, "name");
-  const auto link = RHEA_TRY(find_link(links, name));
+  const auto link = RHEA_TRY(links.find(name));
   if (!link) return std::string();
   const bool bridge = kind == "bridge";
   if (link->kind != kind || (bridge && station_text(link->mac) != record.at("mac")))
@@ -143,8 +134,8 @@ Result<std::string> undo_interface(const Json& record, const std::string& kind) 
 Result<std::string> undo_port(const Json& record) {
   sys::Links links = RHEA_TRY(sys::Links::open());
   const std::string name = text_at(record, "name");
-  const auto nic = RHEA_TRY(find_link(links, name));
-  const auto bridge = RHEA_TRY(find_link(links, text_at(record, "bridge")));
+  const auto nic = RHEA_TRY(links.find(name));
+  const auto bridge = RHEA_TRY(links.find(text_at(record, "bridge")));
   if (!nic || !bridge || nic->master != bridge->index) return std::string();
   RHEA_TRY(links.set_master(nic->index, 0));
   return fmt::format("{} is no port of {} any more", name, bridge->name);
@@ -153,9 +144,9 @@ Result<std::string> undo_port(const Json& record) {
 Result<std::string> undo_move(const Json& record) {
   sys::Links links = RHEA_TRY(sys::Links::open());
   const std::string home = text_at(record, "from");
-  const auto nic = RHEA_TRY(find_link(links, home));
+  const auto nic = RHEA_TRY(links.find(home));
   if (!nic) return fmt::format("{} is gone: its addresses and routes have no place", home);
-  const auto bridge = RHEA_TRY(find_link(links, text_at(record, "to")));
+  const auto bridge = RHEA_TRY(links.find(text_at(record, "to")));
   RHEA_TRY(move_all(record, bridge ? bridge->index : 0, nic->index, true, [] {}));
   return fmt::format("addresses and routes are on {} again", home);
 }

@@ -18,6 +18,7 @@
 #include "sys/pass_descriptor.h"
 #include "sys/privilege.h"
 #include "sys/process.h"
+#include "tool/net_journal.h"
 #include "util/bits.h"
 #include "util/text.h"
 
@@ -28,19 +29,12 @@ using config::Json;
 namespace {
 
 constexpr const char* kOwn = "rhea";
-constexpr const char* kFolder = "net-run";
 constexpr usize kMostProcesses = 1 << 17;
 constexpr unsigned kPatience = 100;  // of 20 ms, for a server to end by itself
 constexpr usize kLargestFrame = 2048;
 constexpr unsigned kReads = 64;  // in a row
 constexpr usize kEthernet = 14, kIp = 20, kUdpHeader = 8;
 constexpr u16 kDhcpServer = 67;
-
-std::string text_at(const Json& record, const char* key) { return record.at(key).get<std::string>(); }
-
-std::string file_of(const std::string& name, const char* end) {
-  return sys::state_folder(kFolder).ok() ? sys::state_folder(kFolder).value() + "/" + name + end : std::string();
-}
 
 IpAddress last_of_own(const NetPlan& plan) {
   return IpAddress::v4(std::min(plan.first.to_v4() + 15, plan.last.to_v4()));
@@ -59,8 +53,8 @@ Json own_arguments(const NetPlan& plan) {
 Json dnsmasq_arguments(const NetPlan& plan) {
   Json list = {
       "--conf-file=",
-      "--pid-file=" + file_of(plan.name, ".pid"),
-      "--dhcp-leasefile=" + file_of(plan.name, ".leases"),
+      "--pid-file=" + run_file(plan.name, ".pid"),
+      "--dhcp-leasefile=" + run_file(plan.name, ".leases"),
       "--interface=" + plan.name,
       "--except-interface=lo",
       "--bind-interfaces",
@@ -78,7 +72,7 @@ Json dnsmasq_arguments(const NetPlan& plan) {
 // The processes of a record's server in this network namespace, found by what they were started with.
 std::vector<int> processes_of(const Json& record) {
   const std::string name = text_at(record, "name");
-  const std::string mark = "--pid-file=" + file_of(name, ".pid");
+  const std::string mark = "--pid-file=" + run_file(name, ".pid");
   const bool own = record.at("program") == kOwn;
   std::vector<int> found;
   for (const std::string& entry : sys::names_in("/proc", kMostProcesses)) {
@@ -125,7 +119,7 @@ bool is_service_record(const Json& value) {
 }
 
 Result<void> start_service(const Json& record) {
-  RHEA_TRY(sys::state_folder(kFolder));
+  RHEA_TRY(sys::state_folder(kRunFolder));
   std::vector<std::string> words = {text_at(record, "program")};
   if (words[0] == kOwn) words = {"/proc/self/exe", "net", "serve", text_at(record, "name")};
   for (const Json& each : record.at("arguments")) words.push_back(each.get<std::string>());
@@ -146,7 +140,7 @@ Result<std::string> end_service(const Json& record) {
   }
   for (const int process : processes) sys::kill_process(process);
   const std::string name = text_at(record, "name");
-  for (const char* end : {".pid", ".leases"}) sys::remove_file(file_of(name, end));
+  for (const char* end : {".pid", ".leases"}) sys::remove_file(run_file(name, end));
   return there ? fmt::format("the DHCP server of {} has ended", name) : std::string();
 }
 

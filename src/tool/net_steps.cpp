@@ -6,6 +6,7 @@
 #include "sys/host_socket.h"
 #include "sys/routes.h"
 #include "tool/net_doctor.h"
+#include "tool/net_journal.h"
 #include "tool/net_service.h"
 #include "util/text.h"
 
@@ -14,8 +15,6 @@ namespace rhea::tool {
 using config::Json;
 
 namespace {
-
-constexpr const char* kForwarding = "net/ipv4/ip_forward";
 
 Json hex_texts(const std::vector<std::vector<u8>>& bodies) {
   Json list = Json::array();

@@ -72,4 +72,7 @@ struct Endpoint {
   auto operator<=>(const Endpoint&) const = default;
 };
 
+// Of an IPv4 network whose prefix has `length` bits, 0 to 32.
+constexpr u32 netmask(unsigned length) { return length ? ~u32{0} << (32 - length) : 0; }
+
 }  // namespace rhea

@@ -109,7 +109,7 @@ struct UserConfig {
   std::vector<NameRecord> records;
 
   UserConfig();
-  u32 netmask() const { return prefix_length ? ~u32{0} << (32 - prefix_length) : 0; }
+  u32 netmask() const { return rhea::netmask(prefix_length); }
   IpAddress broadcast() const { return IpAddress::v4(network.to_v4() | ~netmask()); }
 };
 
