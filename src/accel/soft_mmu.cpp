@@ -73,7 +73,7 @@ bool SoftMmu::misaligned(u64 address, unsigned size, u8 flags) const {
 }
 
 bool SoftMmu::translate(u64 address, ir::Access access, bool user, Target& target) {
-  if (const DevicePage* page = find_device(address, access, user); page && page->holds(page->physical(address), 1)) {
+  if (const DevicePage* page = find_device(address, 1, access, user)) {
     target = page->target;
     target.physical = page->physical(address);
     return true;
@@ -96,8 +96,7 @@ bool SoftMmu::translate(u64 address, ir::Access access, bool user, Target& targe
   return true;
 }
 
-// ---- pages of devices
-// ------------------------------------------------------------------------------------------------
+// ---- pages of devices ---------------------------------------------------------------------------------------------
 namespace {
 
 constexpr u64 kSpaceLow = 0xffffffff;
@@ -112,18 +111,17 @@ SoftMmu::DevicePage& SoftMmu::device_slot(u64 address) {
   return device_pages_[(address >> memory::kPageBits) % device_pages_.size()];
 }
 
-const SoftMmu::DevicePage* SoftMmu::find_device(u64 address, ir::Access access, bool user) {
+const SoftMmu::DevicePage* SoftMmu::find_device(u64 address, unsigned size, ir::Access access, bool user) {
   const DevicePage& page = device_slot(address);
   const bool known = page.key == device_key(address, access, user) && !((page.space ^ space_) & page.space_mask);
-  return known ? &page : nullptr;
+  return known && page.holds(page.physical(address), size) ? &page : nullptr;
 }
 
 // The page of an access for which there is nothing to be done but to make it: aligned, to one device, not watched.
 const SoftMmu::DevicePage* SoftMmu::plain_device(u64 address, unsigned size, ir::Access access, u8 flags) {
   if (size > 8 || address & (size - 1) || (flags & ir::kBigEndian) || (debugger_ && debugger_->watches()))
     return nullptr;
-  const DevicePage* page = find_device(address, access, is_user(flags));
-  return page && page->holds(page->physical(address), size) ? page : nullptr;
+  return find_device(address, size, access, is_user(flags));
 }
 
 // Of ranges that are a device and nothing else.
@@ -164,16 +162,32 @@ bool SoftMmu::translate_range(u64 address, unsigned bytes, ir::Access access, u8
   return true;
 }
 
+// One access to the device of a target's range, at a physical address in it; one that does not fit goes to the space,
+// which refuses it.
+memory::ReadResult SoftMmu::read_device(const Target& target, u64 physical, unsigned size) {
+  statistics_.device_accesses++;
+  const bool whole = target.range->end() - physical >= size;
+  const memory::ReadResult result = whole ? memory::read_device(*target.range, physical, size, target.attributes)
+                                          : memory_.read(physical, size, target.attributes);
+  owner_.device_accessed();
+  return result;
+}
+
+bool SoftMmu::write_device(const Target& target, u64 physical, unsigned size, u64 value) {
+  statistics_.device_accesses++;
+  const bool whole = target.range->end() - physical >= size;
+  const bool done = whole ? memory::write_device(*target.range, physical, value, size, target.attributes)
+                          : memory_.write(physical, value, size, target.attributes);
+  owner_.device_accessed();
+  return done;
+}
+
 bool SoftMmu::read_part(const Target& target, u64 address, unsigned size, u64& value) {
   if (target.host) {
     value = load_host(target.host, size);
     return true;
   }
-  statistics_.device_accesses++;
-  const bool whole = target.range->end() - target.physical >= size;
-  const memory::ReadResult result = whole ? memory::read_device(*target.range, target.physical, size, target.attributes)
-                                          : memory_.read(target.physical, size, target.attributes);
-  owner_.device_accessed();
+  const memory::ReadResult result = read_device(target, target.physical, size);
   value = result.value;
   return result.ok || external(address, ir::Access::read);
 }
@@ -194,12 +208,7 @@ bool SoftMmu::put_part(const Target& target, unsigned size, u64 value) {
     announce(target, size);
     return true;
   }
-  statistics_.device_accesses++;
-  const bool whole = target.range->end() - target.physical >= size;
-  const bool done = whole ? memory::write_device(*target.range, target.physical, value, size, target.attributes)
-                          : memory_.write(target.physical, value, size, target.attributes);
-  owner_.device_accessed();
-  return done;
+  return write_device(target, target.physical, size, value);
 }
 
 bool SoftMmu::write_part(const Target& target, u64 address, unsigned size, u64 value) {
@@ -262,10 +271,7 @@ bool SoftMmu::load(u64 address, unsigned size, u8 flags, ir::Value& value) {
   statistics_.slow_loads++;
   value = {};
   if (const DevicePage* page = plain_device(address, size, ir::Access::read, flags)) {
-    statistics_.device_accesses++;
-    const memory::ReadResult result =
-        memory::read_device(*page->target.range, page->physical(address), size, page->target.attributes);
-    owner_.device_accessed();
+    const memory::ReadResult result = read_device(page->target, page->physical(address), size);
     value.lo = result.value;
     return result.ok || external(address, ir::Access::read);
   }
@@ -294,11 +300,7 @@ bool SoftMmu::store(u64 address, unsigned size, u8 flags, ir::Value value) {
   address &= kAddressMask;
   statistics_.slow_stores++;
   if (const DevicePage* page = plain_device(address, size, ir::Access::write, flags)) {
-    statistics_.device_accesses++;
-    const bool done =
-        memory::write_device(*page->target.range, page->physical(address), value.lo, size, page->target.attributes);
-    owner_.device_accessed();
-    return done || external(address, ir::Access::write);
+    return write_device(page->target, page->physical(address), size, value.lo) || external(address, ir::Access::write);
   }
   if (misaligned(address, size, flags))
     return fault({.address = address, .access = ir::Access::write, .alignment = true});

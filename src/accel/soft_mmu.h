@@ -178,9 +178,11 @@ class SoftMmu {
 
   bool translate(u64 address, ir::Access access, bool user, Target& target);
   DevicePage& device_slot(u64 address);
-  const DevicePage* find_device(u64 address, ir::Access access, bool user);
+  const DevicePage* find_device(u64 address, unsigned size, ir::Access access, bool user);
   const DevicePage* plain_device(u64 address, unsigned size, ir::Access access, u8 flags);
   void keep_device(const Target& target, u64 address, ir::Access access, bool user);
+  memory::ReadResult read_device(const Target& target, u64 physical, unsigned size);
+  bool write_device(const Target& target, u64 physical, unsigned size, u64 value);
   void drop_device_pages(u64 address);
   void drop_device_pages();
   bool translate_range(u64 address, unsigned bytes, ir::Access access, u8 flags, std::array<Target, 2>& parts);

@@ -115,7 +115,7 @@ bool Loop::run_here(const std::function<void()>& work) {
   helper_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   run_posted();  // what came before
   work();
-  for (unsigned round = 0; round < kPostedRounds && run_posted(); ++round) {}
+  run_rounds();
   helper_.store(std::thread::id{}, std::memory_order_relaxed);
   bool left;
   {
@@ -147,6 +147,13 @@ bool Loop::run_posted() {
     item();
   }
   return !work.empty();
+}
+
+// Work that posts more work goes on at once for some rounds: each round of waiting is a system call.
+bool Loop::run_rounds() {
+  bool ran = false;
+  for (unsigned round = 0; round < kPostedRounds && run_posted(); ++round) ran = true;
+  return ran;
 }
 
 bool Loop::run_timers() {
@@ -195,9 +202,7 @@ bool Loop::turn(s64 max_wait) {
   poller_.wait(wait, ready);
   sleeping_.store(false);
   for (const auto& [id, events] : always_ready()) ready.push_back({id, events});
-  // Work that posts more work goes on at once for some rounds: each round of waiting is a system call.
-  bool ran = false;
-  for (unsigned round = 0; round < kPostedRounds && run_posted(); ++round) ran = true;
+  bool ran = run_rounds();
   ran |= run_timers();
   for (const auto& [id, events] : ready) {
     if (id == 0) {

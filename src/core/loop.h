@@ -50,6 +50,7 @@ class Loop final : public EventLoop {
   std::vector<sys::Poller::Ready> always_ready();
   bool turn(s64 max_wait);
   bool run_posted();
+  bool run_rounds();
   bool run_timers();
   s64 wait_time();
   void wake();
