@@ -27,6 +27,10 @@
 
 namespace rhea::net::user {
 
+// Of a guest's stream of small packets so much is given to the host together, and kept for so long at the most.
+constexpr usize kGatherBytes = 16 * 1024;
+constexpr s64 kGatherTime = kMillisecond;
+
 class Arp;
 class Dhcp;
 class Dhcpv6;

@@ -20,11 +20,9 @@ constexpr usize kMaxRoutes = 256;
 constexpr unsigned kReadsInTurn = 32;
 constexpr usize kMostSegments = 64;  // of UDP_SEGMENT
 constexpr usize kMostBytes = 65000;
-// A stream: so many datagrams, none later than that behind the one before. Of it so much is gathered, for so long.
+// A stream: so many datagrams, none later than that behind the one before.
 constexpr unsigned kStreamAfter = 32;
 constexpr s64 kStreamGap = kMillisecond / 5;
-constexpr usize kStreamBytes = 16 * 1024;
-constexpr s64 kStreamTime = kMillisecond;
 constexpr u8 kUnreachable = 3, kFragmentationNeeded = 4;  // RFC 792
 constexpr u8 kPacketTooBig = 2;                           // RFC 4443
 
@@ -41,7 +39,7 @@ class Udp::Flow final : public SocketOwner, public Timeout {
   Flow(Udp& udp, const Endpoint& guest) : Timeout(udp.context_.timeouts), udp_(udp), guest_(guest) {}
 
   void send(const Packet& packet, const IpAddress& to, u16 port, usize payload_size) {
-    touch();
+    const s64 now = touch();
     std::array<Piece, kMaxSegments> pieces;
     const usize count = part_of(*packet.frame, packet.transport + kUdpHeader, payload_size, pieces);
     const auto payload = std::span(pieces).first(count);
@@ -51,7 +49,7 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     if (answer(payload, segment) || udp_.context_.config.restricted) return;
     Socket* socket = socket_for(to, packet);
     if (!socket) return;
-    const bool streams = in_stream();
+    const bool streams = in_stream(now);
     if (segment || payload_size == 0 || (!streams && sent_turn_ != udp_.turn_)) {
       udp_.flush();
       send_now(socket, {to, port, 0}, packet, payload, segment);
@@ -59,7 +57,7 @@ class Udp::Flow final : public SocketOwner, public Timeout {
       gather(socket, {to, port, 0}, packet, payload, payload_size);
       Burst& burst = udp_.burst_;
       if (!streams) burst.due = 0;
-      else if (burst.count == 1) burst.due = sent_at_ + kStreamTime;
+      else if (burst.count == 1) burst.due = sent_at_ + kGatherTime;
     }
     sent_turn_ = udp_.turn_;
     udp_.context_.schedule();
@@ -149,13 +147,17 @@ class Udp::Flow final : public SocketOwner, public Timeout {
     ++burst.count;
   }
   IpAddress gateway(bool v6) const { return v6 ? udp_.context_.config.host6 : udp_.context_.config.host; }
-  bool in_stream() {
-    const s64 now = udp_.context_.now();
+  bool in_stream(s64 now) {
     streak_ = now - sent_at_ <= kStreamGap ? streak_ + 1 : 0;
     sent_at_ = now;
     return streak_ >= kStreamAfter;
   }
-  void touch() { set_timeout(udp_.context_.now() + kLifetime); }
+  // Returns the time.
+  s64 touch() {
+    const s64 now = udp_.context_.now();
+    set_timeout(now + kLifetime);
+    return now;
+  }
 
   Socket* socket_for(const IpAddress& to, const Packet& packet) {
     auto& socket = sockets_[!to.is_v4()];
@@ -342,7 +344,7 @@ void Udp::flush() {
 
 // Whether the burst may wait for more of its stream.
 bool Udp::gathers() {
-  if (!burst_.flow || burst_.bytes.size() >= kStreamBytes || burst_.due <= context_.now()) return false;
+  if (!burst_.flow || burst_.bytes.size() >= kGatherBytes || burst_.due <= context_.now()) return false;
   burst_waker_.set_timeout(burst_.due);
   return true;
 }
