@@ -9,7 +9,7 @@ extern "C" int LLVMFuzzerTestOneInput(const rhea::u8* data, rhea::usize size) {
   constexpr rhea::usize kMost = 4096;
   if (size > kMost) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  for (const char* word : {"migr", "save", "screen", "dumpd", "capture", "chardev"})
+  for (const char* word : {"migr", "save", "screen", "dump", "capture", "chardev"})
     if (text.find(word) != text.npos) return 0;
   static rhea::fuzz::EndedWorld world("interp");
   rhea::fuzz::Sink sink;

@@ -9,7 +9,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const rhea::u8* data, rhea::usize size) {
   constexpr rhea::usize kMost = 4096;
   const std::string text(reinterpret_cast<const char*>(data), size);
-  for (const char* word : {"memsave", "chardev", "human", "netdev", "migrate", "screendump", "\\"})
+  for (const char* word : {"memsave", "chardev", "human", "netdev", "migrate", "screendump", "dump-guest", "\\"})
     if (text.find(word) != text.npos) return 0;
   if (size > kMost) return 0;
   static rhea::fuzz::EndedWorld world("qtest");

@@ -459,6 +459,15 @@ bool SoftMmu::code_page(u64 address, CodePage& page, ir::Fault& fault) {
 
 void SoftMmu::raise_fetch_fault(const ir::Fault& fault) { guest_.raise_fault(fault); }
 
+bool SoftMmu::debug_translate(u64 address, u64& physical) {
+  address &= kAddressMask;
+  ir::Mapping mapping;
+  ir::Fault ignored;
+  if (!guest_.walk(address, ir::Access::read, false, mapping, ignored)) return false;
+  physical = align_down(mapping.physical, memory::kPageSize) | (address & (memory::kPageSize - 1));
+  return true;
+}
+
 bool SoftMmu::debug_access(u64 address, void* data, u64 size, bool write) {
   u8* bytes = static_cast<u8*>(data);
   while (size) {

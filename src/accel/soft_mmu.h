@@ -122,6 +122,7 @@ class SoftMmu {
 
   // Debugger's accesses: no faults, no side effects, no devices.
   bool debug_access(u64 address, void* data, u64 size, bool write);
+  bool debug_translate(u64 address, u64& physical);
 
   struct Statistics {
     u64 fills = 0, slow_loads = 0, slow_stores = 0, device_accesses = 0, code_stores = 0, flushes = 0, page_flushes = 0;

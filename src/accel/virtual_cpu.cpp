@@ -417,6 +417,10 @@ bool VirtualCpu::read_virtual(u64 address, std::span<u8> data) const {
   return const_cast<SoftMmu&>(mmu_).debug_access(address, data.data(), data.size(), false);
 }
 
+bool VirtualCpu::physical_address(u64 address, u64& physical) const {
+  return const_cast<SoftMmu&>(mmu_).debug_translate(address, physical);
+}
+
 bool VirtualCpu::write_virtual(u64 address, std::span<const u8> data) {
   return mmu_.debug_access(address, const_cast<u8*>(data.data()), data.size(), true);
 }

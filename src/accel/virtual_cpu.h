@@ -100,6 +100,7 @@ class VirtualCpu final : public Vcpu,
   bool read_register(unsigned number, std::vector<u8>& bytes) const override;
   bool write_register(unsigned number, std::span<const u8> bytes) override;
   bool read_virtual(u64 address, std::span<u8> data) const override;
+  bool physical_address(u64 address, u64& physical) const override;
   bool write_virtual(u64 address, std::span<const u8> data) override;
   Disassembly disassemble(u64 address, std::span<const u8> bytes) const override;
 

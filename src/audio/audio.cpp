@@ -41,6 +41,7 @@ class Wav final : public Backend {
   }
   std::string id() const override { return spec_.id; }
   std::string driver() const override { return "wav"; }
+  u64 bytes() const { return size_ + pending_.size(); }
 
   // Between two samples lies a straight line.
   void play(std::span<const s16> samples, u32 rate, float left, float right) override {
@@ -164,10 +165,65 @@ Result<std::unique_ptr<Backend>> open(const Spec& spec) {
   return std::unique_ptr<Backend>(std::make_unique<Wav>(spec, file.take()));
 }
 
+// A backend, and the captures of what it plays.
+class Backends::Tap final : public Backend {
+ public:
+  struct Capture {
+    Spec spec;
+    std::unique_ptr<Backend> wav;
+  };
+  explicit Tap(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
+  std::string id() const override { return inner_->id(); }
+  std::string driver() const override { return inner_->driver(); }
+  void play(std::span<const s16> samples, u32 rate, float left, float right) override {
+    inner_->play(samples, rate, left, right);
+    for (const Capture& capture : captures) capture.wav->play(samples, rate, left, right);
+  }
+  std::vector<Capture> captures;
+
+ private:
+  std::unique_ptr<Backend> inner_;
+};
+
+Backends::Backends() = default;
+Backends::~Backends() = default;
+void Backends::add(std::unique_ptr<Backend> backend) { list_.push_back(std::make_unique<Tap>(std::move(backend))); }
+Backend* Backends::first() const { return list_.empty() ? nullptr : list_.front().get(); }
+void Backends::clear() { list_.clear(); }
+
 Backend* Backends::find(std::string_view id) const {
   for (const auto& backend : list_)
     if (backend->id() == id) return backend.get();
   return nullptr;
+}
+
+Result<void> Backends::capture(std::string_view id, const Spec& wav) {
+  for (const auto& backend : list_) {
+    if (backend->id() != id) continue;
+    backend->captures.push_back({wav, RHEA_TRY(open(wav))});
+    return {};
+  }
+  return Error("Audiodev '{}' not found", id);
+}
+
+std::vector<Backends::CaptureRow> Backends::captures() const {
+  std::vector<CaptureRow> rows;
+  for (const auto& backend : list_)
+    for (const Tap::Capture& capture : backend->captures)
+      rows.push_back({capture.spec.path, capture.spec.frequency, capture.spec.channels,
+                      static_cast<const Wav&>(*capture.wav).bytes()});
+  return rows;
+}
+
+bool Backends::stop_capture(usize number) {
+  for (const auto& backend : list_) {
+    if (number < backend->captures.size()) {
+      backend->captures.erase(backend->captures.begin() + static_cast<std::ptrdiff_t>(number));
+      return true;
+    }
+    number -= backend->captures.size();
+  }
+  return false;
 }
 
 }  // namespace rhea::audio

@@ -40,14 +40,29 @@ std::string driver_list();
 
 class Backends {
  public:
-  void add(std::unique_ptr<Backend> backend) { list_.push_back(std::move(backend)); }
+  Backends();
+  ~Backends();
+  Backends(const Backends&) = delete;
+  void add(std::unique_ptr<Backend> backend);
   Backend* find(std::string_view id) const;
   // What a device without `audiodev` uses: the first. nullptr: silence.
-  Backend* first() const { return list_.empty() ? nullptr : list_.front().get(); }
-  void clear() { list_.clear(); }
+  Backend* first() const;
+  void clear();
+
+  // What a backend plays is written to a WAV file besides, until it is stopped. Errors: "Audiodev 'x' not found"; the
+  // file cannot be made.
+  Result<void> capture(std::string_view id, const Spec& wav);
+  struct CaptureRow {
+    std::string path;
+    u32 frequency, channels;
+    u64 bytes;  // of samples so far
+  };
+  std::vector<CaptureRow> captures() const;
+  bool stop_capture(usize number);  // false: there is none of that number
 
  private:
-  std::vector<std::unique_ptr<Backend>> list_;
+  class Tap;
+  std::vector<std::unique_ptr<Tap>> list_;
 };
 
 }  // namespace rhea::audio

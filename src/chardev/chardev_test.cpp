@@ -60,14 +60,14 @@ TEST_F(MuxTest, InputFollowsTheFocus) {
   backend->type("a\001cb\001cc");
   EXPECT_EQ(serial.got, "ac");
   EXPECT_EQ(monitor.got, "b");
-  EXPECT_EQ(serial.events, (std::vector<Event>{Event::mux_out, Event::mux_in}));
+  EXPECT_EQ(serial.events, (std::vector<Event>{Event::mux_in, Event::mux_out, Event::mux_in}));
   EXPECT_EQ(monitor.events, (std::vector<Event>{Event::mux_in, Event::mux_out}));
 }
 
 TEST_F(MuxTest, Keys) {
   backend->type("\001\001\001b\001z!");
   EXPECT_EQ(serial.got, "\001!");
-  EXPECT_EQ(serial.events, std::vector<Event>{Event::line_break});
+  EXPECT_EQ(serial.events, (std::vector<Event>{Event::mux_in, Event::line_break}));
   backend->type("\001x");
   EXPECT_EQ(terminated, 1);
   EXPECT_EQ(backend->written, "QEMU: Terminated\n\r");

@@ -18,6 +18,7 @@ class Mux::Port final : public Backend {
   void write(std::span<const u8> data) override { mux_.output(data); }
   void set_frontend(Frontend* frontend) override {
     frontend_ = frontend;
+    if (frontend_ && mux_.ports_[mux_.focused_].get() == this) frontend_->event(Event::mux_in);
     mux_.backend_->accept_input();
   }
   void accept_input() override {

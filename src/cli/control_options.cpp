@@ -228,6 +228,40 @@ Result<void> refuse_writeconfig(Settings&, const Typed&) {
 
 // ---- qtest ---------------------------------------------------------------------------------------------------------
 
+Result<void> set_semihosting(Settings& settings, const Typed&) {
+  settings.semihosting.enabled = true;
+  return {};
+}
+
+// Given several times, the options add up.
+Result<void> read_semihosting_option(Settings& settings, const Typed& typed) {
+  auto& semihosting = settings.semihosting;
+  const auto parsed = RHEA_TRY(config::parse_options(typed.argument, "enable"));
+  semihosting.typed = typed;
+  semihosting.enabled = true;
+  for (const config::Part& part : parsed.parts) {
+    if (part.key == "enable") {
+      semihosting.enabled = RHEA_TRY(config::parse_boolean("enable", part.value));
+    } else if (part.key == "userspace") {
+      semihosting.user = RHEA_TRY(config::parse_boolean("userspace", part.value));
+    } else if (part.key == "chardev") {
+      semihosting.chardev = part.value;
+    } else if (part.key == "arg") {
+      semihosting.arguments.push_back(part.value);
+    } else if (part.key == "target") {
+      if (part.value == "gdb")
+        return Error("target=gdb: the calls are not handed to gdb here, they are served by the host: native or auto");
+      if (part.value != "native" && part.value != "auto")
+        return Error("unsupported semihosting-config {}{}: target is native or auto", part.value,
+                     did_you_mean(part.value, std::vector<std::string>{"native", "auto"}));
+    } else {
+      return Error("Invalid parameter '{}'{}", part.key,
+                   did_you_mean(part.key, std::vector<std::string>{"enable", "target", "chardev", "userspace", "arg"}));
+    }
+  }
+  return {};
+}
+
 Result<void> read_qtest_option(Settings& settings, const Typed& typed) {
   RHEA_TRY(chardev::parse_spec(typed.argument));
   settings.qtest = typed;

@@ -71,8 +71,6 @@ constexpr QemuOption kOptions[] = {
     {"portrait", false, "there is no display yet: use -nographic"},
     {"preconfig", false, ""},
     {"rotate", true, "there is no display yet: use -nographic"},
-    {"semihosting", false, ""},
-    {"semihosting-config", true, ""},
     {"singlestep", false, ""},
     {"smbios", true, ""},
     {"spice", true, "there is no display yet: use -nographic"},

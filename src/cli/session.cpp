@@ -7,12 +7,15 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "accel/semihosting.h"
 #include "chardev/vc.h"
 #include "cli/net_options.h"
 #include "core/loop.h"
 #include "devices/device_type.h"
+#include "machine/replay.h"
 #include "machine/snapshots.h"
 #include "monitor/capture.h"
+#include "util/text.h"
 
 namespace rhea::cli {
 
@@ -41,6 +44,7 @@ Session::~Session() {
   frame_lines_.reset();
   gdb_.reset();
   machine_->close();
+  semihosting_.reset();
   monitors_.clear();
   qmps_.clear();
   qtest_.reset();
@@ -251,6 +255,32 @@ Result<void> Session::make_qtest() {
   return {};
 }
 
+Result<void> Session::make_semihosting() {
+  const auto& wanted = settings_.semihosting;
+  if (!wanted.enabled) return {};
+  const machine::MachineConfig& config = machine_->config();
+  if (config.replay != machine::ReplayMode::off)
+    return Error("-semihosting: what the host answers is not recorded: it cannot go with -icount rr=");
+  chardev::Backend* console = nullptr;
+  if (!wanted.chardev.empty()) {
+    auto port = machine_->chardevs().attach(wanted.chardev);
+    if (!port.ok()) return at(*wanted.typed, std::move(port.error()));
+    console = *port;
+  }
+  std::string line = join(wanted.arguments, " ");
+  if (wanted.arguments.empty()) line = config.kernel + (config.append.empty() ? "" : " " + config.append);
+  const u64 ram = config.ram_size ? config.ram_size : config.board->default_ram;
+  semihosting_ = std::make_unique<HostSemihosting>(
+      HostSemihosting::Setup{.loop = machine_->loop(),
+                             .console = console,
+                             .command_line = line,
+                             .ram_base = static_cast<u32>(config.board->ram_base),
+                             .ram_end = static_cast<u32>(config.board->ram_base + ram),
+                             .exit = [this](int status) { machine_->request_quit(status, "guest-shutdown"); }});
+  accel::set_semihosting(machine_->engine(), *semihosting_, wanted.user);
+  return {};
+}
+
 void Session::add_monitor(chardev::Backend* backend) {
   monitors_.push_back(
       std::make_unique<monitor::Monitor>(*backend, *monitor_context_, machine_->chardevs().is_shared(backend)));
@@ -274,11 +304,16 @@ Result<void> Session::prepare() {
   };
   network_->machine_name = settings_.machine.name;
   network_->replaying = settings_.machine.replay != machine::ReplayMode{};
+  if (network_->replaying) {
+    network_->tell_link = [this](net::Port& nic, bool up) { machine_->set_link(nic, up); };
+    network_->ask_to_announce = [this](net::Port& nic) { machine_->announce(nic); };
+  }
   network_->on_event = [this](const std::string& name, const std::string& data) {
     machine_->events().emit(name, data);
   };
   monitor_context_ = std::make_unique<monitor::Context>(monitor::Context{
       .machine = *machine_, .network = *network_, .log = log_, .title = settings_.title(), .version = RHEA_VERSION});
+  monitor_context_->audio = &audio_;
   monitor_context_->objects = [this] { return objects_.list(); };
   monitor_context_->add_object = [this](const std::string& type, const std::string& id,
                                         const monitor::Context::Texts& options) {
@@ -305,6 +340,7 @@ Result<void> Session::prepare() {
   monitor_context_->delete_node = [this](const std::string& name) { return drives_->delete_node(name); };
   RHEA_TRY(machine_->build(settings_.machine));
   drives_->warn_of_orphans();
+  RHEA_TRY(make_semihosting());
   {
     std::lock_guard net_lock(machine_->net_loop().lock());
     for (net::Port* port : machine_->nic_ports()) network_->add_nic(port);

@@ -9,6 +9,7 @@
 #include "chardev/registry.h"
 #include "cli/drive_options.h"
 #include "cli/frame_lines.h"
+#include "cli/semihosting.h"
 #include "cli/settings.h"
 #include "cli/user_objects.h"
 #include "gdbstub/stub.h"
@@ -44,6 +45,7 @@ class Session {
   Result<void> make_monitors(const Plan& plan);
   Result<void> make_mon(const Typed& typed);
   Result<void> make_qtest();
+  Result<void> make_semihosting();
   void add_monitor(chardev::Backend* backend);
   Result<void> load_state();
   Result<void> open_gdb(const std::string& device);
@@ -69,6 +71,7 @@ class Session {
   std::vector<std::unique_ptr<monitor::Monitor>> monitors_;
   std::vector<std::unique_ptr<monitor::QmpMonitor>> qmps_;
   std::unique_ptr<monitor::Qtest> qtest_;
+  std::unique_ptr<HostSemihosting> semihosting_;
   std::FILE* qtest_log_ = nullptr;
   std::unique_ptr<gdbstub::Stub> gdb_;
   chardev::Backend* gdb_port_ = nullptr;

@@ -68,6 +68,12 @@ struct Settings {
   std::optional<Typed> chroot, run_as;
   bool timestamps = false, guest_names = false;  // -msg: before each line of ours
   std::optional<Typed> qtest;
+  struct {
+    std::optional<Typed> typed;  // -semihosting-config, for messages
+    bool enabled = false, user = false;
+    std::string chardev;
+    std::vector<std::string> arguments;
+  } semihosting;
   std::string qtest_log;
   bool no_defaults = false;
   u8 escape_key = 1;  // -echr
@@ -138,6 +144,8 @@ Result<void> read_run_with_option(Settings& settings, const Typed& typed);
 Result<void> read_sandbox_option(Settings& settings, const Typed& typed);
 Result<void> read_msg_option(Settings& settings, const Typed& typed);
 Result<void> read_set_option(Settings& settings, const Typed& typed);
+Result<void> set_semihosting(Settings& settings, const Typed& typed);
+Result<void> read_semihosting_option(Settings& settings, const Typed& typed);
 Result<void> read_qtest_option(Settings& settings, const Typed& typed);
 Result<void> read_qtest_log_option(Settings& settings, const Typed& typed);
 Result<void> refuse_add_fd(Settings& settings, const Typed& typed);

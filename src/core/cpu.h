@@ -47,6 +47,8 @@ class Cpu {
   // Guest-virtual memory through this CPU's MMU, without side effects: no faults raised, MMIO not touched.
   virtual bool read_virtual(u64 address, std::span<u8> data) const = 0;
   virtual bool write_virtual(u64 address, std::span<const u8> data) = 0;
+  // Where an address of guest-virtual memory lies, whatever is there. False: it does not translate.
+  virtual bool physical_address(u64 address, u64& physical) const { return false; }
   // One instruction at an address: text and length in bytes. `bytes` are those that were fetched.
   struct Disassembly {
     std::string text;

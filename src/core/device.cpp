@@ -8,6 +8,7 @@ std::string_view bus_name(Bus bus) {
     case Bus::sysbus: return "System";
     case Bus::virtio: return "virtio-bus";
     case Bus::virtio_serial: return "virtio-serial-bus";
+    case Bus::sd: return "sd-bus";
     case Bus::pci: return "PCI";
     case Bus::usb: return "usb-bus";
     case Bus::none: break;

@@ -34,7 +34,7 @@ class Device {
 };
 
 // The bus a device sits on. `sysbus` devices are wired by the board and cannot be added with -device.
-enum class Bus : u8 { sysbus, virtio, virtio_serial, pci, usb, none };
+enum class Bus : u8 { sysbus, virtio, virtio_serial, sd, pci, usb, none };
 enum class Category : u8 { controller, network, input, display, sound, storage, misc, cpu, bridge, usb };
 
 std::string_view bus_name(Bus bus);

@@ -34,6 +34,9 @@ class MachineRequests {
   virtual ~MachineRequests() = default;
   virtual void request_shutdown() = 0;  // the guest turned the machine off
   virtual void request_reset() = 0;     // the guest asked for a reset
+  // Tells whoever controls the machine: an event's name ("BALLOON_CHANGE") and the text of its JSON object. With
+  // `origin`, the place of that device among the machine's objects goes along as "qom-path".
+  virtual void tell(std::string event, std::string data, const Device* origin = nullptr) = 0;
 };
 
 // A wire from one device to another that is no interrupt (for example "card present", "sysreg of the SCU").

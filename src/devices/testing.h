@@ -111,6 +111,8 @@ class FakeMachine : public MachineRequests {
  public:
   void request_shutdown() override { ++shutdowns; }
   void request_reset() override { ++resets; }
+  void tell(std::string event, std::string data, const Device*) override { told.push_back(event + " " + data); }
+  std::vector<std::string> told;
   unsigned shutdowns = 0, resets = 0;
 };
 

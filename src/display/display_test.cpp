@@ -257,6 +257,32 @@ TEST(Inputs, EventsGoToWhoWasActivatedLast) {
   inputs.move(1, 1, 1);
 }
 
+TEST(Inputs, RecordedOnesComeBackLater) {
+  StepClock clock;
+  Inputs inputs(clock);
+  Recorder keyboard, mouse, tablet(true);
+  inputs.add(static_cast<Keyboard&>(keyboard));
+  inputs.add(static_cast<Pointer&>(mouse));
+  inputs.add(static_cast<Pointer&>(tablet));
+  std::vector<std::vector<u8>> recorded;
+  inputs.set_recorder([&](std::span<const u8> event) { recorded.emplace_back(event.begin(), event.end()); });
+  inputs.type({find_key("a")}, 100);
+  clock.advance(100);
+  inputs.move(-3, 4, 0);
+  inputs.move_to(40'000, 7);
+  EXPECT_TRUE(inputs.select(1));
+  EXPECT_FALSE(inputs.select(5));
+  inputs.set_buttons(kButtonRight);
+  EXPECT_EQ(keyboard.log + mouse.log + tablet.log, "");
+  ASSERT_EQ(recorded.size(), 6u);
+  for (const auto& event : recorded) inputs.deliver(event);
+  EXPECT_EQ(keyboard.log, "+a -a ");
+  EXPECT_EQ(mouse.log, "move -3 4 0 ");
+  EXPECT_EQ(tablet.log, "at 32767 7 buttons 4 ");
+  for (usize size = 0; size < 9; ++size) inputs.deliver(std::vector<u8>(size, 0xee));
+  EXPECT_EQ(recorded.size(), 6u);
+}
+
 struct FakeScreen : Screen {
   FakeScreen(std::string name, bool is_lit, bool text = false) : name_(std::move(name)), lit(is_lit), text_(text) {}
   std::string label() const override { return name_; }

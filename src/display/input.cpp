@@ -2,7 +2,9 @@
 #include "display/input.h"
 
 #include <algorithm>
+#include <array>
 
+#include "util/bits.h"
 #include "util/text.h"
 
 namespace rhea::display {
@@ -89,7 +91,41 @@ void Inputs::deactivate(Pointer& pointer) {
   put_back(pointers_, [&](const PointerEntry& entry) { return entry.pointer == &pointer; });
 }
 
+// --- what is done to the devices, or recorded
+
+bool Inputs::record(Act act, std::initializer_list<s64> numbers) {
+  if (!recorder_) return false;
+  std::vector<u8> bytes = {static_cast<u8>(act)};
+  for (const s64 number : numbers) {
+    bytes.resize(bytes.size() + sizeof number);
+    store_le<u64>(bytes.data() + bytes.size() - sizeof number, static_cast<u64>(number));
+  }
+  recorder_(bytes);
+  return true;
+}
+
+void Inputs::deliver(std::span<const u8> event) {
+  if (event.empty()) return;
+  std::array<s64, 3> numbers{};
+  for (usize i = 0; i < numbers.size() && 9 + i * 8 <= event.size(); ++i)
+    numbers[i] = static_cast<s64>(load_le<u64>(&event[1 + i * 8]));
+  const auto small = [&](usize i) { return static_cast<s32>(numbers[i]); };
+  switch (static_cast<Act>(event[0])) {
+    case Act::key:
+      if (static_cast<u64>(numbers[0]) < std::size(kKeys)) apply_key(kKeys[numbers[0]], numbers[1]);
+      break;
+    case Act::move: apply_move(small(0), small(1), small(2)); break;
+    case Act::move_to: apply_move_to(small(0), small(1)); break;
+    case Act::buttons: apply_buttons(static_cast<u32>(numbers[0])); break;
+    case Act::select: apply_select(static_cast<unsigned>(numbers[0])); break;
+  }
+}
+
 void Inputs::key(const Key& key, bool down) {
+  if (!record(Act::key, {&key - kKeys, down})) apply_key(key, down);
+}
+
+void Inputs::apply_key(const Key& key, bool down) {
   if (!keyboards_.empty()) keyboards_.front()->key(key, down);
 }
 
@@ -114,6 +150,10 @@ void Inputs::release() {
 }
 
 void Inputs::move(s32 dx, s32 dy, s32 wheel) {
+  if (!record(Act::move, {dx, dy, wheel})) apply_move(dx, dy, wheel);
+}
+
+void Inputs::apply_move(s32 dx, s32 dy, s32 wheel) {
   if (pointers_.empty()) return;
   const auto relative = std::find_if(pointers_.begin(), pointers_.end(),
                                      [](const PointerEntry& entry) { return !entry.pointer->absolute(); });
@@ -126,6 +166,12 @@ void Inputs::move(s32 dx, s32 dy, s32 wheel) {
 }
 
 void Inputs::move_to(s32 x, s32 y) {
+  x_ = std::clamp(x, 0, kPointerRange);
+  y_ = std::clamp(y, 0, kPointerRange);
+  if (!record(Act::move_to, {x_, y_})) apply_move_to(x_, y_);
+}
+
+void Inputs::apply_move_to(s32 x, s32 y) {
   for (const PointerEntry& entry : pointers_) {
     if (!entry.pointer->absolute()) continue;
     entry.pointer->move_to(std::clamp(x, 0, kPointerRange), std::clamp(y, 0, kPointerRange));
@@ -134,6 +180,11 @@ void Inputs::move_to(s32 x, s32 y) {
 }
 
 void Inputs::set_buttons(u32 buttons) {
+  buttons_ = buttons;
+  if (!record(Act::buttons, {buttons})) apply_buttons(buttons);
+}
+
+void Inputs::apply_buttons(u32 buttons) {
   if (!pointers_.empty()) pointers_.front().pointer->set_buttons(buttons);
 }
 
@@ -145,12 +196,16 @@ std::vector<Inputs::PointerRow> Inputs::pointers() const {
 }
 
 bool Inputs::select(unsigned index) {
-  for (const PointerEntry& entry : pointers_) {
-    if (entry.index != index) continue;
-    activate(*entry.pointer);
-    return true;
-  }
-  return false;
+  if (std::none_of(pointers_.begin(), pointers_.end(), [&](const PointerEntry& entry) { return entry.index == index; }))
+    return false;
+  if (!record(Act::select, {index})) apply_select(index);
+  return true;
+}
+
+void Inputs::apply_select(unsigned index) {
+  const auto entry =
+      std::find_if(pointers_.begin(), pointers_.end(), [&](const PointerEntry& each) { return each.index == index; });
+  if (entry != pointers_.end()) activate(*entry->pointer);
 }
 
 }  // namespace rhea::display

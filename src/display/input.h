@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Keyboards and mice of a machine: the point through which every key and every movement reaches a device. Who has
 // been activated last gets the events. All calls are under the machine loop's lock.
+//
+// In a recorded machine (set_recorder) what a person does is not done at once: it becomes bytes, which come back
+// through deliver() between two instructions. How long keys are held is then a matter of the person's time, not the
+// machine's.
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -76,6 +81,10 @@ class Inputs {
   void move(s32 dx, s32 dy, s32 wheel);
   void move_to(s32 x, s32 y);
   void set_buttons(u32 buttons);
+  // As they were set last.
+  u32 buttons() const { return buttons_; }
+  s32 x() const { return x_; }
+  s32 y() const { return y_; }
 
   struct PointerRow {
     unsigned index;  // as `mouse_set` takes it
@@ -86,7 +95,15 @@ class Inputs {
   std::vector<PointerRow> pointers() const;
   bool select(unsigned index);
 
+  // Events go there from now on, instead of to the devices.
+  void set_recorder(std::function<void(std::span<const u8>)> recorder) { recorder_ = std::move(recorder); }
+  // One of those events. What is none is ignored.
+  void deliver(std::span<const u8> event);
+
  private:
+  enum class Act : u8 { key, move, move_to, buttons, select };
+  // Whether it went to the recorder.
+  bool record(Act act, std::initializer_list<s64> numbers);
   struct Chord {
     std::vector<const Key*> keys;
     s64 hold;
@@ -97,13 +114,21 @@ class Inputs {
   };
   void press_next();
   void release();
+  void apply_key(const Key& key, bool down);
+  void apply_move(s32 dx, s32 dy, s32 wheel);
+  void apply_move_to(s32 x, s32 y);
+  void apply_buttons(u32 buttons);
+  void apply_select(unsigned index);
 
   Clock& clock_;
   std::vector<Keyboard*> keyboards_;
   std::vector<PointerEntry> pointers_;
   unsigned next_index_ = 0;
+  u32 buttons_ = 0;
+  s32 x_ = 0, y_ = 0;
   std::deque<Chord> typing_;  // the first is being held
   std::unique_ptr<Timer> timer_;
+  std::function<void(std::span<const u8>)> recorder_;
 };
 
 }  // namespace rhea::display

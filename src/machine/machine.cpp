@@ -3,6 +3,9 @@
 // where the CPUs can be stopped.
 #include "machine/machine.h"
 
+#include <algorithm>
+#include <array>
+
 #include "accel/debugger.h"
 #include "config/json.h"
 #include "core/offset_clock.h"
@@ -10,9 +13,12 @@
 #include "machine/debug_port.h"
 #include "machine/disk_snapshots.h"
 #include "machine/line_tap.h"
+#include "machine/object_tree.h"
 #include "machine/replay.h"
 #include "machine/replay_sources.h"
 #include "machine/snapshots.h"
+#include "net/announcer.h"
+#include "util/bits.h"
 
 namespace rhea::machine {
 
@@ -21,6 +27,16 @@ class Machine::Requests final : public devices::MachineRequests {
   explicit Requests(Machine& machine) : machine_(machine) {}
   void request_shutdown() override { machine_.request_shutdown(); }
   void request_reset() override { machine_.request_reset(true); }
+  void tell(std::string event, std::string data, const Device* origin) override {
+    if (!origin) return machine_.events().emit(std::move(event), std::move(data));
+    // The path is known on the loop, when all devices are there.
+    machine_.loop().post([this, event = std::move(event), data = std::move(data), origin] {
+      config::Json with_path = config::Json::parse(data);
+      for (const auto& node : machine_.nodes_)
+        if (node->device.get() == origin) with_path["qom-path"] = ObjectTree(machine_, {}).path_of(*node);
+      machine_.events().deliver(event, config::json_text(with_path));
+    });
+  }
 
  private:
   Machine& machine_;
@@ -89,8 +105,48 @@ Balloon* Machine::balloon() {
   return nullptr;
 }
 
+bool Machine::set_balloon(u64 bytes) {
+  Balloon* balloon = this->balloon();
+  if (!balloon) return false;
+  std::array<u8, 8> target;
+  store_le<u64>(target.data(), bytes);
+  if (replay_) replay_->submit(Replay::Kind::balloon, 0, target);
+  else balloon->set_target(bytes);
+  return true;
+}
+
+namespace {
+enum LinkNews : u8 { kLinkDown, kLinkUp, kAnnounce };
+
+void tell(net::Port& nic, u8 news) {
+  if (news != kAnnounce) nic.on_link(news == kLinkUp);
+  else if (auto* announcer = dynamic_cast<net::Announcer*>(&nic)) announcer->announce();
+}
+}  // namespace
+
+void Machine::tell_nic(net::Port& nic, u8 news) {
+  if (!replay_) return tell(nic, news);
+  const std::vector<net::Port*> ports = nic_ports();
+  const auto number = std::find(ports.begin(), ports.end(), &nic) - ports.begin();
+  replay_->submit(Replay::Kind::nic, static_cast<u32>(number), std::array<u8, 1>{news});
+}
+
+void Machine::set_link(net::Port& nic, bool up) { tell_nic(nic, up ? kLinkUp : kLinkDown); }
+void Machine::announce(net::Port& nic) { tell_nic(nic, kAnnounce); }
+
 Result<void> Machine::start_replay() {
   replay_->on_event(Replay::Kind::reset, 0, [this](std::span<const u8>) { reset_all(ResetKind::warm); });
+  replay_->on_event(Replay::Kind::input, 0, [this](std::span<const u8> event) { inputs_->deliver(event); });
+  inputs_->set_recorder([this](std::span<const u8> event) { replay_->submit(Replay::Kind::input, 0, event); });
+  replay_->on_event(Replay::Kind::balloon, 0, [this](std::span<const u8> bytes) {
+    if (balloon() && bytes.size() == 8) balloon()->set_target(load_le<u64>(bytes.data()));
+  });
+  for (u32 number = 0; number < nic_ports().size(); ++number) {
+    replay_->on_event(Replay::Kind::nic, number, [this, number](std::span<const u8> news) {
+      const std::vector<net::Port*> ports = nic_ports();
+      if (!news.empty() && number < ports.size()) tell(*ports[number], news[0]);
+    });
+  }
   if (!config_.replay_snapshot.empty()) {
     if (config_.replay == ReplayMode::record) RHEA_TRY(snapshots_->save(config_.replay_snapshot));
     else RHEA_TRY(snapshots_->load(config_.replay_snapshot));

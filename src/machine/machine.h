@@ -196,6 +196,10 @@ class Machine {
   display::Inputs& inputs() { return *inputs_; }
   // nullptr: there is none.
   Balloon* balloon();
+  // What is done to the machine from outside; in a recorded one through its input point.
+  bool set_balloon(u64 bytes);  // false: it has none
+  void set_link(net::Port& nic, bool up);
+  void announce(net::Port& nic);
   // NIC ports in order, for `info network`.
   std::vector<net::Port*> nic_ports();
   // Before the backends go; under the network loop's lock.
@@ -229,6 +233,7 @@ class Machine {
   void reset_all(ResetKind kind);
   void request_counted_reset(bool by_guest);
   Result<void> start_replay();
+  void tell_nic(net::Port& nic, u8 news);
   void set_state(RunState state);
   void has_arrived();
   void stop_with(RunState state);

@@ -34,7 +34,7 @@ enum class ReplayMode : u8 { off, record, replay };
 
 class Replay final : public accel::InputPoint {
  public:
-  enum class Kind : u8 { end = 0, chardev, chardev_event, frame, reset, post, mark };
+  enum class Kind : u8 { end = 0, chardev, chardev_event, frame, reset, post, mark, input, nic, link, balloon };
   struct Event {
     Kind kind = Kind::end;
     u32 source = 0;

@@ -22,7 +22,7 @@ constexpr u64 kMagic = 0x31594c5045524852;  // "RHREPLY1"
 constexpr u32 kVersion = 1;
 constexpr usize kEventHead = 1 + 4 + 8 + 8 + 8 + 8 + 4;
 constexpr u32 kMaxData = u32{1} << 20;
-constexpr u8 kLastKind = static_cast<u8>(Replay::Kind::mark);
+constexpr u8 kLastKind = static_cast<u8>(Replay::Kind::balloon);
 
 std::vector<u8> encode(const Replay::Event& event) {
   std::vector<u8> bytes(kEventHead);

@@ -69,6 +69,7 @@ class RecordedLink::BackendSide final : public net::Port {
     replay_.submit(Replay::Kind::frame, source_, data);
     return net::Sent::taken;
   }
+  void on_link(bool up) override { replay_.submit(Replay::Kind::link, source_, std::array<u8, 1>{up}); }
   std::string type() const override { return "replay"; }
   std::string info() const override { return {}; }
 
@@ -93,6 +94,12 @@ class RecordedLink::NicSide final : public net::Port {
     });
     return net::Sent::taken;
   }
+  // For the backend alone: the NIC hears of its link through the input point.
+  void on_link(bool up) override {
+    net_loop_.post([other = other_, up] {
+      if (*other && (*other)->peer()) (*other)->peer()->on_link(up);
+    });
+  }
   // A frame of the recording.
   void deliver(std::span<const u8> data) {
     const net::Piece piece{const_cast<u8*>(data.data()), data.size()};
@@ -114,6 +121,9 @@ RecordedLink::RecordedLink(net::Port* backend, Replay& replay, EventLoop& net_lo
   std::lock_guard lock(net_loop.lock());
   if (backend) net::Port::connect(*backend_side_, *backend);
   replay.on_event(Replay::Kind::frame, source, [this](std::span<const u8> data) { nic_side_->deliver(data); });
+  replay.on_event(Replay::Kind::link, source, [this](std::span<const u8> data) {
+    if (nic_side_->peer() && !data.empty()) nic_side_->peer()->on_link(data[0]);
+  });
 }
 
 net::Port& RecordedLink::nic_side() { return *nic_side_; }

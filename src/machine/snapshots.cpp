@@ -82,21 +82,6 @@ class FolderStore final : public SnapshotStore {
   std::string folder_;
 };
 
-// Stops the machine; it goes on at the end of the scope unless told otherwise.
-class Standstill {
- public:
-  explicit Standstill(Machine& machine) : machine_(machine), ran_(machine.state() == RunState::running) {
-    machine_.stop();
-  }
-  ~Standstill() {
-    if (ran_) machine_.cont();
-  }
-
- private:
-  Machine& machine_;
-  const bool ran_;
-};
-
 }  // namespace
 
 std::unique_ptr<SnapshotStore> make_folder_store(const std::string& folder) {
@@ -277,17 +262,26 @@ Result<bool> Snapshots::incoming(const std::string& uri) {
     return false;
   }
   std::unique_ptr<StateSource> source = RHEA_TRY(open_migration_source(uri));
-  RHEA_TRY(machine_.drives().activate_all());
-  RHEA_TRY(load_machine(machine_, *source));
-  machine_.tell_restored();
+  RHEA_TRY(take(*source));
   return true;
+}
+
+// When the state is none, the disks are again whose they were.
+Result<void> Snapshots::take(StateSource& source) {
+  Result<void> taken = machine_.drives().activate_all();
+  if (taken.ok()) taken = load_machine(machine_, source);
+  if (taken.ok()) {
+    machine_.tell_restored();
+    return {};
+  }
+  const Result<void> closed = machine_.drives().deactivate_all();
+  if (!closed.ok()) machine_.log().write_text(fmt::format("after a state that was none: {}", closed.error().message()));
+  return taken;
 }
 
 void Snapshots::arrived(Result<std::unique_ptr<StateSource>> source) {
   arriving_.reset();
-  Result<void> loaded = source.ok() ? machine_.drives().activate_all() : Result<void>(source.error());
-  if (loaded.ok()) loaded = load_machine(machine_, **source);
-  if (loaded.ok()) machine_.tell_restored();
+  Result<void> loaded = source.ok() ? take(**source) : Result<void>(source.error());
   if (on_arrived) on_arrived(std::move(loaded));
 }
 

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "machine/machine.h"
 #include "machine/migration_link.h"
 #include "machine/state.h"
 #include "machine/state_files.h"
@@ -52,6 +53,21 @@ class SnapshotStore {
 
 // Files TAG.state in a folder.
 std::unique_ptr<SnapshotStore> make_folder_store(const std::string& folder);
+
+// While it lives the machine stands; then it goes on where it ran before.
+class Standstill {
+ public:
+  explicit Standstill(Machine& machine) : machine_(machine), ran_(machine.state() == RunState::running) {
+    machine_.stop();
+  }
+  ~Standstill() {
+    if (ran_) machine_.cont();
+  }
+
+ private:
+  Machine& machine_;
+  const bool ran_;
+};
 
 class Snapshots {
  public:
@@ -101,6 +117,7 @@ class Snapshots {
   void begin(std::unique_ptr<OutputSink> sink);
   void connected(Result<sys::Fd> fd);
   void arrived(Result<std::unique_ptr<StateSource>> source);
+  Result<void> take(StateSource& source);
   void write_migration(std::unique_ptr<OutputSink> sink, const SavedParts& parts);
   void set_status(Status status, std::string error = {});
   void ended(bool well);

@@ -42,9 +42,8 @@ constexpr std::string_view kQemuCommands =
     "block_job_cancel block_job_complete block_job_pause block_job_resume block_job_set_speed "
     "block_set_io_throttle block_stream calc_dirty_rate cancel_vcpu_dirty_limit client_migrate_info closefd "
     "drive_backup "
-    "drive_mirror dump-guest-memory expire_password getfd gpa2hpa i migrate_continue migrate_pause migrate_recover "
+    "drive_mirror expire_password getfd gpa2hpa i migrate_continue migrate_pause migrate_recover "
     "migrate_start_postcopy nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop o pcie_aer_inject_error "
-    "gva2gpa wavcapture stopcapture "
     "qemu-io set_password set_vcpu_dirty_limit singlestep snapshot_blkdev sync-profile trace-event watchdog_action "
     "x_colo_lost_heartbeat";
 constexpr std::string_view kQemuInfo =

@@ -113,8 +113,7 @@ void run_mouse_set(Monitor& monitor, const Arguments& arguments) {
 }
 
 void run_balloon(Monitor& monitor, const Arguments& arguments) {
-  Balloon* balloon = monitor.context().machine.balloon();
-  if (!balloon) {
+  if (!monitor.context().machine.balloon()) {
     monitor.print("Error: No balloon device has been activated\n");
     return;
   }
@@ -123,7 +122,7 @@ void run_balloon(Monitor& monitor, const Arguments& arguments) {
     monitor.print("Error: Parameter 'target' expects a size\n");
     return;
   }
-  balloon->set_target(arguments.numbers[0] << 20);
+  monitor.context().machine.set_balloon(arguments.numbers[0] << 20);
 }
 
 void info_balloon(Monitor& monitor, const Arguments&) {

@@ -104,6 +104,7 @@ void Monitor::resume() {
 void Monitor::event(chardev::Event event) {
   if (event == chardev::Event::mux_in) {
     focused_ = true;
+    if (!started_) return;
     show_banner();
     show_prompt();
   } else if (event == chardev::Event::mux_out) {

@@ -30,6 +30,12 @@ struct Job {
   std::string error;  // empty: none
 };
 
+// The last dump-guest-memory.
+struct DumpStatus {
+  const char* status = "none";
+  u64 completed = 0, total = 0;  // bytes
+};
+
 // What the commands act on; one for all monitors of a machine.
 struct Context {
   machine::Machine& machine;
@@ -51,6 +57,8 @@ struct Context {
   std::function<Result<void>(const std::string&options)> add_drive, add_node;
   std::function<Result<void>(const std::string& name)> delete_node;
   std::vector<Job> jobs;
+  DumpStatus dump;
+  audio::Backends* audio = nullptr;  // nullptr: there are none
   // Puts a gdb server on a character device ("tcp::1234"; "none" ends it).
   std::function<Result<void>(const std::string& device)> open_gdb = [](const std::string&) -> Result<void> {
     return Error("this machine has no debugger's line");

@@ -79,6 +79,15 @@ TEST_F(MonitorTest, SharedOneWaitsForTheFocus) {
   EXPECT_EQ(backend.text, "(qemu) \033[K");
 }
 
+TEST_F(MonitorTest, SharedOneWithTheFocusBegins) {
+  Monitor shared(backend, context, true);
+  backend.text.clear();
+  shared.event(chardev::Event::mux_in);
+  EXPECT_EQ(backend.text, "");
+  shared.start();
+  EXPECT_EQ(backend.text, "Rhea 1.2 monitor - type 'help' for more information\r\n(qemu) \033[K");
+}
+
 TEST_F(MonitorTest, GoldenTexts) {
   const std::pair<const char*, const char*> cases[] = {
       {"info status", "VM status: paused (prelaunch)\n"},

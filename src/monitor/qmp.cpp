@@ -180,7 +180,11 @@ void QmpMonitor::on_event(const std::string& name, const std::string& data) {
       std::find_if(std::begin(kEvents), std::end(kEvents), [&](const QmpEvent& e) { return e.name == name; });
   if (row == std::end(kEvents) || row->interval == 0) return send_event(name, data);
   const s64 now = context_.machine.loop().real_clock().now();
-  Limited& limited = limited_[name];
+  // Each serial port has a limit of its own.
+  const Json parsed = Json::parse(data, nullptr, false);
+  const bool has_id = parsed.is_object() && parsed.contains("id");
+  Limited& limited = limited_[has_id ? fmt::format("{} {}", name, parsed["id"].get<std::string>()) : name];
+  limited.name = name;
   if (now >= limited.next) {
     limited.next = now + row->interval;
     return send_event(name, data);
@@ -201,7 +205,7 @@ void QmpMonitor::send_event(const std::string& name, const std::string& data) {
 void QmpMonitor::send_waiting() {
   const s64 now = context_.machine.loop().real_clock().now();
   s64 next = kNever;
-  for (auto& [name, limited] : limited_) {
+  for (auto& [key, limited] : limited_) {
     if (!limited.has_waiting) continue;
     if (limited.next > now) {
       next = std::min(next, limited.next);
@@ -209,7 +213,7 @@ void QmpMonitor::send_waiting() {
     }
     limited.has_waiting = false;
     const std::string data = std::move(limited.waiting);
-    on_event(name, data);
+    on_event(limited.name, data);
   }
   if (next != kNever) limit_timer_->arm(next);
   if (backend_.queued() <= kUnread) backend_.accept_input();

@@ -65,7 +65,8 @@ class QmpMonitor final : public chardev::Frontend {
 
  private:
   struct Limited {
-    s64 next = 0;  // not before this time
+    std::string name;  // of the event
+    s64 next = 0;      // not before this time
     std::string waiting;
     bool has_waiting = false;
   };

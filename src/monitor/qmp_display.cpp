@@ -4,6 +4,7 @@
 
 #include "monitor/display.h"
 #include "monitor/qmp.h"
+#include "monitor/qmp_schema.h"
 #include "util/text.h"
 
 namespace rhea::monitor {
@@ -49,6 +50,74 @@ Result<Json> qmp_send_key(QmpCall& call) {
   return nothing();
 }
 
+namespace {
+
+// One call's movements, made when all of it was found good.
+struct Movement {
+  s32 dx = 0, dy = 0, wheel = 0;
+  std::optional<s32> x, y;
+  std::vector<std::pair<const display::Key*, bool>> keys;
+  u32 pressed = 0, released = 0;
+};
+
+constexpr std::pair<std::string_view, u32> kButtons[] = {{"left", display::kButtonLeft},
+                                                         {"middle", display::kButtonMiddle},
+                                                         {"right", display::kButtonRight},
+                                                         {"side", display::kButtonSide},
+                                                         {"extra", display::kButtonExtra}};
+
+Result<void> read_button(const Json& data, Movement& movement) {
+  RHEA_TRY(check_arguments(
+      data, "down:bool,button:<left|middle|right|wheel-up|wheel-down|side|extra|wheel-left|wheel-right>"));
+  const std::string name = data["button"];
+  const bool down = data["down"];
+  if (name == "wheel-left" || name == "wheel-right") return Error("no mouse here has a wheel for '{}'", name);
+  if (name == "wheel-up" || name == "wheel-down") movement.wheel += down ? (name == "wheel-up" ? 1 : -1) : 0;
+  for (const auto& [word, button] : kButtons)
+    if (word == name) (down ? movement.pressed : movement.released) |= button;
+  return {};
+}
+
+Result<void> read_axis(const Json& data, bool absolute, Movement& movement) {
+  RHEA_TRY(check_arguments(data, "axis:<x|y>,value:int"));
+  constexpr s64 kFar = 1'000'000;
+  const s64 value = data["value"].get<s64>();
+  if (absolute && (value < 0 || value > display::Inputs::kPointerRange))
+    return Error("Parameter 'value' is {}: a position is from 0 to {}", value, display::Inputs::kPointerRange);
+  const s32 distance = static_cast<s32>(std::clamp(value, -kFar, kFar));
+  const bool is_x = data["axis"] == "x";
+  if (absolute) (is_x ? movement.x : movement.y) = distance;
+  else (is_x ? movement.dx : movement.dy) += distance;
+  return {};
+}
+
+Result<void> read_event(const Json& event, Movement& movement) {
+  const std::string type = event["type"];
+  const Json& data = event["data"];
+  if (!data.is_object()) return Error("Invalid parameter type for 'events[].data', expected: object");
+  if (type == "btn") return read_button(data, movement);
+  if (type == "rel" || type == "abs") return read_axis(data, type == "abs", movement);
+  RHEA_TRY(check_arguments(data, "down:bool,key:{type:<number|qcode>,data:any}"));
+  movement.keys.emplace_back(RHEA_TRY(read_key(data["key"])), data["down"].get<bool>());
+  return {};
+}
+
+}  // namespace
+
+Result<Json> qmp_input_send_event(QmpCall& call) {
+  display::Inputs& inputs = call.context.machine.inputs();
+  if (call.has("device") && !call.context.machine.screens().find(call.text("device")))
+    return device_not_found(fmt::format("Device '{}' not found", call.text("device")));
+  Movement movement;
+  for (const Json& event : call.arguments["events"]) RHEA_TRY(read_event(event, movement));
+  for (const auto& [key, down] : movement.keys) inputs.key(*key, down);
+  if (movement.x || movement.y) inputs.move_to(movement.x.value_or(inputs.x()), movement.y.value_or(inputs.y()));
+  if (movement.dx || movement.dy || movement.wheel) inputs.move(movement.dx, movement.dy, movement.wheel);
+  if (movement.pressed || movement.released)
+    inputs.set_buttons((inputs.buttons() | movement.pressed) & ~movement.released);
+  return nothing();
+}
+
 Result<Json> qmp_query_mice(QmpCall& call) {
   Json list = Json::array();
   for (const auto& row : call.context.machine.inputs().pointers())
@@ -57,9 +126,9 @@ Result<Json> qmp_query_mice(QmpCall& call) {
 }
 
 Result<Json> qmp_balloon(QmpCall& call) {
-  Balloon* balloon = RHEA_TRY(find_balloon(call));
+  RHEA_TRY(find_balloon(call));
   if (call.number("value") <= 0) return Error("Parameter 'target' expects a size");
-  balloon->set_target(static_cast<u64>(call.number("value")));
+  call.context.machine.set_balloon(static_cast<u64>(call.number("value")));
   return nothing();
 }
 

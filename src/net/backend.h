@@ -149,6 +149,9 @@ class Network {
   OpenLine open_line;
   OpenDevice open_device;
   bool replaying = false;
+  // How a NIC is told of its link and asked to announce itself, if not at once: where the machine's input is recorded.
+  std::function<void(Port& nic, bool up)> tell_link;
+  std::function<void(Port& nic)> ask_to_announce;
   std::string machine_name;  // -name
 
   // What is wrong with the set-up, as lines without "warning: ": backends and hubs that lead nowhere.

@@ -82,7 +82,8 @@ Result<void> Network::set_link(const std::string& name, bool up) {
   for (Port* nic : nics_) {
     names.push_back(nic->name());
     if (nic->name() != name) continue;
-    nic->on_link(up);
+    if (tell_link) tell_link(*nic, up);
+    else nic->on_link(up);
     if (nic->peer()) nic->peer()->on_link(up);
     if (up) links_down_.erase(name);
     else links_down_.insert(name);
@@ -122,7 +123,8 @@ void Network::announce_now(const std::vector<std::string>& names) {
   for (Port* nic : nics_) {
     std::array<u8, 6> mac;
     if (!names.empty() && std::find(names.begin(), names.end(), nic->name()) == names.end()) continue;
-    if (auto* announcer = dynamic_cast<Announcer*>(nic)) announcer->announce();
+    if (ask_to_announce) ask_to_announce(*nic);
+    else if (auto* announcer = dynamic_cast<Announcer*>(nic)) announcer->announce();
     if (!nic->peer() || !mac_of(*nic, mac)) continue;
     std::array<u8, kMinFrame> bytes = announcement(mac);
     const Piece piece{bytes.data(), bytes.size()};

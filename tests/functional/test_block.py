@@ -177,17 +177,20 @@ class Media(Control):
         self.assertIn("already exists", first.monitor("snapshot_blkdev_internal d0 two"))
 
     def test_disk_of_nothing(self):
-        """-blockdev and -drive of null-co."""
+        """-blockdev and -drive of null-co; -device sd-card with a drive."""
         emulator = self.start_monitor("-blockdev", "driver=null-co,node-name=n,size=2097152,read-zeroes=on", "-drive",
                                       "if=none,id=f,file=null-co://,format=raw", "-device", "virtio-blk-device,drive=n",
-                                      "-device", "virtio-blk-device,drive=f", kernel=False)
+                                      "-device", "sd-card,drive=f", kernel=False)
         text = emulator.monitor("info block")
         self.assertRegex(text, r"n \(n\): null-co:// \(raw\)\n    Attached to:      /machine/peripheral-anon/device\[0\]")
-        self.assertRegex(text, r"f \(#block\d+\): null-co:// \(raw\)\n    Attached to:      /machine/peripheral-anon/device\[1\]\n")
+        self.assertRegex(text, r"f \(#block\d+\): null-co:// \(raw\)\n    Attached to:      /machine/unattached/device\[\d+\]\n    Removable")
         self.assertIn("virtual size: 2 MiB", emulator.monitor("info block -v n"))
-        self.assertIn("virtual size: 1 GiB", emulator.monitor("info block -v f"))
-        for options, message in ((("-blockdev", "driver=null-co,node-name=n,size=x"), "Parameter 'size' expects integer"),
-                                 (("-drive", "if=none,format=raw,read-zeroes=on,file=/x"), "'read-zeroes' is an option of null-co")):
+        self.assertIn("No 'sd-bus' bus found", emulator.monitor("device_add sd-card,drive=n"))
+        for options, message in ((("-drive", "if=sd,file=null-co://,format=raw", "-drive", "if=none,id=f,file=null-co://,format=raw",
+                                   "-device", "sd-card,drive=f"), "there is a card in the slot already"),
+                                 (("-blockdev", "driver=null-co,node-name=n,size=x"), "Parameter 'size' expects integer"),
+                                 (("-drive", "if=none,format=raw,read-zeroes=on,file=/x"), "'read-zeroes' is an option of null-co"),
+                                 (("-device", "sd-card,drive=zz"), "can't find value 'zz'")):
             status, _, errors = guest.call(*BOARD, *options)
             self.assertEqual(status, 1)
             self.assertIn(message, errors)

@@ -289,6 +289,101 @@ class Commands(Control):
         self.assertIn("busy", self.client.ask("chardev-remove", id="compat_monitor0")["error"]["desc"])
 
 
+def read_core(path):
+    """The notes of an ELF core file (name, type, content), and its loadable segments (virtual, physical, size, offset)."""
+    with open(path, "rb") as file:
+        data = file.read()
+    if data[:7] != b"\x7fELF\x01\x01\x01" or struct.unpack_from("<HH", data, 16) != (4, 40):
+        raise AssertionError(f"{path} is no core file of an Arm: {data[:20]!r}")
+    at, size, count = struct.unpack_from("<I", data, 28)[0], *struct.unpack_from("<HH", data, 42)
+    notes, loads = [], []
+    for i in range(count):
+        kind, offset, virtual, physical, in_file, in_memory, _, _ = struct.unpack_from("<8I", data, at + i * size)
+        if kind == 1:
+            loads.append((virtual, physical, in_memory, data[offset:offset + in_file]))
+        place = offset
+        while kind == 4 and place < offset + in_file:
+            name, content, number = struct.unpack_from("<3I", data, place)
+            start = place + 12 + (name + 3) // 4 * 4
+            notes.append((data[place + 12:place + 12 + name - 1].decode(), number, data[start:start + content]))
+            place = start + (content + 3) // 4 * 4
+    return notes, loads
+
+
+class Told(GuestTest):
+    """What a control connection hears of a guest, and takes of it."""
+
+    def boot_with(self, *arguments):
+        path = os.path.join(self.directory(), "qmp")
+        emulator = self.boot("-net", "none", "-qmp", f"unix:{path},server=on,wait=off", *arguments)
+        qmp = Qmp(path)
+        self.addCleanup(qmp.close)
+        return emulator, qmp
+
+    def test_events_of_devices(self):
+        emulator, qmp = self.boot_with("-device", "virtio-balloon-device", "-device", "virtio-serial-device", "-chardev",
+                                       "null,id=c", "-device", "virtserialport,chardev=c,name=org.rhea.test,id=p0")
+        self.guest_runs(emulator, "date -s 2030-01-01; busybox hwclock -w -u")
+        change = qmp.event("RTC_CHANGE")["data"]
+        self.assertAlmostEqual(change["offset"] + time.time(), 1893456000, delta=600)
+        self.assertEqual(qmp.value("qom-get", path=change["qom-path"], property="type"), "pl031")
+        self.guest_runs(emulator, "modprobe virtio_console; until grep -qsx org.rhea.test /sys/class/virtio-ports/*/name; do sleep 0.1; "
+                                  "done; d=/dev/$(grep -lx org.rhea.test /sys/class/virtio-ports/*/name | cut -d/ -f5); echo x > $d")
+        for open_now in (True, False):
+            self.assertEqual(qmp.event("VSERPORT_CHANGE")["data"], {"open": open_now, "id": "p0"})
+        self.guest_runs(emulator, "modprobe virtio_balloon")
+        qmp.value("balloon", value=400 << 20)
+        while qmp.event("BALLOON_CHANGE")["data"]["actual"] != 400 << 20:
+            pass
+        self.assertEqual(qmp.value("query-balloon")["actual"], 400 << 20)
+
+    def test_core_file(self):
+        """RAM where it lies and where the kernel's tables map it, and the CPUs' registers; the real gdb reads it."""
+        emulator, qmp = self.boot_with("-smp", "2", "-m", "64M")
+        qmp.value("stop")
+        folder = self.directory()
+        core, mapped, memory = (os.path.join(folder, name) for name in ("core", "mapped", "memory"))
+        qmp.value("dump-guest-memory", paging=False, protocol=f"file:{core}")
+        done = qmp.event("DUMP_COMPLETED")["data"]
+        self.assertEqual((done["result"]["status"], done["result"]["completed"]), ("completed", done["result"]["total"]))
+        self.assertEqual(qmp.value("query-dump"), done["result"])
+        qmp.value("pmemsave", val=0x60000000, size=64 << 20, filename=memory)
+        with open(memory, "rb") as file:
+            ram = file.read()
+        notes, loads = read_core(core)
+        self.assertEqual([(name, kind) for name, kind, _ in notes], [("CORE", 1), ("LINUX", 0x400)] * 2)
+        self.assertEqual([content for virtual, physical, size, content in loads if (virtual, physical) == (0x60000000, 0x60000000)], [ram])
+        registers = qmp.value("human-monitor-command", command_line="info registers", cpu_index=1)
+        self.assertEqual(struct.unpack_from("<I", notes[2][2], 72 + 60)[0], int(re.search(r"R15=([0-9a-f]{8})", registers)[1], 16))
+        # By the tables: the kernel's own mapping of RAM begins at 3 GiB.
+        qmp.value("dump-guest-memory", paging=True, protocol=f"file:{mapped}", detach=True)
+        self.assertEqual(qmp.event("DUMP_COMPLETED")["data"]["result"]["status"], "completed")
+        kernel = [(physical, content) for virtual, physical, size, content in read_core(mapped)[1]
+                  if virtual <= 0xc0100000 < virtual + size]
+        self.assertEqual(len(kernel), 1)
+        start = kernel[0][0] - 0x60000000
+        self.assertEqual(kernel[0][1], ram[start:start + len(kernel[0][1])])
+        if guest.have("gdb-multiarch"):
+            text = subprocess.run(["gdb-multiarch", "-nx", "-batch", "-ex", "set architecture armv7", "-ex", f"core-file {core}", "-ex",
+                                   "info threads", "-ex", "x/2wx 0x60000000"], capture_output=True, text=True, check=False).stdout
+            self.assertEqual(len(re.findall(r"(?m)^[* ] +\d+ +", text)), 2, text)
+            self.assertIn("0x60000000:\t0x%08x\t0x%08x" % struct.unpack_from("<II", ram), text)
+        # A part; and what cannot be.
+        qmp.value("dump-guest-memory", paging=False, protocol=f"file:{core}", begin=0x60001000, length=8192, detach=True)
+        self.assertEqual(qmp.event("DUMP_COMPLETED")["data"]["result"], {"status": "completed", "completed": 8192, "total": 8192})
+        self.assertEqual([load[3] for load in read_core(core)[1]], [ram[4096:12288]])
+        refused = lambda **arguments: qmp.ask("dump-guest-memory", paging=False, **arguments)["error"]["desc"]
+        self.assertIn("'protocol'", refused(protocol=core))
+        self.assertIn("'length' is missing", refused(protocol=f"file:{core}", begin=0))
+        self.assertIn("no RAM", refused(protocol=f"file:{core}", begin=0x10000000, length=4096))
+        self.assertIn("there is elf", refused(protocol=f"file:{core}", format="kdump-zlib"))
+        self.assertIn("failed to open", refused(protocol="file:/nonexistent/x"))
+        self.assertIn("No space left", refused(protocol="file:/dev/full"))
+        self.assertEqual(qmp.value("query-dump")["status"], "failed")
+        qmp.value("cont")
+        self.guest_runs(emulator, "true")
+
+
 class Serial(GuestTest):
     """The guest's console over each kind of character device."""
 

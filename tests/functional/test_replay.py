@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A run with input from outside is recorded; its replay is the same to the instruction."""
 import os
+import re
 
 import guest
 from guest import GuestTest, PROMPT, call, machine, rhea_only
@@ -54,6 +55,42 @@ class Replay(GuestTest):
         self.assertEqual(replaying.wait(), 0)
         self.assertEqual(guest.plain(recording.text).split("recorded")[0].splitlines()[:200],
                          guest.plain(replaying.text).split("recorded")[0].splitlines()[:200])
+        self.assertSameRun("first", "second")
+
+    def test_keys_mouse_and_cable(self):
+        """What a person does in the monitor: the replay shows the guest the same, without the person."""
+        log = os.path.join(self.folder, "rr")
+        recording = self.start(*machine(*self.icount("record", log), *self.traced("first"), "-net", "nic", "-net", "user"))
+        recording.expect(PROMPT, 300)
+        self.guest_runs(recording, "modprobe -a ambakmi psmouse evdev; "
+                                   "until grep -q event1 /proc/bus/input/devices; do sleep 0.1; done", 120)
+        self.guest_runs(recording, "(cat /dev/input/event0 > /tmp/keys &); (cat /dev/input/event1 > /tmp/mouse &); for n in 0 1; do "
+                                   "until ls -l /proc/[0-9]*/fd 2>/dev/null | grep -q input/event$n; do sleep 0.1; done; done", 120)
+        recording.open_monitor()
+        for command in ("sendkey shift-a 50", "mouse_move 5 -7", "mouse_button 1", "mouse_button 0", "set_link lan9118.0 off"):
+            self.assertEqual(recording.monitor(command), "")
+        recording.send("\x01c\n")
+        recording.expect(PROMPT)
+        for name in ("keys", "mouse"):
+            self.guest_runs(recording, f"until [ -s /tmp/{name} ]; do sleep 0.1; done", 120)
+        self.guest_runs(recording, "until [ $(cat /sys/class/net/eth0/carrier) = 0 ]; do sleep 0.1; done", 120)
+        self.assertEqual(recording.in_monitor("set_link lan9118.0 on"), "")
+        self.guest_runs(recording, "until [ $(cat /sys/class/net/eth0/carrier) = 1 ]; do sleep 0.1; done", 120)
+        self.guest_runs(recording, "hexdump -C /tmp/keys; hexdump -C /tmp/mouse; echo rec''orded")
+        shown = guest.plain(recording.text)
+        recording.send("\x01cquit\n")
+        self.assertEqual(recording.wait(), 0)
+
+        replaying = self.start(*machine(*self.icount("replay", log), *self.traced("second"), "-net", "nic", "-net", "user"))
+        replaying.expect("recorded", 400)
+        replaying.open_monitor()
+        guest.wait_until(lambda: "the recording ends here" in replaying.stderr(), "the replay comes to its end", 60)
+        self.assertNotIn("differs", replaying.stderr())
+        dump = re.compile(r"(?m)^000000[0-9a-f]0 .*$")
+        self.assertTrue(dump.findall(shown))
+        self.assertEqual(dump.findall(shown), dump.findall(guest.plain(replaying.text)))
+        replaying.send("quit\n")
+        self.assertEqual(replaying.wait(), 0)
         self.assertSameRun("first", "second")
 
     def test_what_does_not_fit_is_refused(self):

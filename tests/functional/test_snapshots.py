@@ -189,9 +189,27 @@ class Migration(SnapshotTest):
             status, _, text = call(*machine("-incoming", f"file:{path}"))
             self.assertEqual(status, 1)
             self.assertIn("load of migration failed: ", text)
+        self.disks_after_a_failure(path)
         status, _, text = call(*machine("-incoming", "smoke:signals"))
         self.assertEqual(status, 1)
         self.assertIn("unknown migration protocol: smoke:signals", text)
+
+    def disks_after_a_failure(self, rubbish):
+        """With -incoming defer a state that is none leaves the disk to others, and a good one may come after it."""
+        disk, good = os.path.join(self.folder, "disk"), os.path.join(self.folder, "good")
+        with open(disk, "wb") as file:
+            file.truncate(64 << 20)
+        drive = ("-drive", f"if=sd,format=raw,file={disk}")
+        waiting = self.start_monitor("-incoming", "defer", *drive)
+        self.assertRegex(waiting.monitor(f"migrate_incoming file:{rubbish}"), "^Error: ")
+        self.assertEqual(waiting.monitor("info status"), "VM status: paused (inmigrate)")
+        sender = self.start_monitor(*drive)
+        self.assertEqual(sender.monitor(f"migrate file:{good}"), "")
+        self.assertEqual(waiting.monitor(f"migrate_incoming file:{good}"), "")
+        self.assertEqual(waiting.monitor("info status"), "VM status: paused")
+        third = self.start("-M", "vexpress-a9", "-display", "none", "-S", *drive)
+        self.assertEqual(third.wait(), 1)
+        self.assertIn("lock", third.stderr())
 
 
 @rhea_only("snapshots without a disk")

@@ -73,7 +73,10 @@ class A9MpcorePriv : public SysbusDevice, public IrqSink {
       watchdogs_.push_back(std::make_unique<MpcoreTimer>(
           context.clock, kPeriphClk,
           MpcoreTimer::Wiring{[this, cpu](bool level) { gic_.set_ppi(cpu, kWatchdogPpi, level); },
-                              [machine = &context.machine] { machine->request_reset(); }},
+                              [machine = &context.machine] {
+                                machine->tell("WATCHDOG", R"({"action": "reset"})");
+                                machine->request_reset();
+                              }},
           context.log));
     }
     make_windows();

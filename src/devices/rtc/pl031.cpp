@@ -3,6 +3,8 @@
 // Output 0: RTCINTR.
 #include <array>
 
+#include <fmt/format.h>
+
 #include "devices/device_type.h"
 #include "devices/mmio.h"
 
@@ -14,7 +16,7 @@ struct Config {};
 class Pl031 : public SysbusDevice {
  public:
   explicit Pl031(const DeviceContext& context)
-      : clock_(context.host_clock), irq_(context.irqs.empty() ? IrqLine() : context.irqs[0]),
+      : clock_(context.host_clock), machine_(context.machine), irq_(context.irqs.empty() ? IrqLine() : context.irqs[0]),
         alarm_(clock_.timer([this] { on_alarm(); })), registers_(table(), this, context.id, context.log),
         window_(registers_) {}
 
@@ -40,6 +42,8 @@ class Pl031 : public SysbusDevice {
   void write_match(u32) { arm(); }
   void write_load(u32 value) {
     offset_ += value - read_data();
+    // Seconds that it is ahead of the clock it was started with.
+    machine_.tell("RTC_CHANGE", fmt::format("{{\"offset\": {}}}", static_cast<s32>(offset_)), this);
     arm();
   }
   u32 read_control() { return 1; }  // it runs
@@ -104,6 +108,7 @@ class Pl031 : public SysbusDevice {
   }
 
   Clock& clock_;
+  MachineRequests& machine_;
   IrqLine irq_;
   u32 offset_ = 0;
   std::unique_ptr<Timer> alarm_;

@@ -6,13 +6,14 @@
 #include "devices/device_type.h"
 #include "devices/mmio.h"
 #include "devices/sd/pl181_chip.h"
+#include "devices/sd/sd_card_device.h"
 
 namespace rhea::devices {
 namespace {
 
 struct Config {};
 
-class Pl181 : public SysbusDevice, public memory::MmioHandler, public block::DriveClient {
+class Pl181 : public SysbusDevice, public memory::MmioHandler, public block::DriveClient, public BusOwner {
  public:
   explicit Pl181(const DeviceContext& context)
       : name_(context.id), drive_(context.drive),
@@ -35,6 +36,19 @@ class Pl181 : public SysbusDevice, public memory::MmioHandler, public block::Dri
     attached_ = true;
     card_.medium_changed();
     return {};
+  }
+
+  // The slot is a bus with one place: that of if=sd, or of -device sd-card.
+  Bus owned_bus() const override { return Bus::sd; }
+  Result<void> plug_in(Device& device) override {
+    auto* card = dynamic_cast<SdCardDevice*>(&device);
+    if (!card) return Error("only a card goes into the slot");
+    if (attached_ || plugged_)
+      return Error("there is a card in the slot already (-drive if=sd, -sd or another sd-card)");
+    plugged_ = true;
+    drive_ = card->drive();
+    card_.set_drive(drive_);
+    return connect();
   }
 
   std::span<const MmioWindow> windows() const override { return windows_; }
@@ -86,7 +100,7 @@ class Pl181 : public SysbusDevice, public memory::MmioHandler, public block::Dri
 
   std::string name_;
   block::Drive* drive_;
-  bool attached_ = false;
+  bool attached_ = false, plugged_ = false;
   std::array<IrqLine, 4> irqs_;
   std::array<bool, 2> levels_{};
   sd::SdCard card_;

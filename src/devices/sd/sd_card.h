@@ -46,6 +46,8 @@ class SdCard {
   SdCard(const SdCard&) = delete;
   SdCard& operator=(const SdCard&) = delete;
 
+  // Before the machine runs.
+  void set_drive(block::Drive* drive) { drive_ = drive; }
   bool inserted() const { return capacity_ != 0; }
   bool write_protected() const { return inserted() && drive_->read_only(); }
   // The medium is another one (or none, or has another size). What cannot be a card is none, and logged.

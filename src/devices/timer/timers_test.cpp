@@ -162,6 +162,7 @@ TEST_F(Mpcore, WatchdogResets) {
   EXPECT_EQ(bench.machine.resets, 0u);
   bench.clock.advance(200);
   EXPECT_EQ(bench.machine.resets, 1u);
+  EXPECT_EQ(bench.machine.told, (std::vector<std::string>{R"(WATCHDOG {"action": "reset"})"}));
   chip->reset(ResetKind::warm);
   EXPECT_EQ(Bench::read(*chip, kWatchdog, 0x10), 1u);
 }

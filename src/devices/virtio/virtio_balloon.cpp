@@ -45,7 +45,7 @@ class VirtioBalloon final : public VirtioQueues, public Balloon {
  public:
   VirtioBalloon(const DeviceContext& context, const Config& config)
       : VirtioQueues(context, features_of(config), kQueueSize, queue_names(config)), config_(config),
-        clock_(context.clock), memory_(context.memory), ram_size_(context.ram_size),
+        clock_(context.clock), memory_(context.memory), machine_(context.machine), ram_size_(context.ram_size),
         again_(clock_.timer([this] { run_all(); })), poll_(clock_.timer([this] { ask(); })) {}
 
   u32 device_id() const override { return kDeviceId; }
@@ -57,11 +57,13 @@ class VirtioBalloon final : public VirtioQueues, public Balloon {
     return read_config_bytes(space, offset, size);
   }
   void write_config(u32 offset, u32 value, unsigned size) override {
+    const u32 before = actual_pages_;
     for (unsigned i = 0; i < size; ++i) {  // legacy drivers write the bytes one by one
       const u32 at = offset + i, byte = value >> (8 * i) & 0xff;
       if (at / 4 == 1) actual_pages_ = with_bits<u32>(actual_pages_, at % 4 * 8, 8, byte);
       if (at / 4 == 3) poison_ = with_bits<u32>(poison_, at % 4 * 8, 8, byte);
     }
+    if (actual_pages_ != before) machine_.tell("BALLOON_CHANGE", fmt::format("{{\"actual\": {}}}", actual()));
   }
 
   void set_target(u64 bytes) override {
@@ -182,6 +184,7 @@ class VirtioBalloon final : public VirtioQueues, public Balloon {
   Config config_;
   Clock& clock_;
   memory::AddressSpace& memory_;
+  MachineRequests& machine_;
   u64 ram_size_;
   std::unique_ptr<Timer> again_, poll_;
   u32 wanted_pages_ = 0, actual_pages_ = 0, poison_ = 0;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "config/json.h"
+
 namespace rhea::devices {
 namespace {
 
@@ -39,7 +41,8 @@ std::vector<std::string> queue_names(u32 max_ports) {
 // --- ports --------------------------------------------------------------------------------------------------------
 
 VirtioSerialPort::VirtioSerialPort(const DeviceContext& context, const VirtioSerialPortConfig& config, bool is_console)
-    : config_(config), console_(is_console), backend_(context.chardev),
+    : config_(config), id_(context.id == (is_console ? "virtconsole" : "virtserialport") ? std::string() : context.id),
+      machine_(context.machine), console_(is_console), backend_(context.chardev),
       host_open_(context.chardev && context.chardev->is_open()) {
   if (backend_) backend_->set_frontend(this);
 }
@@ -47,6 +50,12 @@ VirtioSerialPort::VirtioSerialPort(const DeviceContext& context, const VirtioSer
 VirtioSerialPort::~VirtioSerialPort() {
   if (device_) device_->remove(*this);
   if (backend_) backend_->set_frontend(nullptr);
+}
+
+void VirtioSerialPort::set_guest_open(bool open) {
+  if (guest_open_ == open) return;
+  guest_open_ = open;
+  if (!id_.empty()) machine_.tell("VSERPORT_CHANGE", config::json_text({{"open", open}, {"id", id_}}));
 }
 
 void VirtioSerialPort::fields(Visitor& visitor) {
@@ -175,12 +184,12 @@ void VirtioSerial::session_ended() {
   messages_.clear();
   again_->cancel();
   for (VirtioSerialPort* port : ports_)
-    if (port) port->guest_open_ = false;
+    if (port) port->set_guest_open(false);
 }
 
 void VirtioSerial::driver_changed() {
   // Without control messages there is one port, and it is open.
-  if (ready() && !multiport() && port(0)) port(0)->guest_open_ = true;
+  if (ready() && !multiport() && port(0)) port(0)->set_guest_open(true);
 }
 
 void VirtioSerial::queue_stopped(unsigned index) {
@@ -260,7 +269,7 @@ void VirtioSerial::take_control(const std::array<u8, 8>& bytes) {
   if (event == kPortReady && value) {
     announce(*named);
   } else if (event == kPortOpen) {
-    named->guest_open_ = value;
+    named->set_guest_open(value);
     if (named->guest_open_ && named->backend_) named->backend_->accept_input();
   }
 }

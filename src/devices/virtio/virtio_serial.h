@@ -39,6 +39,8 @@ class VirtioSerialPort final : public Device, public chardev::Frontend {
   void receive(std::span<const u8> data) override;
   void event(chardev::Event event) override;
 
+  // A process of the guest opens it or closes it.
+  void set_guest_open(bool open);
   bool is_console() const { return console_; }
   const std::string& port_name() const { return config_.name; }
   const VirtioSerialPortConfig& config() const { return config_; }
@@ -46,6 +48,8 @@ class VirtioSerialPort final : public Device, public chardev::Frontend {
  private:
   friend class VirtioSerial;
   VirtioSerialPortConfig config_;
+  std::string id_;  // empty: none was given
+  MachineRequests& machine_;
   bool console_;
   chardev::Backend* backend_;
   VirtioSerial* device_ = nullptr;

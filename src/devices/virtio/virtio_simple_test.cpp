@@ -96,6 +96,15 @@ TEST_F(Serial, PortsAreAnnounced) {
   EXPECT_EQ(control_messages(), (std::vector<std::string>{"1 6 0 "}));
 }
 
+TEST_F(Serial, OpeningIsTold) {
+  offer_control(8);
+  for (const u16 open : {1, 1, 0}) send_control(1, 6, open);
+  send_control(0, 6, 1);  // the console has no ID of its own here
+  EXPECT_EQ(driver.bench.machine.told,
+            (std::vector<std::string>{"VSERPORT_CHANGE {\"open\": true, \"id\": \"port\"}",
+                                      "VSERPORT_CHANGE {\"open\": false, \"id\": \"port\"}"}));
+}
+
 TEST_F(Serial, MessagesWaitForBuffers) {
   send_control(~0u, 0, 1);
   EXPECT_TRUE(control_messages().empty());
@@ -189,6 +198,9 @@ TEST(VirtioBalloon, GivesPagesBack) {
   EXPECT_EQ(balloon.actual(), Bench::kRamSize - 0x2000);
   driver.put(0x105, 1, 1);
   EXPECT_EQ(balloon.actual(), Bench::kRamSize - 0x102000) << "byte by byte, as legacy drivers do";
+  EXPECT_EQ(driver.bench.machine.told,
+            (std::vector<std::string>{fmt::format("BALLOON_CHANGE {{\"actual\": {}}}", Bench::kRamSize - 0x2000),
+                                      fmt::format("BALLOON_CHANGE {{\"actual\": {}}}", Bench::kRamSize - 0x102000)}));
 }
 
 TEST(VirtioBalloon, AsksForStatistics) {

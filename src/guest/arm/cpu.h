@@ -3,13 +3,16 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/cpu.h"
+#include "core/semihosting.h"
 #include "core/snapshot.h"
 #include "guest/arm/decode.h"
 #include "guest/arm/state.h"
@@ -67,6 +70,17 @@ class Cpu final : public ir::Guest {
   Log& log() { return log_; }
   ir::EngineHooks& hooks() { return *hooks_; }
   bool debugging() const { return hooks_ && hooks_->debugging(); }
+  // Semihosting: the instructions that ask the host (SVC 0x123456, SVC 0xab in Thumb, HLT 0xf000, HLT 0x3c) do so.
+  // `fetch` reads code; from_user: programs in user mode may too.
+  struct SemihostingHook {
+    std::function<bool(u32 address, std::span<u8> code)> fetch;
+    std::function<Semihosting::Answer(u32 operation, u32 parameter)> call;
+    bool from_user = false;
+  };
+  void set_semihosting(SemihostingHook hook) { semihosting_ = std::move(hook); }
+  // Makes the call if the instruction at an address (of the current instruction set) is one. `here` and `behind` are
+  // its key and the next one's: where it goes on.
+  bool semihosting_call(u32 address, u64 here, u64 behind);
   // As QEMU's `info registers` prints them, after the "CPU#n" line.
   std::string registers_text() const;
   // "r0".."r15", "pc", "sp", "lr", "cpsr", "spsr", "s0".., "d0".., "fpscr", "fpexc".
@@ -133,6 +147,7 @@ class Cpu final : public ir::Guest {
   Log& log_;
   ir::EngineHooks* hooks_ = nullptr;
   u64 space_ = 0;
+  SemihostingHook semihosting_;
   bool external_abort_ = false;  // the exception being entered is an external abort
   std::vector<u32> dacr_classes_;
   std::array<std::vector<u32>, 5> row_uses_;

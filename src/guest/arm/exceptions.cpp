@@ -206,6 +206,9 @@ void Cpu::set_pin(unsigned pin, bool level) {
 
 u64 helper_undefined(Cpu& cpu, u64 key, u64, u64) {
   cpu.resume_at(key);
+  const u64 size = key >> 32 & kModeThumb ? 2 : 4;  // of an HLT
+  if (cpu.semihosting_call(static_cast<u32>(key), key, (key & ~u64{0xffffffff}) | static_cast<u32>(key + size)))
+    return 0;
   cpu.take_undefined(static_cast<u32>(key));
   return 0;
 }
@@ -218,8 +221,9 @@ u64 helper_no_register(Cpu& cpu, u64 key, u64 encoding, u64) {
   return helper_undefined(cpu, key, 0, 0);
 }
 
-u64 helper_svc(Cpu& cpu, u64 key, u64, u64) {
+u64 helper_svc(Cpu& cpu, u64 key, u64 here, u64) {
   cpu.resume_at(key);
+  if (cpu.semihosting_call(static_cast<u32>(here), here, key)) return 0;
   cpu.enter(ExceptionKind::svc, static_cast<u32>(key));
   return 0;
 }
@@ -303,6 +307,23 @@ u64 helper_cp_read(Cpu& cpu, u64 index, u64, u64) { return cpu.read_sysreg(stati
 u64 helper_cp_write(Cpu& cpu, u64 index, u64 value, u64 key) {
   cpu.write_sysreg(static_cast<unsigned>(index), static_cast<u32>(value), key);
   return 0;
+}
+
+// Semihosting for AArch32 and AArch64, release 2.0, chapter 3: the operation is in r0, its parameter in r1, and the
+// answer comes in r0.
+bool Cpu::semihosting_call(u32 address, u64 here, u64 behind) {
+  if (!semihosting_.call || (!privileged() && !semihosting_.from_user)) return false;
+  const bool thumb = here >> 32 & kModeThumb;
+  u8 code[4] = {};
+  if (!semihosting_.fetch(address, std::span(code).first(thumb ? 2 : 4))) return false;
+  const u32 insn = load_le<u32>(code);
+  const bool is_call =
+      thumb ? insn == 0xdfab || insn == 0xbabc : (insn & 0x0fffffff) == 0x0f123456 || insn == 0xe10f0070;
+  if (!is_call) return false;
+  const Semihosting::Answer answer = semihosting_.call(state_.r[0], state_.r[1]);
+  resume_at(answer.again ? here : behind);
+  if (!answer.again) state_.r[0] = answer.value;
+  return true;
 }
 
 }  // namespace rhea::arm

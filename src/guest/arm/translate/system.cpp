@@ -48,7 +48,7 @@ void exception_return(Translator& t, Ref address) {
 }
 
 void supervisor_call(Translator& t) {
-  t.call(HelperId::svc, t.next_key());
+  t.call(HelperId::svc, t.next_key(), t.this_key());
   t.exit_dispatch();
 }
 
