@@ -126,6 +126,27 @@ std::unique_ptr<Socket> Socket::open(SocketKind kind, bool v6, int& error) {
   return std::make_unique<Socket>(std::move(fd), kind, v6);
 }
 
+std::unique_ptr<Socket> Socket::adopt(Fd fd, int& error) {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  int type = 0;
+  socklen_t type_size = sizeof type;
+  if (getpeername(fd.get(), reinterpret_cast<sockaddr*>(&peer), &size) ||
+      getsockopt(fd.get(), SOL_SOCKET, SO_TYPE, &type, &type_size)) {
+    error = errno;
+    return nullptr;
+  }
+  const bool known = peer.ss_family == AF_INET || peer.ss_family == AF_INET6 || peer.ss_family == AF_UNIX;
+  if (type != SOCK_STREAM || !known) {
+    error = EPROTOTYPE;
+    return nullptr;
+  }
+  error = 0;
+  const SocketKind kind = peer.ss_family == AF_UNIX ? SocketKind::local : SocketKind::stream;
+  configure(fd.get(), kind, false);
+  return std::make_unique<Socket>(std::move(fd), kind, peer.ss_family == AF_INET6);
+}
+
 Socket::~Socket() {
   if (!path_.empty()) unlink(path_.c_str());
 }

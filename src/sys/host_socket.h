@@ -54,6 +54,8 @@ class Socket {
  public:
   // Null with `error` set when the host refuses.
   static std::unique_ptr<Socket> open(SocketKind kind, bool v6, int& error);
+  // A connected stream from another process, which may do with it what it likes: TCP, or a unix socket.
+  static std::unique_ptr<Socket> adopt(Fd fd, int& error);
   explicit Socket(Fd fd, SocketKind kind, bool v6) : fd_(std::move(fd)), kind_(kind), v6_(v6) {}
   ~Socket();
 

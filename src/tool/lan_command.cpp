@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
-// `rhea lan`: asks every member of a LAN, each by its socket, what it knows. A member that does not answer (its process
-// is stopped) is passed over after a while; what it says is JSON of any content, and is checked as such.
+// `rhea lan`: who is on the LANs of this user, and the host's ways into them.
 #include <algorithm>
 
-#include "config/json.h"
-#include "net/lan/message.h"
 #include "net/lan/place.h"
-#include "sys/packet_socket.h"
 #include "tool/lan_exec.h"
+#include "tool/lan_members.h"
+#include "tool/lan_proxy.h"
 #include "tool/tool.h"
 #include "util/text.h"
 
@@ -17,43 +15,6 @@ namespace {
 
 using config::Json;
 using namespace net::lan;
-
-constexpr unsigned kPatience = 2000;  // ms for an answer
-
-// Nothing: nobody is there, or nothing that makes sense came.
-std::optional<Json> ask(const std::string& socket) {
-  int error = 0;
-  const sys::Fd fd = sys::connect_packets(socket, error);
-  if (!fd || sys::send_packet(fd.get(), encode({.kind = Kind::ask})).outcome != sys::ReadOutcome::data) return {};
-  if (!sys::wait_packet(fd.get(), kPatience)) return {};
-  std::vector<u8> buffer(kLargestReport);
-  const sys::Packet packet = sys::receive_packet(fd.get(), buffer);
-  if (packet.got.outcome != sys::ReadOutcome::data || packet.truncated) return {};
-  const auto message = decode(std::span<const u8>(buffer).first(packet.got.count));
-  if (!message || message->kind != Kind::report) return {};
-  auto value = config::parse_json(message->text);
-  if (!value.ok() || !value->is_object()) return {};
-  return value.take();
-}
-
-}  // namespace
-
-std::vector<Json> ask_lan(const std::string& lan) {
-  std::vector<Json> reports;
-  const auto place = Place::open(lan);
-  if (!place.ok()) return reports;
-  for (const std::string& socket : place.value().sockets())
-    if (auto report = ask(socket)) reports.push_back(std::move(*report));
-  const auto address = [](const Json& report) {
-    const auto parsed = parse_ipv4(report.value("address", std::string()));
-    return parsed ? parsed->to_v4() : 0;
-  };
-  std::stable_sort(reports.begin(), reports.end(),
-                   [&](const Json& a, const Json& b) { return address(a) < address(b); });
-  return reports;
-}
-
-namespace {
 
 // Of a member's report: text for a terminal, whatever it says.
 std::string text_of(const Json& object, const char* key) {
@@ -116,7 +77,8 @@ Result<std::string> lan_command(const Words& words, int& status) {
   if (!words.empty() && words[0] == "list" && words.size() == 1) return list();
   if (!words.empty() && words[0] == "show") return show({words.begin() + 1, words.end()});
   if (!words.empty() && words[0] == "exec") return lan_exec({words.begin() + 1, words.end()}, status);
-  return unknown_verb("lan", words, {"list", "show", "exec"});
+  if (!words.empty() && words[0] == "proxy") return lan_proxy({words.begin() + 1, words.end()});
+  return unknown_verb("lan", words, {"list", "show", "exec", "proxy"});
 }
 
 }  // namespace rhea::tool

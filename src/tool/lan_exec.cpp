@@ -15,6 +15,7 @@
 #include "sys/own_network.h"
 #include "sys/pass_descriptor.h"
 #include "sys/tap.h"
+#include "tool/lan_members.h"
 #include "util/text.h"
 
 namespace rhea::tool {

@@ -19,7 +19,9 @@ constexpr Subject kSubjects[] = {
     {"lan", lan_command,
      "  rhea lan list                the LANs of this user (-netdev lan,name=...) and their guests\n"
      "  rhea lan show NAME [--json]  the guests of one, with what they sent and got\n"
-     "  rhea lan exec NAME COMMAND   a program of this host in it, without root: rhea lan exec lab ssh root@bob\n"},
+     "  rhea lan exec NAME COMMAND   a program of this host in it, without root: rhea lan exec lab ssh root@bob\n"
+     "  rhea lan proxy NAME [AT]     SOCKS5 and HTTP into it, at [ADDRESS:]PORT (127.0.0.1:1080) or unix:PATH:\n"
+     "                               curl -x socks5h://127.0.0.1:1080 http://bob/\n"},
     {"net", net_command,
      "  rhea net plan|up KIND NAME [key=value ...]\n"
      "                               a network of the host for guests: shown, or made, as root. KIND:\n"

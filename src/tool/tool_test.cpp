@@ -3,11 +3,13 @@
 
 #include <algorithm>
 
+#include "tool/lan_proxy.h"
 #include "tool/net_doctor.h"
 #include "tool/net_forms.h"
 #include "tool/net_plan.h"
 #include "tool/net_service.h"
 #include "tool/net_steps.h"
+#include "tool/proxy_dialogue.h"
 
 namespace rhea::tool {
 namespace {
@@ -239,6 +241,115 @@ TEST(NetDoctor, EachTrap) {
   expect("chain ip filter FORWARD", [](HostFacts& f) { f.dropping = {"ip filter FORWARD"}, f.default_route = 9; });
   expect("br0 is down", [](HostFacts& f) { f.links[2].up = false; });
   expect("still has an address of its own", [](HostFacts& f) { f.addresses.push_back({2, IpAddress::v4(1), 8}); });
+}
+
+// --- the proxy ----------------------------------------------------------------------------------------------------
+
+using State = ProxyDialogue::State;
+
+State say(ProxyDialogue& dialogue, std::string_view text) {
+  return dialogue.take({reinterpret_cast<const u8*>(text.data()), text.size()});
+}
+
+TEST(ProxyDialogue, Socks) {
+  using namespace std::string_view_literals;
+  ProxyDialogue name;
+  EXPECT_EQ(say(name, "\5\2\2"sv), State::asking);
+  EXPECT_EQ(name.answers(), "");
+  EXPECT_EQ(say(name, "\0"sv), State::asking);
+  EXPECT_EQ(name.answers(), "\5\0"sv);
+  EXPECT_EQ(say(name, "\5\1\0\3\4Bob.\0"sv), State::asking);
+  EXPECT_EQ(say(name, "\x16hello"sv), State::dial);
+  EXPECT_EQ(name.host(), "bob");
+  EXPECT_EQ(name.port(), 22);
+  EXPECT_EQ(name.for_guest(), "hello");
+  EXPECT_EQ(name.answers(), "");
+  name.succeed();
+  EXPECT_EQ(name.answers(), "\5\0\0\1\0\0\0\0\0\0"sv);
+
+  ProxyDialogue address;
+  EXPECT_EQ(say(address, "\5\1\0\5\1\0\1\12\0\2\20\x1f\x90"sv), State::dial);
+  EXPECT_EQ(address.host(), "10.0.2.16");
+  EXPECT_EQ(address.port(), 8080);
+  address.fail(ProxyDialogue::Failure::refused, "closed");
+  EXPECT_EQ(address.answers(), "\5\0\5\5\0\1\0\0\0\0\0\0"sv);
+  ProxyDialogue unknown;
+  say(unknown, "\5\1\0\5\1\0\1\12\0\2\20\x1f\x90"sv);
+  unknown.fail(ProxyDialogue::Failure::unknown_host, "");
+  EXPECT_EQ(unknown.answers().substr(2, 2), "\5\4"sv);
+
+  // No method that is known; another command; a type of address that there is not; a name that is none; port 0; SOCKS4.
+  for (const auto& [said, heard] : {std::pair("\5\1\2"sv, "\5\xff"sv),
+                                    {"\5\1\0\5\2\0\3\1a\0\1"sv, "\5\0\5\7\0\1\0\0\0\0\0\0"sv},
+                                    {"\5\1\0\5\1\0\2\1a\0\1"sv, "\5\0\5\x8\0\1\0\0\0\0\0\0"sv},
+                                    {"\5\1\0\5\1\0\3\3a\nb\0\1"sv, "\5\0\5\4\0\1\0\0\0\0\0\0"sv},
+                                    {"\5\1\0\5\1\0\3\0\0\1"sv, "\5\0\5\4\0\1\0\0\0\0\0\0"sv},
+                                    {"\5\1\0\5\1\0\3\1a\0\0"sv, "\5\0\5\4\0\1\0\0\0\0\0\0"sv}}) {
+    ProxyDialogue dialogue;
+    EXPECT_EQ(say(dialogue, said), State::refused);
+    EXPECT_EQ(dialogue.answers(), heard);
+  }
+  ProxyDialogue changes;
+  EXPECT_EQ(say(changes, "\5\1\0"sv), State::asking);
+  EXPECT_EQ(say(changes, "GET http://bob/ HTTP/1.1\r\n\r\n"), State::refused);
+  EXPECT_EQ(changes.answers(), "\5\0\5\1\0\1\0\0\0\0\0\0"sv);
+  ProxyDialogue four;
+  EXPECT_EQ(say(four, "\4\1\0\x16\12\0\2\20\0"sv), State::refused);
+}
+
+TEST(ProxyDialogue, Http) {
+  ProxyDialogue tunnel;
+  EXPECT_EQ(say(tunnel, "CONNECT bob:443 HTTP/1.1\r\nHost: x\r\n\r"), State::asking);
+  EXPECT_EQ(say(tunnel, "\nrest"), State::dial);
+  EXPECT_EQ(tunnel.host(), "bob");
+  EXPECT_EQ(tunnel.port(), 443);
+  EXPECT_EQ(tunnel.for_guest(), "rest");
+  tunnel.succeed();
+  EXPECT_EQ(tunnel.answers(), "HTTP/1.1 200 Connection established\r\n\r\n");
+
+  ProxyDialogue url;
+  EXPECT_EQ(say(url,
+                "PUT HTTP://Bob?q=1 HTTP/1.0\r\nHost: bob\r\nProxy-Connection: keep-alive\r\n"
+                "Content-Length: 2\r\nconnection: x\r\n\r\nok"),
+            State::dial);
+  EXPECT_EQ(url.port(), 80);
+  EXPECT_EQ(url.for_guest(), "PUT /?q=1 HTTP/1.1\r\nHost: bob\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+  url.succeed();
+  EXPECT_EQ(url.answers(), "");
+  url.fail(ProxyDialogue::Failure::silent, "port 80 of 'bob' does not answer");
+  const std::string answer = url.answers();
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 504 Gateway Timeout\r\n")) << answer;
+  EXPECT_TRUE(answer.ends_with("\r\n\r\nrhea: port 80 of 'bob' does not answer\n")) << answer;
+
+  ProxyDialogue six;
+  EXPECT_EQ(say(six, "GET http://[fec0::1]:8080/ HTTP/1.1\r\n\r\n"), State::dial);
+  EXPECT_EQ(six.host(), "fec0::1");
+  EXPECT_EQ(six.for_guest(), "GET / HTTP/1.1\r\nConnection: close\r\n\r\n");
+
+  for (const char* bad :
+       {"\x16\x03\x01", "GET / HTTP/1.1\r\nHost: bob\r\n\r\n", "GET https://bob/ HTTP/1.1\r\n\r\n",
+        "CONNECT bob HTTP/1.1\r\n\r\n", "CONNECT bob:0 HTTP/1.1\r\n\r\n", "CONNECT bob:0x16 HTTP/1.1\r\n\r\n",
+        "CONNECT bob:65536 HTTP/1.1\r\n\r\n", "CONNECT a:b:1 HTTP/1.1\r\n\r\n", "CONNECT [::1 HTTP/1.1\r\n\r\n",
+        "CONNECT b\x01"
+        "b:1 HTTP/1.1\r\n\r\n",
+        "GET http:// HTTP/1.1\r\n\r\n", "GET http://bob/ HTTP/2.0\r\n\r\n", "GET\r\n\r\n", "GET http://bob/\r\n\r\n",
+        "GET http://bob/ HTTP/1.1\r\nno field\r\n\r\n", "GET http://bob/ HTTP/1.1\r\nHost : bob\r\n\r\n"}) {
+    ProxyDialogue dialogue;
+    EXPECT_EQ(say(dialogue, bad), State::refused) << bad;
+    EXPECT_TRUE(dialogue.answers().starts_with("HTTP/1.1 400 Bad Request\r\n")) << bad;
+  }
+  ProxyDialogue large;
+  EXPECT_EQ(say(large, "GET http://bob/" + std::string(ProxyDialogue::kMostHeader, 'x')), State::refused);
+  EXPECT_TRUE(large.answers().starts_with("HTTP/1.1 431 "));
+}
+
+TEST(LanProxy, Places) {
+  EXPECT_EQ(read_proxy_place("").value().text(), "127.0.0.1:1080");
+  EXPECT_EQ(read_proxy_place("8080").value().text(), "127.0.0.1:8080");
+  EXPECT_EQ(read_proxy_place("0.0.0.0:0").value().host, "0.0.0.0");
+  EXPECT_EQ(read_proxy_place("[::1]:1080").value().host, "::1");
+  EXPECT_EQ(read_proxy_place("unix:/run/x").value().path, "/run/x");
+  for (const char* bad : {"unix:", "abc", "1:", ":1", "1:70000"}) EXPECT_FALSE(read_proxy_place(bad).ok()) << bad;
 }
 
 }  // namespace

@@ -8,7 +8,9 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+import threading
 
 import guest
 import host
@@ -180,6 +182,122 @@ class Exec(LanTest):
         self.assertEqual(self.inside("/nowhere/program")[0], 127)
         self.assertIn("takes the name of a LAN and a command", self.inside()[1])
         self.assertEqual(self.tool("lan", "exec", "a/b", "true")[0], 1)
+
+
+@rhea_only("a program of its own")
+class Proxy(LanTest):
+    """Programs of the host reach guests by name through a proxy, without anything that the host must allow."""
+
+    def proxy(self, at):
+        daemon = subprocess.Popen([*self.prefix, TOOL, "lan", "proxy", "lab", at], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(daemon.stdout.close)
+        self.addCleanup(daemon.wait)
+        self.addCleanup(daemon.kill)
+        return daemon, re.fullmatch(r"LAN 'lab' is at (\S+), by SOCKS5 and HTTP\n", daemon.stdout.readline())[1]
+
+    def socks(self, at, name, port):
+        """A connection to a guest, or the number of SOCKS5's reply."""
+        if at.startswith("/"):
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(at)
+        else:
+            connection = socket.create_connection((host.LOOPBACK, int(at.split(":")[1])))
+        connection.settimeout(150 * guest.SCALE)
+        connection.sendall(b"\5\1\0")
+        self.assertEqual(host.read_exactly(connection, 2), b"\5\0")
+        connection.sendall(b"\5\1\0\3" + bytes([len(name)]) + name.encode() + port.to_bytes(2, "big"))
+        reply = host.read_exactly(connection, 10)
+        self.assertEqual((reply[0], len(reply)), (5, 10))
+        if reply[1]:
+            self.assertEqual(connection.recv(1), b"")
+            connection.close()
+            return reply[1]
+        self.addCleanup(connection.close)
+        return connection
+
+    def http(self, at, method, target, headers=""):
+        with socket.create_connection((host.LOOPBACK, int(at.split(":")[1]))) as connection:
+            connection.settimeout(150 * guest.SCALE)
+            connection.sendall(f"{method} {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
+            return host.read_all(connection).decode()
+
+    def test_guests_by_name(self):
+        _, at = self.proxy("0")
+        _, path = self.proxy("unix:" + os.path.join(self.runtime, "proxy"))
+        self.assertEqual(self.socks(at, "bob", 9000), 4)  # nobody is there
+        alice, bob = self.machine("alice"), self.machine("bob")
+        for emulator in (alice, bob):
+            self.is_up(emulator)
+        # Copies what it is told, and says what comes back; then a page for each client; then only the digest.
+        self.guest_runs(bob, "(while true; do nc -l -p 7 -e cat; done) > /dev/null 2>&1 & "
+                             "(while true; do printf 'HTTP/1.0 200 OK\\r\\n\\r\\nthis-is-bob\\n' | nc -l -p 80 >> /tmp/request; "
+                             "done) > /dev/null 2>&1 & "
+                             "until netstat -tln | grep -q :7 && netstat -tln | grep -q :80; do sleep 0.2; done")
+        address = re.search(r"inet (10\.0\.2\.\d+)/24", self.guest_runs(bob, "ip -4 addr"))[1]
+        data = host.pattern(300_000)
+        for place, name in ((at, "bob"), (path, "BOB."), (at, address)):
+            connection = self.socks(place, name, 7)
+            self.assertNotIsInstance(connection, int)
+            got = []
+            reader = threading.Thread(target=lambda: got.append(host.read_all(connection)))
+            reader.start()
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            reader.join(150 * guest.SCALE)
+            self.assertTrue(got and got[0] == data, "what comes back is what was sent")
+            wait_until(lambda: "bob" in self.tool("lan", "list")[1], "bob is there")
+            self.guest_runs(bob, "until netstat -tln | grep -q :7; do sleep 0.2; done")
+        # As a browser asks, and as one asks for https.
+        self.assertTrue(self.http(at, "GET", "http://bob/index").endswith("\r\n\r\nthis-is-bob\n"))
+        request = self.guest_runs(bob, "until netstat -tln | grep -q :80; do sleep 0.2; done; cat /tmp/request")
+        self.assertIn("GET /index HTTP/1.1", request)
+        self.assertIn("Connection: close", request)
+        text = self.http(at, "CONNECT", "bob:80")
+        self.assertTrue(text.startswith("HTTP/1.1 200 Connection established\r\n\r\n"), text)
+        self.assertTrue(text.endswith("this-is-bob\n"), text)
+        if guest.have("curl"):
+            self.guest_runs(bob, "until netstat -tln | grep -q :80; do sleep 0.2; done")
+            done = subprocess.run(["curl", "-s", "-x", f"socks5h://{at}", "http://bob/"], stdout=subprocess.PIPE,
+                                  text=True, check=True, timeout=150 * guest.SCALE)
+            self.assertEqual(done.stdout, "this-is-bob\n")
+        self.refusals(at)
+
+        # The machine that a connection leads to is killed: the client sees the end, the others stay.
+        self.guest_runs(bob, "until netstat -tln | grep -q :7; do sleep 0.2; done")
+        connection = self.socks(at, "bob", 7)
+        connection.sendall(b"x")
+        self.assertEqual(connection.recv(1), b"x")
+        bob.process.kill()
+        bob.process.wait()
+        try:
+            self.assertEqual(connection.recv(1), b"")
+        except ConnectionResetError:
+            pass
+        self.assertEqual(self.socks(at, "bob", 7), 4)
+        self.assertEqual(self.socks(at, "alice", 7), 5)
+
+    def refusals(self, at):
+        self.assertEqual(self.socks(at, "bob", 9), 5)
+        self.assertEqual(self.socks(at, "carol", 9), 4)
+        text = self.http(at, "CONNECT", "bob:9")
+        self.assertTrue(text.startswith("HTTP/1.1 502 Bad Gateway\r\n"), text)
+        self.assertTrue(text.endswith("rhea: port 9 of 'bob' is closed: the guest refused\n"), text)
+        self.assertIn("no guest of LAN 'lab' is 'www.example.com'", self.http(at, "GET", "http://www.example.com/"))
+        self.assertTrue(self.http(at, "GET", "/").startswith("HTTP/1.1 400 Bad Request"))
+
+    def test_it_ends(self):
+        path = os.path.join(self.runtime, "proxy")
+        daemon, at = self.proxy("unix:" + path)
+        self.assertEqual(at, path)
+        # With a client that says nothing.
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            daemon.terminate()
+            self.assertEqual(daemon.wait(60 * guest.SCALE), 0)
+        self.assertFalse(os.path.exists(path))
+        self.assertIn("'a/b'", self.tool("lan", "proxy", "a/b")[1])
+        self.assertIn("'x' is no place to listen", self.tool("lan", "proxy", "lab", "x")[1])
+        self.assertIn("takes the name of a LAN", self.tool("lan", "proxy")[1])
 
 
 if __name__ == "__main__":

@@ -351,6 +351,11 @@ void LanBackend::on_message(Neighbour& neighbour, const Message& message) {
   else members_->drop(neighbour, "it sent a message that is not for members");
 }
 
+// Whoever cannot have it sees the stream end.
+void LanBackend::on_dial(u16 port, sys::Fd stream) {
+  router_->stack().join({members_->hello().address, port, 0}, std::move(stream));
+}
+
 // A neighbour names itself and its guest's address: neither may be the router's.
 void LanBackend::update_names() {
   const user::UserConfig& config = router_->stack().config();

@@ -53,6 +53,7 @@ class LanBackend final : public WireBackend, public MembersOwner {
   void on_bell(Neighbour& neighbour) override;
   void on_message(Neighbour& neighbour, const Message& message) override;
   std::string report() override;
+  void on_dial(u16 port, sys::Fd stream) override;
 
   Sent send_to(Neighbour& neighbour, const Frame& frame, bool may_wait);
   Sent send_to_all(const Frame& frame);

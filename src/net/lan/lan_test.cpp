@@ -11,6 +11,7 @@
 #include "net/backend.h"
 #include "net/lan/guard.h"
 #include "net/lan/lan_backend.h"
+#include "sys/host_socket.h"
 #include "sys/named_socket.h"
 #include "sys/pass_descriptor.h"
 #include "sys/poller.h"
@@ -274,6 +275,33 @@ class Hand {
   sys::MemoryMap memory;
 };
 
+// A tool's stream for a port of the guest, which never gets an address: the stack asks who has it.
+TEST_F(Lan, DialedStreams) {
+  Machine a(loop, "alice", 1);
+  ASSERT_EQ(a.add(), "");
+  const auto flows = [&] { return a.lan->router().stack().tcp_flows(); };
+  const Bytes dial = encode({.kind = Kind::dial, .port = 22});
+  int error = 0;
+  sys::StreamPair pair = sys::stream_pair(error);
+  ASSERT_TRUE(pair.ours);
+  Hand hand(a_socket());
+  hand.say(dial, pair.theirs.get());
+  pair.theirs.reset();
+  until([&] { return flows() == 1 && hand.gone(); }, "the stream is taken");
+  EXPECT_NE(a.lan->router().stack().info().find("TCP[SYN_SENT]"), std::string::npos);
+  // The client goes before the guest answers.
+  pair.ours->reset_on_close();
+  pair.ours.reset();
+  until([&] { return flows() == 0; }, "the flow goes with its client");
+  // Without a stream, or with something else.
+  Hand none(a_socket()), memory(a_socket()), listener(a_socket());
+  none.say(dial);
+  memory.say(dial, sys::create_sealed_memory("x", 4096).take().get());
+  listener.say(dial, sys::listen_packets(folder_.path() + "/x").take().get());
+  for (Hand* each : {&none, &memory, &listener}) until([&] { return each->gone(); }, "it is cut off");
+  EXPECT_EQ(flows(), 0u);
+}
+
 TEST_F(Lan, MessagesThatMakeNoSense) {
   Machine a(loop, "alice", 1);
   ASSERT_EQ(a.add(), "");
@@ -436,6 +464,9 @@ TEST(LanGuard, WhatAGatewaySays) {
 
 TEST(LanMessage, BackAndForth) {
   const Message hello{.kind = Kind::hello, .id = ~u64{0}, .name = "a-b", .address = IpAddress::v4(1), .net = "n"};
+  const Message dial{.kind = Kind::dial, .port = 8080};
+  EXPECT_EQ(decode(encode(dial))->port, 8080);
+  EXPECT_FALSE(decode(encode({.kind = Kind::dial})));
   const auto again = decode(encode(hello));
   ASSERT_TRUE(again);
   EXPECT_EQ(again->id, hello.id);

@@ -103,9 +103,13 @@ bool Members::on_hello(Neighbour& neighbour) {
   return neighbour.live();
 }
 
-void Members::on_message(Neighbour& neighbour, const Message& message) {
-  if (message.kind != Kind::ask) return owner_.on_message(neighbour, message);
+void Members::on_message(Neighbour& neighbour, const Message& message, sys::Fd along) {
+  if (message.kind != Kind::ask && message.kind != Kind::dial) return owner_.on_message(neighbour, message);
   if (neighbour.live()) return;
+  if (message.kind == Kind::dial) {
+    bury(neighbour);
+    return owner_.on_dial(message.port, std::move(along));
+  }
   neighbour.say({.kind = Kind::report, .text = owner_.report().substr(0, kLargestReport - 1)});
   bury(neighbour);
 }

@@ -24,6 +24,8 @@ class MembersOwner {
   virtual void on_message(Neighbour& neighbour, const Message& message) = 0;
   // What `rhea lan show` is told, JSON.
   virtual std::string report() = 0;
+  // A stream for a port of the own guest.
+  virtual void on_dial(u16 port, sys::Fd stream) = 0;
 };
 
 class Members final : public NeighbourOwner {
@@ -45,7 +47,7 @@ class Members final : public NeighbourOwner {
  private:
   bool on_hello(Neighbour& neighbour) override;
   void on_bell(Neighbour& neighbour) override { owner_.on_bell(neighbour); }
-  void on_message(Neighbour& neighbour, const Message& message) override;
+  void on_message(Neighbour& neighbour, const Message& message, sys::Fd along) override;
   void on_gone(Neighbour& neighbour, const std::string& why) override;
   void accept();
   void look_around();

@@ -2,6 +2,7 @@
 #include "net/lan/message.h"
 
 #include <algorithm>
+#include <array>
 
 #include "util/bits.h"
 
@@ -62,8 +63,9 @@ class Reader {
 std::vector<u8> encode(const Message& message) {
   std::vector<u8> packet{static_cast<u8>(message.kind)};
   const auto add_number = [&](auto value) {
-    packet.resize(packet.size() + sizeof value);
-    store_le(packet.data() + packet.size() - sizeof value, value);
+    std::array<u8, sizeof value> bytes;
+    store_le(bytes.data(), value);
+    packet.insert(packet.end(), bytes.begin(), bytes.end());
   };
   switch (message.kind) {
     case Kind::bell:
@@ -78,12 +80,13 @@ std::vector<u8> encode(const Message& message) {
     case Kind::forward:
     case Kind::refusal: add_text(packet, message.text); break;
     case Kind::report: packet.insert(packet.end(), message.text.begin(), message.text.end()); break;
+    case Kind::dial: add_number(message.port); break;
   }
   return packet;
 }
 
 std::optional<Message> decode(std::span<const u8> packet) {
-  if (packet.empty() || packet[0] < 1 || packet[0] > static_cast<u8>(Kind::report)) return std::nullopt;
+  if (packet.empty() || packet[0] < 1 || packet[0] > static_cast<u8>(Kind::dial)) return std::nullopt;
   Message message;
   message.kind = static_cast<Kind>(packet[0]);
   if (packet.size() > (message.kind == Kind::report ? kLargestReport : kLargestMessage)) return std::nullopt;
@@ -102,6 +105,10 @@ std::optional<Message> decode(std::span<const u8> packet) {
     case Kind::forward:
     case Kind::refusal: message.text = reader.text(); break;
     case Kind::report: message.text = reader.all(); break;
+    case Kind::dial:
+      message.port = reader.number<u16>();
+      if (message.port == 0) return std::nullopt;
+      break;
   }
   if (!reader.done()) return std::nullopt;
   return message;

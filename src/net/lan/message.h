@@ -21,6 +21,7 @@ enum class Kind : u8 {
   refusal = 4,  // of a forward, with the reason
   ask = 5,      // of the command line tool, its first and only one
   report = 6,   // the answer: JSON
+  dial = 7,     // of the command line tool, as ask: the stream that comes along goes to this port of your guest, please
 };
 
 constexpr u32 kVersion = 1;
@@ -34,6 +35,7 @@ struct Message {
   std::string name;   // of the guest, a DNS label
   IpAddress address;  // of the guest, IPv4
   std::string net;    // the network as this member has it, to be compared
+  u16 port = 0;       // dial
   // forward: the rule; refusal: "RULE: reason"; report
   std::string text;
 };

@@ -43,7 +43,8 @@ bool Neighbour::take(const Message& message, sys::Fd along) {
       return true;
     default: break;
   }
-  if (live() || message.kind == Kind::ask) owner_.on_message(*this, message);
+  const bool from_tool = message.kind == Kind::ask || message.kind == Kind::dial;
+  if (live() || from_tool) owner_.on_message(*this, message, std::move(along));
   else fail("it sent a message before its hello");
   return state_ != State::dead;
 }

@@ -23,7 +23,8 @@ class NeighbourOwner {
   // Its hello came: it is live when this is true.
   virtual bool on_hello(Neighbour& neighbour) = 0;
   virtual void on_bell(Neighbour& neighbour) = 0;
-  virtual void on_message(Neighbour& neighbour, const Message& message) = 0;
+  // `along`: the descriptor that came with it, if any.
+  virtual void on_message(Neighbour& neighbour, const Message& message, sys::Fd along) = 0;
   // `why`: empty when it just went. It is dead; it is not to be destroyed in this call.
   virtual void on_gone(Neighbour& neighbour, const std::string& why) = 0;
 };

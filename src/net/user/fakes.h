@@ -278,6 +278,9 @@ class FakeSockets final : public Sockets {
     wires[wires.size() - 2]->twin = wires.back();
     return first;
   }
+  std::unique_ptr<Socket> adopt(sys::Fd, int& error) override {
+    return open(SocketKind::stream, false, nullptr, error);
+  }
   std::vector<IpAddress> addresses_of(const std::string& name) override {
     return name == "both.test" ? std::vector{IpAddress::v4(0x7f000001), *parse_ipv6("::1")} : std::vector<IpAddress>{};
   }

@@ -140,8 +140,7 @@ class Forwards::Forward final : public SocketOwner, public Timeout {
         if (error != EAGAIN && error != EWOULDBLOCK) set_timeout(all_.context_.now() + kRetryAccept);
         return;
       }
-      if (!place_.path.empty())
-        from = {IpAddress::v4(0), static_cast<u16>(49152 + all_.context_.sockets.random() % 16384), 0};
+      if (!place_.path.empty()) from = all_.nobody();
       const bool v4 = place_.guest.address.is_v4();
       const Endpoint seen{all_.context_.seen_from_guest(from.address, v4), from.port, 0};
       all_.tcp_.open_to_guest(std::move(accepted), seen, place_.guest);
@@ -229,6 +228,20 @@ bool Forwards::remove(const ForwardRule& rule) {
     }
   }
   return found;
+}
+
+// Of a client that has no address.
+Endpoint Forwards::nobody() const {
+  return {IpAddress::v4(0), static_cast<u16>(49152 + context_.sockets.random() % 16384), 0};
+}
+
+void Forwards::join(const Endpoint& guest, sys::Fd stream) {
+  int error = 0;
+  auto socket = context_.sockets.adopt(std::move(stream), error);
+  if (!socket) return;
+  const Endpoint from = nobody();
+  const Endpoint seen{context_.seen_from_guest(from.address, guest.address.is_v4()), from.port, 0};
+  tcp_.open_to_guest(std::move(socket), seen, guest, true);
 }
 
 void Forwards::run() {

@@ -23,6 +23,8 @@ class Forwards {
   Result<void> add(const ForwardRule& rule);
   // False when none of the rule's ports is forwarded. Connections that were accepted live on.
   bool remove(const ForwardRule& rule);
+  // Stack::join.
+  void join(const Endpoint& guest, sys::Fd stream);
   // Goes on reading datagrams that the guest's NIC had no room for.
   void run();
 
@@ -37,6 +39,7 @@ class Forwards {
 
  private:
   class Forward;
+  Endpoint nobody() const;
   Context& context_;
   Tcp& tcp_;
   Udp& udp_;

@@ -144,6 +144,14 @@ std::unique_ptr<Socket> HostSockets::pair(SocketOwner* owner, std::unique_ptr<So
   return ours;
 }
 
+std::unique_ptr<Socket> HostSockets::adopt(sys::Fd stream, int& error) {
+  auto socket = sys::Socket::adopt(std::move(stream), error);
+  if (!socket) return nullptr;
+  auto result = std::make_unique<HostSocket>(*this, std::move(socket), SocketKind::stream, nullptr);
+  result->watch();
+  return result;
+}
+
 void HostSockets::ended(int pid) {
   const auto found = std::find_if(running_.begin(), running_.end(),
                                   [&](const Running& running) { return running.child.pid() == pid; });

@@ -20,6 +20,7 @@ class HostSockets final : public Sockets {
   std::unique_ptr<Socket> open(SocketKind kind, bool v6, SocketOwner* owner, int& error) override;
   std::unique_ptr<Socket> start(const std::vector<std::string>& words, SocketOwner* owner, std::string& error) override;
   std::unique_ptr<Socket> pair(SocketOwner* owner, std::unique_ptr<Socket>& other, int& error) override;
+  std::unique_ptr<Socket> adopt(sys::Fd stream, int& error) override;
   std::vector<IpAddress> addresses_of(const std::string& name) override { return sys::addresses_of(name); }
   std::vector<Endpoint> resolvers() override;
   bool has_ipv6_route() override;

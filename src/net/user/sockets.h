@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "net/frame.h"
+#include "sys/fd.h"
 #include "sys/host_socket.h"
 #include "util/ip_address.h"
 
@@ -78,6 +79,8 @@ class Sockets {
                                         std::string& error) = 0;
   // Two ends of a stream within this process. Null with an errno when the host refuses.
   virtual std::unique_ptr<Socket> pair(SocketOwner* owner, std::unique_ptr<Socket>& other, int& error) = 0;
+  // A connected stream that another process passed. Null with an errno when it is none.
+  virtual std::unique_ptr<Socket> adopt(sys::Fd stream, int& error) = 0;
   // Of a host's name; waits for the answer.
   virtual std::vector<IpAddress> addresses_of(const std::string& name) = 0;
   // The host's name servers, as they are now.

@@ -262,6 +262,10 @@ Result<void> Stack::open_metrics(const std::string& name) {
 
 Result<void> Stack::add_forward(const ForwardRule& rule) { return forwards_->add(rule); }
 bool Stack::remove_forward(const ForwardRule& rule) { return forwards_->remove(rule); }
+void Stack::join(const Endpoint& guest, sys::Fd stream) {
+  forwards_->join(guest, std::move(stream));
+  schedule();
+}
 usize Stack::tcp_flows() const { return tcp_->flows(); }
 usize Stack::udp_flows() const { return udp_->flows(); }
 

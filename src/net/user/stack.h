@@ -121,6 +121,9 @@ class Stack {
   // Opens the port of a rule; the text of an errno otherwise ("Address already in use").
   Result<void> add_forward(const ForwardRule& rule);
   bool remove_forward(const ForwardRule& rule);
+  // Joins a connected stream of another process to a port of the guest, as a forwarded port does. The first byte that
+  // it gets is a Verdict. One that cannot be joined is closed.
+  void join(const Endpoint& guest, sys::Fd stream);
   // The rows of `info usernet`, with headings.
   std::string info() const;
   const UserConfig& config() const { return config_; }

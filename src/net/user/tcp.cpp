@@ -138,7 +138,7 @@ void Tcp::open_from_guest(const Packet& packet, const TcpKey& key) {
   else if (!opened.connect(packet, syn)) remove(opened);
 }
 
-bool Tcp::open_to_guest(std::unique_ptr<Socket> socket, Endpoint from, const Endpoint& guest) {
+bool Tcp::open_to_guest(std::unique_ptr<Socket> socket, Endpoint from, const Endpoint& guest, bool tells) {
   TcpKey key{guest, from};
   for (unsigned tries = 0; flows_.contains(key) && tries < 1000; ++tries)
     key.remote.port = static_cast<u16>(key.remote.port >= 65535 ? 1024 : key.remote.port + 1);
@@ -150,7 +150,7 @@ bool Tcp::open_to_guest(std::unique_ptr<Socket> socket, Endpoint from, const End
   TcpFlow& opened = *flow;
   flows_.emplace(key, std::move(flow));
   ++context_.counters.tcp_to_guest;
-  opened.adopt(std::move(socket));
+  opened.adopt(std::move(socket), tells);
   opened.send_syn();
   return true;
 }

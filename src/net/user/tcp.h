@@ -55,8 +55,8 @@ class Tcp {
   void run();
   // A connection that a forwarded port accepted, towards `guest`. `from`: the client's endpoint as the guest
   // is to see it (another port if that one is in use). False when there are too many flows; the socket is
-  // reset.
-  bool open_to_guest(std::unique_ptr<Socket> socket, Endpoint from, const Endpoint& guest);
+  // reset. `tells`: the client is told first what the guest said (verdict.h).
+  bool open_to_guest(std::unique_ptr<Socket> socket, Endpoint from, const Endpoint& guest, bool tells = false);
   // Asks whether a port of the guest answers: a SYN, reset when it is answered. Silence is a no.
   void probe(const Endpoint& guest, std::function<void(bool)> done);
   void on_neighbour(const IpAddress& address);

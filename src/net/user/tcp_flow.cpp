@@ -95,7 +95,8 @@ void TcpFlow::ask_names(const Segment& syn) {
   host_failed(ECONNREFUSED);
 }
 
-void TcpFlow::adopt(std::unique_ptr<Socket> socket) {
+void TcpFlow::adopt(std::unique_ptr<Socket> socket, bool tells) {
+  tells_ = tells;
   socket_ = std::move(socket);
   socket_->set_owner(this);
   readable_ = true;
@@ -171,6 +172,7 @@ void TcpFlow::host_broke() {
 void TcpFlow::become_open() {
   state_ = open;
   tries_ = 0;
+  tell(Verdict::open);
   retransmit_interval_ = kFirstInterval;
   retransmit_due_ = kNever;
   readable_ = true;
@@ -182,9 +184,19 @@ void TcpFlow::end_probe(bool answered) {
   if (const auto done = std::exchange(on_answer, nullptr)) done(answered);
 }
 
+// The socket is new, and has room for a byte.
+void TcpFlow::tell(Verdict verdict) {
+  if (!std::exchange(tells_, false)) return;
+  u8 byte = static_cast<u8>(verdict);
+  const Piece piece{&byte, 1};
+  socket_->send(std::span(&piece, 1));
+}
+
 void TcpFlow::reset_host() {
   end_probe(false);
-  if (socket_) socket_->reset_on_close();
+  // A reset might overtake the verdict.
+  if (tells_) tell(verdict_);
+  else if (socket_) socket_->reset_on_close();
   state_ = closed;
   tcp_.buffered_ -= buffered() + out_of_order_bytes_;
   buffer_.clear();
@@ -320,6 +332,7 @@ void TcpFlow::retransmit_syn() {
   const unsigned most = on_answer ? kProbeTries : kSynTries;
   if (forwarded ? context_.now() - opened_at_ >= hold : tries_ >= most) {
     context_.log.write(LogItem::net, "tcp: the guest does not answer for {}", key_.guest.text());
+    verdict_ = Verdict::silent;
     return state_ == syn_received ? reset_both() : reset_host();
   }
   retransmit_interval_ = std::min(retransmit_interval_, kLongestSynInterval);

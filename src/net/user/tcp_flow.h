@@ -3,6 +3,7 @@
 #pragma once
 
 #include "net/user/tcp.h"
+#include "net/user/verdict.h"
 
 namespace rhea::net::user {
 
@@ -52,8 +53,9 @@ class TcpFlow final : public SocketOwner, public Timeout {
   bool connect(const Packet& packet, const Segment& syn);
   // What guestfwd has there for the guest's SYN instead: a program, another connection, a device.
   void start(const GuestForward& service, const Segment& syn);
-  void ask_names(const Segment& syn);          // DNS over TCP
-  void adopt(std::unique_ptr<Socket> socket);  // of a forwarded port
+  void ask_names(const Segment& syn);  // DNS over TCP
+  // Of a forwarded port. `tells`: its first byte is the guest's verdict.
+  void adopt(std::unique_ptr<Socket> socket, bool tells);
   void send_syn();
 
   void input(const Packet& packet, const Segment& segment);
@@ -109,6 +111,7 @@ class TcpFlow final : public SocketOwner, public Timeout {
   void finish_if_done();
   void retransmit_syn();
   void end_probe(bool answered);
+  void tell(Verdict verdict);
   bool flush_buffer();
   void release_acked(bool all);
   bool gathers();
@@ -150,6 +153,8 @@ class TcpFlow final : public SocketOwner, public Timeout {
   State state_;
   std::unique_ptr<Socket> socket_;
   bool v6_;
+  bool tells_ = false;                  // and has not yet
+  Verdict verdict_ = Verdict::refused;  // unless it opens
 
   // Guest to host.
   u32 receive_next_ = 0;

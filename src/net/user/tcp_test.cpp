@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "net/user/tcp_fixture.h"
+#include "net/user/verdict.h"
 
 namespace rhea::net::user::testing {
 namespace {
@@ -614,6 +615,45 @@ TEST_F(ForwardTest, AGuestThatIsSilentResetsTheClientInTheEnd) {
   net_.loop.advance(60 * kSecond);
   EXPECT_TRUE(wire_->reset);
   EXPECT_EQ(net_.stack().tcp_flows(), 0u);
+}
+
+// A stream that another process passed: its first byte is what the guest said.
+TEST_F(ForwardTest, AJoinedStreamIsToldTheVerdict) {
+  meet_guest();
+  const auto join = [&] {
+    net_.stack().join({net_.address, 22, 0}, sys::Fd());
+    wire_ = net_.sockets->wires.back();
+    net_.loop.advance(0);
+    return take();
+  };
+  const auto answers = [&](const Seen& syn, u8 flags) {
+    Bytes answer(kTcpHeader);
+    store_be<u16>(answer.data(), 22);
+    store_be<u16>(answer.data() + 2, syn.from_port);
+    store_be<u32>(answer.data() + 4, 1000);
+    store_be<u32>(answer.data() + 8, syn.seq + 1);
+    answer[12] = 0x50;
+    answer[13] = flags;
+    store_be<u16>(answer.data() + 14, 65535);
+    net_.send_ip(kGateway, kTcp, answer);
+  };
+  const Seen syn = join();
+  EXPECT_EQ(syn.flags, kSyn);
+  EXPECT_EQ(syn.from, kGateway);
+  EXPECT_TRUE(wire_->sent.empty());
+  answers(syn, kSyn | kAck);
+  EXPECT_EQ(wire_->sent, Bytes{static_cast<u8>(Verdict::open)});
+  EXPECT_EQ(take().ack, 1001u);
+
+  answers(join(), kRst | kAck);
+  EXPECT_EQ(wire_->sent, Bytes{static_cast<u8>(Verdict::refused)});
+  EXPECT_EQ(wire_->socket, nullptr);
+  EXPECT_FALSE(wire_->reset);  // which might overtake it
+
+  join();
+  net_.loop.advance(90 * kSecond);
+  EXPECT_EQ(wire_->sent, Bytes{static_cast<u8>(Verdict::silent)});
+  EXPECT_EQ(net_.stack().tcp_flows(), 1u);  // the first one
 }
 
 TEST_F(ForwardTest, TheSameClientPortTwiceGetsAnother) {
