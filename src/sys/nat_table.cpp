@@ -128,16 +128,6 @@ NetlinkMessage rule(const std::string& table, const char* chain, const std::func
   return message;
 }
 
-const char* family_name(u8 family) {
-  switch (family) {
-    case NFPROTO_INET: return "inet";
-    case NFPROTO_IPV4: return "ip";
-    case NFPROTO_IPV6: return "ip6";
-    case NFPROTO_BRIDGE: return "bridge";
-    default: return "other";
-  }
-}
-
 }  // namespace
 
 Result<void> add_nat_table(const NatTable& table) {
@@ -179,27 +169,6 @@ Result<void> remove_nat_table(const std::string& name) {
   removal.text(NFTA_TABLE_NAME, name);
   NetlinkMessage all[] = {batch(NFNL_MSG_BATCH_BEGIN), std::move(removal), batch(NFNL_MSG_BATCH_END)};
   return socket.run(all);
-}
-
-Result<std::vector<std::string>> chains_that_drop_forwarded() {
-  Netlink socket = RHEA_TRY(Netlink::open(NETLINK_NETFILTER));
-  std::vector<std::string> list;
-  RHEA_TRY(socket.list(nft_message(NFT_MSG_GETCHAIN, NLM_F_DUMP, NFPROTO_UNSPEC), [&](u16, std::span<const u8> body) {
-    if (body.size() < sizeof(nfgenmsg)) return;
-    std::string table, name;
-    u32 hook = ~u32{0}, policy = NF_ACCEPT;
-    for (const NetlinkAttribute& each : netlink_attributes_behind<nfgenmsg>(body)) {
-      if (each.type == NFTA_CHAIN_TABLE) table = each.text();
-      if (each.type == NFTA_CHAIN_NAME) name = each.text();
-      if (each.type == NFTA_CHAIN_POLICY) policy = each.big_endian();
-      if (each.type != NFTA_CHAIN_HOOK) continue;
-      for (const NetlinkAttribute& inner : netlink_attributes(each.value))
-        if (inner.type == NFTA_HOOK_HOOKNUM) hook = inner.big_endian();
-    }
-    if (hook == NF_INET_FORWARD && policy == NF_DROP)
-      list.push_back(fmt::format("{} {} {}", family_name(body[0]), table, name));
-  }));
-  return list;
 }
 
 }  // namespace rhea::sys

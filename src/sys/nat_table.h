@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The host's nftables (nf_tables over netlink(7)): a table of our own that translates addresses, and which chains of
-// others drop what is forwarded. It stands beside iptables rules: a packet has to pass both.
+// The host's nftables (nf_tables over netlink(7)): a table of our own that translates addresses. It stands beside
+// others' rules (firewall.h): a packet has to pass both.
 #pragma once
 
 #include <string>
@@ -31,8 +31,5 @@ Result<void> add_nat_table(const NatTable& table);
 // No error when there is none of the name.
 Result<void> remove_nat_table(const std::string& name);
 Result<bool> has_nat_table(const std::string& name);
-
-// "ip filter FORWARD": family, table and chain of each that drops what it is not told to let through.
-Result<std::vector<std::string>> chains_that_drop_forwarded();
 
 }  // namespace rhea::sys

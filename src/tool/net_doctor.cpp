@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "sys/file.h"
-#include "sys/nat_table.h"
 #include "sys/packet_socket.h"
 #include "util/text.h"
 
@@ -120,13 +119,30 @@ class Judge {
       say(fmt::format("this host forwards nothing (net.ipv4.ip_forward is 0): guests on {} reach it and no further",
                       join(routed, ", ")),
           "sysctl -w net.ipv4.ip_forward=1, or rhea net up nat, which undoes it too");
-    if (filtered || !routed.empty())
-      for (const std::string& chain : facts_.dropping)
-        say(fmt::format("the firewall drops what it is not told to forward (chain {}): guests on {} are cut off", chain,
-                        names),
-            "nft add rule {0} iifname \"{1}\" accept; nft add rule {0} oifname \"{1}\" ct state established,related "
-            "accept",
-            chain, bridges.front());
+    for (const std::string& bridge : filtered ? bridges : routed) judge_firewall(bridge, filtered);
+  }
+
+  // What guests send to elsewhere, and where bridges are filtered too to one another.
+  void judge_firewall(const std::string& bridge, bool filtered) {
+    for (const sys::FirewallChain& chain : facts_.chains) {
+      if (!chain.forwards) continue;
+      const bool cut_off = sys::drops_between(facts_.chains, chain, bridge, "");
+      if (!cut_off && !(filtered && sys::drops_between(facts_.chains, chain, bridge, bridge))) continue;
+      const std::string what =
+          fmt::format("the firewall drops what comes from {} ({} {} {}): guests on it are cut off{}", bridge,
+                      chain.legacy ? "iptables-legacy, chain" : "chain", chain.table, chain.name,
+                      cut_off ? "" : " from one another");
+      if (chain.legacy)
+        say(what,
+            "iptables-legacy -I {0} -i {1} -j ACCEPT; iptables-legacy -I {0} -o {1} -m conntrack --ctstate "
+            "ESTABLISHED,RELATED -j ACCEPT",
+            chain.name, bridge);
+      else
+        say(what,
+            "nft insert rule {0} {1} iifname \"{2}\" accept; nft insert rule {0} {1} oifname \"{2}\" ct state "
+            "established,related accept",
+            chain.table, chain.name, bridge);
+    }
   }
 
   bool is_allowed(const std::string& bridge) const {
@@ -167,7 +183,7 @@ Result<HostFacts> look_at_host() {
     if (sys::is_wireless(link.name)) facts.wireless.push_back(link.name);
   }
   // Who may not look (EPERM), or a kernel without nf_tables: then nothing is said of firewalls.
-  if (auto dropping = sys::chains_that_drop_forwarded(); dropping.ok()) facts.dropping = dropping.take();
+  if (auto chains = sys::firewall_chains(); chains.ok()) facts.chains = chains.take();
   facts.access_list = text_of_file(kAccessList);
   if (!facts.access_list) facts.access_list = text_of_file(kAccessListOfQemu);
   facts.manager = manager_of_nics();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "sys/firewall.h"
 #include "sys/links.h"
 #include "util/result.h"
 
@@ -20,10 +21,10 @@ struct HostFacts {
   std::optional<std::string> bridge_nf;          // net.bridge.bridge-nf-call-iptables
   std::optional<std::string> forwarding;         // net.ipv4.ip_forward
   std::map<std::string, std::string> rp_filter;  // by interface, and "all"
-  std::vector<std::string> dropping;             // chains that drop what is forwarded
-  std::vector<std::string> wireless;             // names of interfaces
-  std::optional<std::string> access_list;        // of rhea-bridge-helper; nothing: there is none
-  std::string manager;                           // who looks after the NICs; empty: nobody known
+  std::vector<sys::FirewallChain> chains;
+  std::vector<std::string> wireless;       // names of interfaces
+  std::optional<std::string> access_list;  // of rhea-bridge-helper; nothing: there is none
+  std::string manager;                     // who looks after the NICs; empty: nobody known
 };
 
 struct Finding {
