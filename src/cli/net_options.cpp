@@ -10,6 +10,7 @@
 #include "cli/mac_plan.h"
 #include "config/json.h"
 #include "core/property.h"
+#include "net/backends/tap_backend.h"
 #include "sys/claim.h"
 #include "util/text.h"
 
@@ -135,12 +136,35 @@ Result<void> NetworkPlan::make() {
   RHEA_TRY(each(nets, &NetworkPlan::make_net));
   RHEA_TRY(each(settings_.devices, &NetworkPlan::make_device));
   RHEA_TRY(each(settings_.objects, &NetworkPlan::make_filter));
+  RHEA_TRY(follow_stations());
   assign_macs();
   // Filters stand between a backend and its NIC: so NICs are joined last.
   for (machine::NicConfig& nic : settings_.machine.nics)
     if (nic.netdev) nic.netdev = network_.attach_point(nic.netdev);
   for (machine::DeviceConfig& device : settings_.machine.devices)
     if (device.netdev) device.netdev = network_.attach_point(device.netdev);
+  return {};
+}
+
+// A macvtap takes frames for its own address alone.
+Result<void> NetworkPlan::follow_stations() {
+  const auto differs = [](u64 given, u64 station) {
+    return Error("mac={}: the macvtap takes frames for {} only; without mac= the NIC has that", format_mac(given),
+                 format_mac(station));
+  };
+  for (machine::NicConfig& nic : settings_.machine.nics) {
+    const u64 station = nic.netdev ? net::station_of(*nic.netdev) : 0;
+    if (station && nic.mac && nic.mac != station) return differs(nic.mac, station);
+    if (station) nic.mac = station;
+  }
+  for (machine::DeviceConfig& device : settings_.machine.devices) {
+    const u64 station = device.netdev ? net::station_of(*device.netdev) : 0;
+    if (!station) continue;
+    const auto given = std::find_if(device.properties.begin(), device.properties.end(),
+                                    [](const auto& property) { return property.first == "mac"; });
+    if (given == device.properties.end()) device.properties.emplace_back("mac", format_mac(station));
+    else if (const auto mac = parse_mac(given->second); mac.ok() && *mac != station) return differs(*mac, station);
+  }
   return {};
 }
 

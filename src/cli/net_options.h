@@ -28,6 +28,7 @@ class NetworkPlan {
   Result<void> make_device(const Typed& typed);
   Result<void> make_filter(const Typed& typed);
   Result<void> add_nic(const Typed& typed, machine::NicConfig nic);
+  Result<void> follow_stations();
   void assign_macs();
   Result<void> check_model(const std::string& model) const;
 

@@ -125,6 +125,17 @@ NetlinkMessage message_to(u32 index, u16 type, unsigned flags = 0) {
 
 }  // namespace
 
+Result<void> Links::add_macvtap(const std::string& name, u32 over, const std::array<u8, 6>& mac, u32 mode) {
+  NetlinkMessage message(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+  message.put_struct(ifinfomsg{}).text(IFLA_IFNAME, name).number(IFLA_LINK, over).bytes(IFLA_ADDRESS, mac);
+  message.nested(IFLA_LINKINFO, [&](NetlinkMessage& info) {
+    info.text(IFLA_INFO_KIND, "macvtap").nested(IFLA_INFO_DATA, [&](NetlinkMessage& data) {
+      data.number(IFLA_MACVLAN_MODE, mode);
+    });
+  });
+  return socket_.run(std::move(message));
+}
+
 Result<void> Links::remove(u32 index) { return socket_.run(message_to(index, RTM_DELLINK)); }
 
 Result<void> Links::set_up(u32 index) { return socket_.run(message_to(index, RTM_NEWLINK, IFF_UP)); }

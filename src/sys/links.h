@@ -50,6 +50,9 @@ class Links {
 
   // Errors are errno's texts: "Operation not permitted", "File exists".
   Result<void> add_bridge(const std::string& name, const BridgeOptions& options);
+  // An interface beside the NIC `over`, with an address of its own. `mode`: 1 private (not to others beside that NIC),
+  // 2 vepa (to those by way of the switch), 4 bridge (<linux/if_link.h>, MACVLAN_MODE_*).
+  Result<void> add_macvtap(const std::string& name, u32 over, const std::array<u8, 6>& mac, u32 mode);
   Result<void> remove(u32 index);
   Result<void> set_up(u32 index);
   Result<void> add_address(const LinkAddress& address);

@@ -3,11 +3,13 @@
 
 #include <fcntl.h>
 #include <linux/if.h>
+#include <linux/if_arp.h>
 #include <linux/if_tun.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstring>
@@ -69,11 +71,69 @@ Result<Tap> open_tap(const std::string& name, bool header, bool multi_queue) {
   return tap;
 }
 
-Result<void> make_persistent_tap(const std::string& name, unsigned user) {
+Result<void> make_persistent_tap(const std::string& name, unsigned user, const std::array<u8, 6>& mac) {
   const Tap tap = RHEA_TRY(open_tap(name, true, false));
+  ifreq request{};
+  std::memcpy(request.ifr_name, name.c_str(), std::min(name.size(), usize{IFNAMSIZ - 1}));
+  request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+  std::memcpy(request.ifr_hwaddr.sa_data, mac.data(), mac.size());
+  if (::ioctl(tap.fd.get(), SIOCSIFHWADDR, &request) != 0) return cannot_configure(name, errno);
   if (::ioctl(tap.fd.get(), TUNSETOWNER, static_cast<unsigned long>(user)) != 0 ||
       ::ioctl(tap.fd.get(), TUNSETPERSIST, 1UL) != 0)
     return cannot_configure(name, errno);
+  return {};
+}
+
+namespace {
+
+std::string macvtap_file(u32 index) { return "/dev/tap" + std::to_string(index); }
+
+// The device file, if it is this interface's: in another network namespace one with this number may be another's.
+Result<Fd> open_macvtap_file(const std::string& name, u32 index) {
+  const std::string path = macvtap_file(index);
+  Fd fd(::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  if (!fd) {
+    const int error = errno;
+    Error failed("could not open {}, which is macvtap {}: {}", path, name, errno_text(error));
+    if (error == ENOENT)
+      return std::move(failed).with_hint(
+          fmt::format("udev makes it; by hand, as root: mknod {} c $(tr : ' ' < /sys/class/net/{}/macvtap/tap{}/dev)",
+                      path, name, index));
+    if (error == EACCES)
+      return std::move(failed).with_hint("It is root's: chown $(whoami) " + path +
+                                         ", as root; or rhea net up macvtap ... tap=$(whoami) makes one for a user.");
+    return failed;
+  }
+  ifreq request{};
+  if (::ioctl(fd.get(), TUNGETIFF, &request) != 0 || name != request.ifr_name)
+    return Error("{} is not macvtap {}: it belongs to another network namespace", path, name);
+  return fd;
+}
+
+}  // namespace
+
+Result<Tap> open_macvtap(const std::string& name, u32 index, bool header) {
+  Tap tap;
+  tap.fd = RHEA_TRY(open_macvtap_file(name, index));
+  // Whoever opens it too gets a part of the frames, and nobody is told.
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  if (::fcntl(tap.fd.get(), F_OFD_SETLK, &lock) != 0)
+    return Error("macvtap {} is in use by another machine: each needs one of its own", name);
+  ifreq request{};
+  request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | (header ? IFF_VNET_HDR : 0));
+  int size = kTapHeader;
+  if (::ioctl(tap.fd.get(), TUNSETIFF, &request) != 0 || (header && ::ioctl(tap.fd.get(), TUNSETVNETHDRSZ, &size) != 0))
+    return Error("could not configure macvtap {}: {}", name, errno_text());
+  tap.name = name;
+  tap.header = header;
+  return tap;
+}
+
+Result<void> give_macvtap(const std::string& name, u32 index, unsigned user) {
+  const Fd fd = RHEA_TRY(open_macvtap_file(name, index));
+  if (::fchown(fd.get(), user, static_cast<gid_t>(-1)) != 0)
+    return Error("could not give {} to a user: {}", macvtap_file(index), errno_text());
   return {};
 }
 

@@ -3,6 +3,7 @@
 // One that this program made goes with its last descriptor, however the program ends; a persistent one stays.
 #pragma once
 
+#include <array>
 #include <span>
 #include <string>
 
@@ -29,8 +30,15 @@ Result<Tap> open_tap(const std::string& name, bool header, bool multi_queue);
 Result<Tap> adopt_tap(Fd fd);
 Result<Tap> adopt_tap(const std::string& number);
 
-// One that stays until it is removed, for a user (its number) to open. Errors as of open_tap, or that it is there.
-Result<void> make_persistent_tap(const std::string& name, unsigned user);
+// One that stays until it is removed, for a user (its number) to open, with a MAC address. Until it has all that it
+// goes with this program. Errors as of open_tap, or that it is there.
+Result<void> make_persistent_tap(const std::string& name, unsigned user, const std::array<u8, 6>& mac);
+
+// A macvtap: an interface of its own beside a NIC, on the NIC's network (Linux, drivers/net/macvtap.c); `index` is the
+// interface's number. One program has it at a time. Errors say what its device file lacks.
+Result<Tap> open_macvtap(const std::string& name, u32 index, bool header);
+// Lets a user (its number) open it. Errors: the device file is not there.
+Result<void> give_macvtap(const std::string& name, u32 index, unsigned user);
 
 // What the kernel may leave undone in frames that we read.
 struct TapOffload {

@@ -149,9 +149,11 @@ class GatewayCheck {
 };
 
 std::string what_now(const NetPlan& plan) {
-  std::string guests = plan.is_tap() ? fmt::format("-nic tap,ifname={},script=no", plan.name)
-                                     : fmt::format("-nic bridge,br={}", plan.name);
-  if (plan.kind != NetPlan::Kind::bridged && plan.server == NetPlan::Server::none)
+  const bool macvtap = plan.kind == NetPlan::Kind::macvtap;
+  std::string guests = macvtap         ? fmt::format("-nic tap,ifname={}", plan.name)
+                       : plan.is_tap() ? fmt::format("-nic tap,ifname={},script=no", plan.name)
+                                       : fmt::format("-nic bridge,br={}", plan.name);
+  if (plan.is_own() && plan.server == NetPlan::Server::none)
     guests += fmt::format(", with an address of {}/{}{}", plan.network.text(), plan.length,
                           plan.kind == NetPlan::Kind::nat ? " and the gateway " + plan.host.text() : "");
   std::string text = fmt::format("guests: rhea-system-arm ... {}\nundo:   rhea net down {}\n", guests, plan.name);

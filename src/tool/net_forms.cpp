@@ -196,7 +196,8 @@ std::string form_of_host() {
 }  // namespace
 
 Result<std::string> net_form(const NetPlan& plan, const std::string& form) {
-  if (plan.is_tap()) return Error("form= writes bridges; a tap for a user is made at each start by rhea net up");
+  if (plan.is_tap() || plan.kind == NetPlan::Kind::macvtap)
+    return Error("form= writes bridges; a tap for a user is made at each start by rhea net up");
   const std::string wanted = form == "host" ? form_of_host() : form;
   const NicFacts nic = RHEA_TRY(look_at_nic(plan));
   if (wanted == "netplan") return netplan_form(plan, nic);

@@ -16,18 +16,23 @@ constexpr unsigned kLongestConfirm = 3600;
 
 struct Key {
   const char* name;
-  bool bridged, others;  // kinds that take it
+  bool own, bridged, macvtap;  // kinds that take it
 };
+// clang-format off
 constexpr Key kKeys[] = {
-    {"net", false, true},  {"host", false, true},  {"forward", false, true}, {"tap", false, true},
-    {"dhcp", false, true}, {"lease", false, true}, {"over", true, false},    {"confirm", true, false},
-    {"stp", true, true},   {"delay", true, true},  {"hello", true, true},    {"mac", true, true},
+    {"net", true, false, false},   {"host", true, false, false},   {"forward", true, false, false},
+    {"dhcp", true, false, false},  {"lease", true, false, false},  {"tap", true, false, true},
+    {"over", false, true, true},   {"confirm", false, true, false}, {"mode", false, false, true},
+    {"stp", true, true, false},    {"delay", true, true, false},   {"hello", true, true, false},
+    {"mac", true, true, true},
 };
+// clang-format on
 
 std::vector<std::string> keys_of(NetPlan::Kind kind) {
   std::vector<std::string> names;
   for (const Key& key : kKeys)
-    if (kind == NetPlan::Kind::bridged ? key.bridged : key.others) names.emplace_back(key.name);
+    if (kind == NetPlan::Kind::bridged ? key.bridged : kind == NetPlan::Kind::macvtap ? key.macvtap : key.own)
+      names.emplace_back(key.name);
   return names;
 }
 
@@ -109,6 +114,19 @@ Result<void> read_tap(const std::string& value, NetPlan& plan) {
   return {};
 }
 
+Result<void> read_mode(const std::string& value, NetPlan& plan) {
+  constexpr std::pair<const char*, u32> kModes[] = {{"private", 1}, {"vepa", 2}, {"bridge", 4}};
+  for (const auto& [name, mode] : kModes)
+    if (value == name) {
+      plan.mode = mode;
+      return {};
+    }
+  return Error(
+      "mode= expects bridge (guests beside one NIC see one another), private (they do not) or vepa (by way of "
+      "the switch), not '{}'",
+      value);
+}
+
 Result<void> read_bridge_key(const std::string& key, const std::string& value, NetPlan& plan) {
   if (key == "stp") {
     if (value != "on" && value != "off") return Error("stp= expects on or off, not '{}'", value);
@@ -133,6 +151,7 @@ Result<void> read_bridge_key(const std::string& key, const std::string& value, N
 Result<void> read_key(const std::string& key, const std::string& value, NetPlan& plan) {
   if (key == "net") return read_net(value, plan);
   if (key == "tap") return read_tap(value, plan);
+  if (key == "mode") return read_mode(value, plan);
   if (key == "dhcp") return read_server(value, plan);
   if (key == "host") {
     const auto address = parse_ipv4(value);
@@ -178,12 +197,15 @@ Result<void> check_plan(NetPlan& plan) {
 }
 
 Result<NetPlan> read_kind(const Words& words) {
-  const std::vector<std::string> kinds = {"nat", "host-only", "bridged"};
+  const std::vector<std::string> kinds = {"nat", "host-only", "bridged", "macvtap"};
   if (words.size() < 2)
-    return Error("a network has a kind and a name: nat rhea0, host-only rhea0, or bridged br0 over=NIC");
+    return Error(
+        "a network has a kind and a name: nat rhea0, host-only rhea0, bridged br0 over=NIC, or macvtap "
+        "mv0 over=NIC");
   NetPlan plan;
   if (words[0] == "host-only") plan.kind = NetPlan::Kind::host_only;
   else if (words[0] == "bridged") plan.kind = NetPlan::Kind::bridged;
+  else if (words[0] == "macvtap") plan.kind = NetPlan::Kind::macvtap;
   else if (words[0] != "nat")
     return Error("there is no kind '{}'{}: there are {}", words[0], did_you_mean(words[0], kinds), join(kinds, ", "));
   plan.name = words[1];
@@ -237,7 +259,7 @@ Result<NetPlan> read_net_plan(const Words& words) {
       if ((key == "net") == first) RHEA_TRY(read_key(key, words[i].substr(equals + 1), plan));
     }
   }
-  if (plan.kind != NetPlan::Kind::bridged) RHEA_TRY(check_plan(plan));
+  if (plan.is_own()) RHEA_TRY(check_plan(plan));
   return plan;
 }
 

@@ -20,7 +20,7 @@ struct NetLease {
 };
 
 struct NetPlan {
-  enum class Kind : u8 { nat, host_only, bridged } kind = Kind::nat;
+  enum class Kind : u8 { nat, host_only, bridged, macvtap } kind = Kind::nat;
   std::string name;  // of the bridge or tap
   // nat and host-only
   IpAddress network, host;
@@ -31,12 +31,15 @@ struct NetPlan {
   enum class Server : u8 { any, dnsmasq, own, none } server = Server::any;  // of DHCP and DNS
   std::vector<NetLease> leases;
   IpAddress first, last;  // that DHCP gives
-  // bridged
+  // bridged and macvtap
   std::string nic;
+  u32 mode = 4;          // of a macvtap (sys::Links::add_macvtap)
   unsigned confirm = 0;  // seconds in which `rhea net keep` has to come, or all is undone
   // bridges
   sys::BridgeOptions bridge;
 
+  // With addresses of its own: nat and host-only.
+  bool is_own() const { return kind == Kind::nat || kind == Kind::host_only; }
   bool is_tap() const { return !tap_owner.empty(); }
   u32 mask() const { return netmask(length); }
   // Of the server that is Rhea's own: an address that is nobody else's.

@@ -55,12 +55,22 @@ Result<void> make_bridge(const Json& record, const std::function<void()>& betwee
   return links.set_up(RHEA_TRY(link_of(links, name)).index);
 }
 
-Result<void> make_tap(const Json& record, const std::function<void()>& between) {
-  const std::string name = text_at(record, "name");
-  RHEA_TRY(sys::make_persistent_tap(name, record.at("user").get<unsigned>()));
-  between();
+Result<void> make_macvtap(const Json& record, const std::function<void()>& between) {
   sys::Links links = RHEA_TRY(sys::Links::open());
-  return links.set_mac(RHEA_TRY(link_of(links, name)).index, RHEA_TRY(read_station(text_at(record, "mac"))));
+  const std::string name = text_at(record, "name");
+  const u32 over = RHEA_TRY(link_of(links, text_at(record, "over"))).index;
+  RHEA_TRY(links.add_macvtap(name, over, RHEA_TRY(read_station(text_at(record, "mac"))), record.at("mode").get<u32>()));
+  between();
+  const u32 index = RHEA_TRY(link_of(links, name)).index;
+  if (const unsigned user = record.at("user").get<unsigned>()) RHEA_TRY(sys::give_macvtap(name, index, user));
+  between();
+  return links.set_up(index);
+}
+
+Result<void> make_tap(const Json& record) {
+  const std::string name = text_at(record, "name");
+  return sys::make_persistent_tap(name, record.at("user").get<unsigned>(),
+                                  RHEA_TRY(read_station(text_at(record, "mac"))));
 }
 
 Result<void> make_address(const Json& record, const std::function<void()>& between) {
@@ -124,11 +134,10 @@ Result<std::string> undo_interface(const Json& record, const std::string& kind) 
   const std::string name = text_at(record, "name");
   const auto link = RHEA_TRY(links.find(name));
   if (!link) return std::string();
-  const bool bridge = kind == "bridge";
-  if (link->kind != kind || (bridge && station_text(link->mac) != record.at("mac")))
+  if (link->kind != kind || station_text(link->mac) != record.at("mac"))
     return fmt::format("{} is left: it is not the one that was made", name);
   RHEA_TRY(links.remove(link->index));
-  return fmt::format("{} {} is gone, with its addresses", bridge ? "bridge" : "tap", name);
+  return fmt::format("{} {} is gone, with its addresses", kind == "tun" ? "tap" : kind, name);
 }
 
 Result<std::string> undo_port(const Json& record) {
@@ -207,6 +216,7 @@ bool is_record(const Json& value) {
   if (what == "bridge")
     return shape.texts({"name", "mac"}) && shape.numbers({"delay", "hello"}) && shape.flags({"stp", "up"});
   if (what == "tap") return shape.texts({"name", "mac"}) && shape.numbers({"user"});
+  if (what == "macvtap") return shape.texts({"name", "over", "mac"}) && shape.numbers({"mode", "user"});
   if (what == "address") return shape.texts({"name", "address"}) && shape.numbers({"length"});
   if (what == "port") return shape.texts({"name", "bridge"});
   if (what == "sysctl") return shape.texts({"name", "was", "now"}) && value["name"] == kForwarding;
@@ -228,7 +238,8 @@ bool is_record(const Json& value) {
 Result<void> make_step(const Json& record, const std::function<void()>& between) {
   const std::string what = text_at(record, "do");
   if (what == "bridge") return make_bridge(record, between);
-  if (what == "tap") return make_tap(record, between);
+  if (what == "tap") return make_tap(record);
+  if (what == "macvtap") return make_macvtap(record, between);
   if (what == "address") return make_address(record, between);
   if (what == "port") return make_port(record);
   if (what == "move") return make_move(record, between);
@@ -242,6 +253,7 @@ Result<std::string> undo_step(const Json& record, bool keep) {
   const std::string what = text_at(record, "do");
   if (what == "bridge") return undo_interface(record, "bridge");
   if (what == "tap") return undo_interface(record, "tun");
+  if (what == "macvtap") return undo_interface(record, "macvtap");
   if (what == "port") return undo_port(record);
   if (what == "move") return undo_move(record);
   if (what == "nat") return undo_nat(record);

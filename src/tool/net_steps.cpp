@@ -43,6 +43,7 @@ class Planner {
       return Error("there is an interface {} already, which is not of rhea net", plan_.name)
           .with_hint("rhea net status shows what is.");
     if (plan_.kind == NetPlan::Kind::bridged) RHEA_TRY(bridged());
+    else if (plan_.kind == NetPlan::Kind::macvtap) RHEA_TRY(macvtap());
     else RHEA_TRY(own_network());
     return std::move(result_);
   }
@@ -118,14 +119,37 @@ class Planner {
     return {};
   }
 
-  Result<void> bridged() {
+  Result<void> needs_nic(const char* what) {
+    if (!plan_.nic.empty()) return {};
     const u32 way_out = RHEA_TRY(RHEA_TRY(sys::Links::open()).default_route());
-    if (plan_.nic.empty()) {
-      std::string hint;
-      for (const sys::Link& link : links_)
-        if (link.index == way_out) hint = fmt::format("The default route goes over {}: over={}", link.name, link.name);
-      return Error("bridged needs over=, the NIC that the bridge takes in").with_hint(hint);
-    }
+    std::string hint;
+    for (const sys::Link& link : links_)
+      if (link.index == way_out) hint = fmt::format("The default route goes over {}: over={}", link.name, link.name);
+    return Error("{}", what).with_hint(hint);
+  }
+
+  Result<void> macvtap() {
+    RHEA_TRY(needs_nic("macvtap needs over=, the NIC that the guest is beside"));
+    const sys::Link* nic = find(plan_.nic);
+    RHEA_TRY(check_nic(nic));
+    const std::array<u8, 6> mac = plan_.bridge.mac == std::array<u8, 6>{} ? any_mac() : plan_.bridge.mac;
+    step(fmt::format("a macvtap {} beside {}, with the address {}, {}, up", plan_.name, nic->name, station_text(mac),
+                     plan_.is_tap() ? "for " + plan_.tap_owner : "for root"),
+         {{"do", "macvtap"},
+          {"name", plan_.name},
+          {"over", nic->name},
+          {"mac", station_text(mac)},
+          {"mode", plan_.mode},
+          {"user", plan_.tap_user}});
+    result_.notes.push_back(fmt::format(
+        "this host and the guest do not reach one another over {}: what a macvtap sends goes out of the NIC; "
+        "a bridge is for that",
+        nic->name));
+    return {};
+  }
+
+  Result<void> bridged() {
+    RHEA_TRY(needs_nic("bridged needs over=, the NIC that the bridge takes in"));
     const sys::Link* nic = find(plan_.nic);
     RHEA_TRY(check_nic(nic));
     bridge(plan_.bridge.mac == std::array<u8, 6>{} ? nic->mac : plan_.bridge.mac, true);

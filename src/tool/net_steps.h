@@ -4,6 +4,7 @@
 //
 //   bridge  name mac stp delay hello up      undone: removed, if it is still the one that was made
 //   tap     name mac user                    the same
+//   macvtap name over mac mode user          the same
 //   address name address length              goes with its interface
 //   port    name bridge                      taken off the bridge
 //   move    from to addresses routes         put back (rtnetlink messages in hexadecimal, see sys/routes.h)

@@ -34,6 +34,8 @@ constexpr Subject kSubjects[] = {
      "                               bridges: stp=off delay=2 hello=2 mac=\n"
      "                               plan: form=netplan|ifupdown|networkmanager|host writes the host's own "
      "configuration\n"
+     "      macvtap                  over=NIC: an interface beside a NIC, on its network (-nic tap,ifname=NAME)\n"
+     "                               keys: tap=USER mode=bridge|private|vepa mac=\n"
      "  rhea net keep NAME           confirms it\n"
      "  rhea net down NAME           undoes it\n"
      "  rhea net status              what was made, and what of it is there\n"

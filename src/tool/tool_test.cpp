@@ -33,9 +33,26 @@ TEST(NetPlan, Words) {
   EXPECT_EQ(read_net_plan({"host-only", "x"}).value().host.text(), "192.168.177.1");
 }
 
+TEST(NetPlan, Macvtap) {
+  const auto plan = read_net_plan({"macvtap", "mv0", "over=eth0", "mode=private", "mac=52:54:00:00:00:09"});
+  ASSERT_TRUE(plan.ok()) << plan.error().message();
+  EXPECT_EQ(plan.value().nic, "eth0");
+  EXPECT_EQ(plan.value().mode, 1u);
+  EXPECT_FALSE(plan.value().is_tap());
+  EXPECT_FALSE(plan.value().is_own());
+  EXPECT_NE(refusal({"macvtap", "mv0", "mode=passthru"}).find("mode= expects bridge"), std::string::npos);
+  EXPECT_NE(refusal({"macvtap", "mv0", "net=10.0.0.0/24"}).find("there are tap, over, mode, mac"), std::string::npos);
+  EXPECT_NE(refusal({"nat", "x", "mode=bridge"}).find("no option 'mode' for nat"), std::string::npos);
+  EXPECT_TRUE(is_record({{"do", "macvtap"}, {"name", "a"}, {"over", "b"}, {"mac", "c"}, {"mode", 4u}, {"user", 1u}}));
+  EXPECT_FALSE(is_record({{"do", "macvtap"}, {"name", "a"}, {"mac", "c"}, {"mode", 4u}, {"user", 1u}}));
+}
+
 TEST(NetPlan, Refusals) {
-  EXPECT_EQ(refusal({"nat"}), "a network has a kind and a name: nat rhea0, host-only rhea0, or bridged br0 over=NIC");
-  EXPECT_EQ(refusal({"nta", "x"}), "there is no kind 'nta' (did you mean 'nat'?): there are nat, host-only, bridged");
+  EXPECT_EQ(
+      refusal({"nat"}),
+      "a network has a kind and a name: nat rhea0, host-only rhea0, bridged br0 over=NIC, or macvtap mv0 over=NIC");
+  EXPECT_EQ(refusal({"nta", "x"}),
+            "there is no kind 'nta' (did you mean 'nat'?): there are nat, host-only, bridged, macvtap");
   for (const char* name : {"", "a/b", "a b", "-x", ".", "a-name-that-is-too-long", "a:b"})
     EXPECT_NE(refusal({"nat", name}).find("is no name of an interface"), std::string::npos) << name;
   for (const char* word : {"net=10.0.0.0/31",
@@ -238,9 +255,63 @@ TEST(NetDoctor, EachTrap) {
   expect("looked after by NetworkManager", [](HostFacts& f) { f.manager = "NetworkManager"; });
   expect("rp_filter is strict for br0", [](HostFacts& f) { f.rp_filter["all"] = "1"; });
   expect("for the first 30 seconds", [](HostFacts& f) { f.links[2].stp = true, f.links[2].forward_delay = 1500; });
-  expect("chain ip filter FORWARD", [](HostFacts& f) { f.dropping = {"ip filter FORWARD"}, f.default_route = 9; });
+  expect("(chain ip filter FORWARD)", [](HostFacts& f) {
+    f.default_route = 9;
+    f.chains = {{.table = "ip filter", .name = "FORWARD", .forwards = true, .drops = true, .rules = {}}};
+  });
+  expect("iptables-legacy -I FORWARD -i br0 -j ACCEPT", [](HostFacts& f) {
+    f.default_route = 9;
+    f.chains = {{.table = "filter",
+                 .name = "FORWARD",
+                 .legacy = true,
+                 .forwards = true,
+                 .rules = {{.verdict = sys::FirewallRule::Verdict::drop, .chain = {}, .in = "br+", .out = {}}}}};
+  });
   expect("br0 is down", [](HostFacts& f) { f.links[2].up = false; });
   expect("still has an address of its own", [](HostFacts& f) { f.addresses.push_back({2, IpAddress::v4(1), 8}); });
+}
+
+TEST(Firewall, WhatBecomesOfAPacket) {
+  using sys::FirewallRule;
+  using Verdict = FirewallRule::Verdict;
+  const auto rule = [](Verdict verdict, std::string in = {}, std::string out = {}) {
+    return FirewallRule{.verdict = verdict, .chain = {}, .in = std::move(in), .out = std::move(out)};
+  };
+  std::vector<sys::FirewallChain> chains = {
+      {.table = "ip filter", .name = "FORWARD", .forwards = true, .rules = {}},
+      {.table = "ip filter", .name = "guests", .rules = {rule(Verdict::drop, "br0")}},
+      {.table = "ip6 filter", .name = "guests", .rules = {rule(Verdict::accept)}},
+  };
+  const auto drops = [&](const std::string& in, const std::string& out = "") {
+    return drops_between(chains, chains[0], in, out);
+  };
+  EXPECT_FALSE(drops("br0"));
+  FirewallRule call = rule(Verdict::call);
+  call.chain = "guests";
+  chains[0].rules = {call};
+  EXPECT_TRUE(drops("br0"));
+  EXPECT_FALSE(drops("br1"));
+  // What comes before counts; what is conditional does not.
+  chains[0].rules = {rule(Verdict::accept, "", "br0"), call};
+  EXPECT_FALSE(drops("br0", "br0"));
+  EXPECT_TRUE(drops("br0"));
+  chains[0].rules[0].conditional = true;
+  EXPECT_TRUE(drops("br0", "br0"));
+  chains[0].rules[0] = rule(Verdict::accept, "eth+");
+  chains[0].rules[0].in_not = true;
+  EXPECT_FALSE(drops("br0"));
+  // A policy, a call that comes back, a chain that calls itself, one that is not there.
+  chains[0].drops = true;
+  chains[0].rules = {call};
+  EXPECT_TRUE(drops("br1"));
+  chains[1].rules = {rule(Verdict::leave), rule(Verdict::drop)};
+  chains[0].drops = false;
+  EXPECT_FALSE(drops("br0"));
+  chains[1].rules = {call};
+  EXPECT_FALSE(drops("br0"));
+  call.chain = "nowhere";
+  chains[0].rules = {call, rule(Verdict::drop)};
+  EXPECT_TRUE(drops("br0"));
 }
 
 // --- the proxy ----------------------------------------------------------------------------------------------------

@@ -344,6 +344,89 @@ class Doctor(HostTest):
         self.assertNotIn("ip_forward is 0", text)
         self.assertIn("rp_filter is strict for br0", text)
 
+    def test_doctor_and_firewalls(self):
+        """Rules of either iptables: what they drop is named, what they let through is not."""
+        ip("link", "add", "br0", "type", "bridge")
+        self.addCleanup(subprocess.run, ["ip", "link", "del", "br0"], check=False, stderr=subprocess.DEVNULL)
+        ip("link", "set", "br0", "up")
+        ip("addr", "add", "10.7.0.1/24", "dev", "br0")
+        sysctl("net/ipv4/ip_forward", "1")
+        asked = 0
+        for program in ("iptables-nft", "iptables-legacy"):
+            def rule(*words):
+                return subprocess.run([program, *words], check=False, stderr=subprocess.PIPE).returncode == 0
+            if not guest.have(program) or not rule("-A", "FORWARD", "-i", "br+", "-j", "REJECT"):
+                continue
+            asked += 1
+            self.addCleanup(rule, "-F")
+            legacy = program == "iptables-legacy"
+            name = "(iptables-legacy, chain filter FORWARD)" if legacy else "(chain ip filter FORWARD)"
+            with self.subTest(program):
+                self.assertIn(f"the firewall drops what comes from br0 {name}", self.tool("doctor"))
+                rule("-I", "FORWARD", "-i", "br0", "-j", "ACCEPT")
+                self.assertNotIn("the firewall", self.tool("doctor"))
+                rule("-F", "FORWARD")
+                rule("-N", "guests")
+                rule("-A", "FORWARD", "-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT")
+                rule("-A", "FORWARD", "!", "-o", "lo", "-j", "guests")
+                rule("-A", "guests", "-p", "tcp", "-j", "DROP")
+                self.assertNotIn("the firewall", self.tool("doctor"))
+                rule("-A", "guests", "-i", "br0", "-j", "DROP")
+                self.assertIn(name, self.tool("doctor"))
+                rule("-F")
+                rule("-X")
+                rule("-P", "FORWARD", "DROP")
+                self.assertIn(name, self.tool("doctor"))
+                rule("-P", "FORWARD", "ACCEPT")
+                self.assertNotIn("the firewall", self.tool("doctor"))
+        if not asked:
+            self.skipTest("no iptables that works here")
+
+
+@rhea_only("a network of rhea net")
+class Macvtap(HostTest):
+    needs_guest = True
+
+    def test_a_guest_beside_a_nic(self):
+        """A guest beside a NIC, as an ordinary user: seen from another host on the NIC's network."""
+        world = Space(self, "up0")
+        world.run("ip addr add 10.9.0.254/24 dev eth0")
+        before = self.state()
+        self.assertIn("a macvtap mv0 beside up0", self.tool("plan", "macvtap", "mv0", "over=up0", "tap=nobody"))
+        self.assertIn("macvtap needs over=", self.tool("plan", "macvtap", "mv0", status=1))
+        self.assertIn("-nic tap,ifname=mv0", self.tool("up", "macvtap", "mv0", "over=up0", "tap=nobody"))
+        number, mac = re.match(r"(\d+): .* link/ether (\S+)", ip("-o", "link", "show", "dev", "mv0")).groups()
+        if not os.path.exists(f"/dev/tap{number}"):
+            self.skipTest("nobody makes device files here")
+        program = os.path.join(self.directory(), "ordinary")
+        os.chmod(os.path.dirname(program), 0o755)
+        with open(program, "w", encoding="utf-8") as f:
+            f.write(f"#!/bin/sh\nexec setpriv --reuid=65534 --regid=65534 --clear-groups {guest.PROGRAM} \"$@\"\n")
+        os.chmod(program, 0o755)
+        emulator = self.start(*guest.machine("-nic", "tap,ifname=mv0,model=virtio-net-device", memory="256M",
+                                             append=wires.NO_DHCP), program=program)
+        emulator.expect(guest.PROMPT, guest.BOOT_TIMEOUT * 2)
+        wires.configure(self, emulator, mac, "10.9.0.1/24")
+        text = self.guest_runs(emulator, "ping -c 1 -W 20 10.9.0.254 > /dev/null; ping -c 3 -W 20 10.9.0.254", 120)
+        self.assertIn("3 packets received", text)
+        self.assertIn(" 0% packet loss", world.run("ping -c 3 -W 20 10.9.0.1").stdout)
+        world.listen(80, "world")
+        self.assertEqual(self.guest_runs(emulator, "nc -w 30 10.9.0.254 80 < /dev/null").strip(), "10.9.0.1 world")
+        # One at a time; and a guest's own address would hear nothing.
+        for nic, words in (("tap,ifname=mv0", "is in use by another machine"),
+                           ("tap,ifname=mv0,queues=2", "queues= of macvtap mv0 is 1")):
+            status, _, errors = guest.call("-M", "vexpress-a9", "-display", "none", "-nic", nic)
+            self.assertEqual(status, 1)
+            self.assertIn(words, errors)
+        emulator.process.kill()
+        emulator.process.wait()
+        status, _, errors = guest.call("-M", "vexpress-a9", "-display", "none", "-nic",
+                                       "tap,ifname=mv0,mac=52:54:00:00:00:01")
+        self.assertEqual(status, 1)
+        self.assertIn(f"takes frames for {mac} only", errors)
+        self.tool("down", "mv0")
+        self.assertEqual(self.state(), before)
+
 
 def main():
     if os.environ.get("RHEA_TEST_NAMESPACE"):

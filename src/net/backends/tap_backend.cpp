@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "net/backends/frame_decoder.h"
+#include "net/filters/filter.h"
 #include "sys/pass_descriptor.h"
 #include "util/bits.h"
 
@@ -18,7 +19,7 @@ constexpr usize kLargestRead = kMaxGsoFrame + 4 + kVnetHeader;
 
 TapBackend::TapBackend(const BackendContext& context, TapPlan plan)
     : WireBackend(context), interface_(plan.queues.at(0).name), down_script_(std::move(plan.down_script)),
-      header_(plan.queues[0].header), buffer_(kLargestRead) {
+      station_(plan.station), header_(plan.queues[0].header), buffer_(kLargestRead) {
   set_info(std::move(plan.info));
   if (header_) {
     const int first = plan.queues[0].fd.get();
@@ -43,6 +44,11 @@ TapBackend::~TapBackend() {
   const Result<int> status = sys::run_program({down_script_, interface_});
   if (!status.ok()) say("could not launch network script: " + status.error().message());
   else if (*status) say(fmt::format("network script {} failed with status {}", down_script_, *status));
+}
+
+u64 station_of(Port& port) {
+  const auto* tap = dynamic_cast<const TapBackend*>(Filter::skip(&port));
+  return tap ? tap->station() : 0;
 }
 
 Caps TapBackend::caps() const {

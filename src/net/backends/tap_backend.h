@@ -16,6 +16,7 @@ struct TapPlan {
   std::vector<sys::Tap> queues;  // one, or several of one interface (IFF_MULTI_QUEUE)
   std::string info;
   std::string down_script;  // run at the end with the interface's name; "" for none
+  u64 station = 0;          // of a macvtap: the address that it takes frames for; 0: any
 };
 
 class TapBackend final : public WireBackend {
@@ -27,6 +28,7 @@ class TapBackend final : public WireBackend {
   Sent send(const Frame& frame) override;
   void on_room() override;
   std::string type() const override { return "tap"; }
+  u64 station() const { return station_; }
 
  private:
   struct Queue {
@@ -40,6 +42,7 @@ class TapBackend final : public WireBackend {
 
   std::string interface_;
   std::string down_script_;
+  u64 station_;
   bool header_;
   bool uso_ = false;  // the kernel knows it
   bool full_ = false;
@@ -48,6 +51,9 @@ class TapBackend final : public WireBackend {
   std::vector<Queue> queues_;
   std::vector<u8> buffer_;
 };
+
+// The address that a NIC has to have that is joined with this port; 0: any.
+u64 station_of(Port& port);
 
 extern const BackendType kTapType;
 extern const BackendType kBridgeType;

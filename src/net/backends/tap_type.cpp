@@ -4,6 +4,7 @@
 #include "net/backends/options.h"
 #include "net/backends/tap_backend.h"
 #include "sys/interface.h"
+#include "sys/links.h"
 #include "sys/pass_descriptor.h"
 #include "sys/process.h"
 #include "util/text.h"
@@ -18,7 +19,7 @@ constexpr const char* kDefaultBridge = "br0";
 constexpr u64 kMostQueues = 1024;
 
 constexpr OptionRow kTapOptions[] = {
-    {OptionRow::text, "ifname", "interface (default: the kernel's next tap%d)"},
+    {OptionRow::text, "ifname", "interface, a tap or a macvtap (default: the kernel's next tap%d)"},
     {OptionRow::text, "fd", "number of an inherited tap"},
     {OptionRow::text, "fds", "numbers of inherited queues of one tap, A:B:C"},
     {OptionRow::text, "script", "run with the interface's name at the start; no: none (default /etc/qemu-ifup)"},
@@ -92,12 +93,47 @@ Result<void> run_script(const std::string& script, const std::string& interface)
   return {};
 }
 
+// A macvtap that is there, by its name. Where the host does not tell, there is none.
+std::optional<sys::Link> find_macvtap(const std::string& name) {
+  if (name.empty()) return std::nullopt;
+  auto links = sys::Links::open();
+  if (!links.ok()) return std::nullopt;
+  auto link = links->find(name);
+  if (!link.ok() || !link.value() || (*link)->kind != "macvtap") return std::nullopt;
+  return std::move(*link.value());
+}
+
+// No script by default: it is on its NIC's network already.
+Result<TapPlan> plan_macvtap(const BackendContext& context, const Options& options, const sys::Link& link) {
+  if (options.number("queues", 1) != 1) return Error("queues= of macvtap {} is 1", link.name);
+  TapPlan plan;
+  plan.queues.push_back(RHEA_TRY(sys::open_macvtap(link.name, link.index, options.flag("vnet_hdr", true))));
+  u64 station = 0;
+  for (const u8 byte : link.mac) station = station << 8 | byte;
+  plan.station = station;
+  const auto script = [&](const char* option) {
+    const std::string given = options.text(option);
+    return given == "no" ? std::string() : given;
+  };
+  plan.down_script = script("downscript");
+  if (const std::string up = script("script"); !up.empty()) {
+    RHEA_TRY(run_script(up, link.name));
+  } else if (!options.has("script") && !link.up) {
+    if (const Result<void> done = sys::bring_up(link.name); !done.ok())
+      context.warnings.push_back(
+          fmt::format("netdev {}: {}; as root: ip link set {} up", context.id, done.error().message(), link.name));
+  }
+  plan.info = fmt::format("ifname={},macvtap", link.name);
+  return plan;
+}
+
 Result<TapPlan> plan_own(const BackendContext& context, const Options& options) {
   const u64 queues = options.number("queues", 1);
   if (queues < 1 || queues > kMostQueues) return Error("queues is 1 to {}, not {}", kMostQueues, queues);
   TapPlan plan;
   const bool header = options.flag("vnet_hdr", true);
   std::string name = options.text("ifname");
+  if (const auto macvtap = find_macvtap(name)) return plan_macvtap(context, options, *macvtap);
   for (u64 i = 0; i < queues; ++i) {
     plan.queues.push_back(RHEA_TRY(sys::open_tap(name, header, queues > 1)));
     name = plan.queues[0].name;
