@@ -9,7 +9,7 @@ import threading
 
 import guest
 import host
-from guest import SharedGuestTest, rhea_only, wait_until
+from guest import GuestTest, SharedGuestTest, rhea_only, wait_until
 
 MAC = "52:54:00:aa:bb:01"
 
@@ -158,6 +158,62 @@ class Filters(SharedGuestTest):
         counts = [int(found) for found in re.findall(r"(?:in|out)=(\d+) frames", text)]
         self.assertEqual(len(counts), 4, text)
         self.assertTrue(all(counts[:3]), text)
+
+
+@rhea_only("filter-shape is its own")
+class Shape(GuestTest):
+    """A shaped line between two sockets, on this host's clock: what becomes of many frames."""
+    needs_guest = False
+
+    def setUp(self):
+        super().setUp()
+        folder = self.directory()
+        ends = [os.path.join(folder, name) for name in "ab"]
+        self.machine = self.start_monitor(
+            "-nodefaults", "-netdev", f"stream,id=a,server=on,addr.type=unix,addr.path={ends[0]}",
+            "-netdev", "hubport,id=ha,hubid=1,netdev=a",
+            "-netdev", f"stream,id=b,server=on,addr.type=unix,addr.path={ends[1]}",
+            "-netdev", "hubport,id=hb,hubid=1,netdev=b")
+        self.near, self.far = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+        for end, path in zip((self.near, self.far), ends):
+            self.addCleanup(end.close)
+            wait_until(lambda: os.path.exists(path), "the machine listens")
+            end.connect(path)
+        wait_until(lambda: self.machine.monitor("info network").count("type=stream,unix:") == 2, "both are connected")
+        self.got = self.small = self.last = 0
+        threading.Thread(target=self.count, daemon=True).start()
+
+    def count(self):
+        stream = self.far.makefile("rb")
+        while head := stream.read(4):
+            self.last = len(stream.read(struct.unpack(">I", head)[0]))
+            self.got += 1
+            self.small += self.last == 60
+
+    def send(self, count, size):
+        frame = bytes.fromhex("525400000001525400000002" "88b5").ljust(size, b"x")
+        for _ in range(count):
+            self.near.sendall(struct.pack(">I", size) + frame)
+
+    def shape(self, rules):
+        self.assertEqual(self.machine.monitor(f"object_add filter-shape,id=s,netdev=a,{rules}"), "")
+        self.got = 0
+
+    def test_all_come_through_a_rate(self):
+        for rate, count in (("20M", 2000), ("400M", 5000)):
+            self.shape(f"rate={rate},limit=16M")
+            self.send(count, 1000)
+            wait_until(lambda: self.got == count, f"{count} frames at {rate}")
+            self.assertEqual(self.machine.monitor("object_del s"), "")
+
+    def test_loss(self):
+        """Within five per cent over 10,000: five times what chance does."""
+        self.shape("loss=50%")
+        self.send(10_000, 60)
+        # One of these comes through, behind all others.
+        self.send(100, 61)
+        wait_until(lambda: self.last == 61, "the last one")
+        self.assertAlmostEqual(self.small, 5000, delta=250)
 
 
 if __name__ == "__main__":

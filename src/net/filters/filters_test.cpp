@@ -26,6 +26,7 @@ class End final : public Port {
     frame.copy(0, bytes.data(), bytes.size());
     got.push_back(std::move(bytes));
     times.push_back(loop_.clock.now());
+    if (takes) loop_.clock.advance(takes);
     return Sent::taken;
   }
   void on_room() override { ++rooms; }
@@ -37,6 +38,7 @@ class End final : public Port {
   }
   Caps caps_{.max_frame = kMaxGsoFrame};
   bool busy = false;
+  s64 takes = 0;  // of a frame
   unsigned rooms = 0;
   std::vector<Bytes> got;
   std::vector<s64> times;
@@ -105,6 +107,24 @@ TEST_F(Filters, DelayAndRateAreExact) {
   ASSERT_EQ(backend.got.size(), 3u);
   for (s64 i = 0; i < 3; ++i) EXPECT_EQ(backend.times[static_cast<usize>(i)] - start, (21 + i) * kMillisecond);
   EXPECT_EQ(backend.got[2], pattern(1000));
+}
+
+// Frames that become due while one is sent, as on a host where time goes on.
+TEST_F(Filters, WhatBecomesDueMeanwhileGoesToo) {
+  add("filter-shape", {{"rate", "8M"}});
+  backend.takes = 3 * kMillisecond / 2;
+  for (int i = 0; i < 20; ++i) nic.emit(pattern(1000));
+  loop.advance(kSecond);
+  EXPECT_EQ(backend.got.size(), 20u);
+  backend.takes = 0;
+  backend.busy = true;
+  for (int i = 0; i < 2; ++i) nic.emit(pattern(1000));
+  loop.advance(kMillisecond);
+  backend.busy = false;
+  backend.peer()->on_room();
+  EXPECT_EQ(backend.got.size(), 21u);
+  loop.advance(kSecond);
+  EXPECT_EQ(backend.got.size(), 22u);
 }
 
 TEST_F(Filters, EachWayByQueue) {

@@ -118,13 +118,12 @@ void HoldingFilter::hold(bool from_guest, s64 due, const Frame& frame) {
   lane.bytes += lane.heap.back().frame.bytes.size();
   std::push_heap(lane.heap.begin(), lane.heap.end(),
                  [](const Held& a, const Held& b) { return later(a.due, a.order, b.due, b.order); });
-  // One that is due already is tried soon; when the far side is busy it waits for room_ahead().
-  if (due <= now()) timer_->arm(now());
-  else arm();
+  arm();
 }
 
 void HoldingFilter::release(bool from_guest) {
   Lane& lane = lanes_[from_guest];
+  lane.waits = false;
   const s64 time = now();
   const auto order = [](const Held& a, const Held& b) { return later(a.due, a.order, b.due, b.order); };
   while (!lane.heap.empty() && lane.heap.front().due <= time) {
@@ -136,6 +135,7 @@ void HoldingFilter::release(bool from_guest) {
     if (forward(from_guest, Frame{{&piece, 1}, held.frame.offload}) == Sent::busy) {
       lane.heap.push_back(std::move(held));
       std::push_heap(lane.heap.begin(), lane.heap.end(), order);
+      lane.waits = true;
       return;
     }
     lane.bytes -= piece.size;
@@ -146,9 +146,9 @@ void HoldingFilter::arm() {
   s64 next = kNever;
   const s64 time = now();
   if (timer_->deadline() <= time) return;  // about to fire
-  // What is due already waits for room_ahead().
+  // What became due while others were sent goes at once.
   for (const Lane& lane : lanes_)
-    if (!lane.heap.empty() && lane.heap.front().due > time) next = std::min(next, lane.heap.front().due);
+    if (!lane.heap.empty() && !lane.waits) next = std::min(next, std::max(lane.heap.front().due, time));
   if (next == kNever) timer_->cancel();
   else if (next != timer_->deadline()) timer_->arm(next);
 }

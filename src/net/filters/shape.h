@@ -45,7 +45,10 @@ class HoldingFilter : public Filter {
     OwnedFrame frame;
   };
   bool only_looks() const override { return false; }
-  void room_ahead(bool from_guest) override { release(from_guest); }
+  void room_ahead(bool from_guest) override {
+    release(from_guest);
+    arm();
+  }
   void let_go() override;
   void hold(bool from_guest, s64 due, const Frame& frame);
   usize held_bytes(bool from_guest) const { return lanes_[from_guest].bytes; }
@@ -56,6 +59,7 @@ class HoldingFilter : public Filter {
   struct Lane {
     std::vector<Held> heap;  // the earliest first
     usize bytes = 0;
+    bool waits = false;  // the far side is busy: room_ahead() goes on
   };
   void release(bool from_guest);
   void arm();
