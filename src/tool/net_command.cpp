@@ -228,12 +228,12 @@ Result<std::string> down(const Words& words) {
 
 Result<std::string> keep(const Words& words) {
   const std::string name = RHEA_TRY(known_network("keep", words));
-  if (auto free = Journal::open(name); free.ok()) return Error("{} waits for no confirmation", name);
+  if (auto free = Journal::open(name, false); free.ok()) return Error("{} waits for no confirmation", name);
   RHEA_TRY(sys::claim_file(keep_file(name)));
   // The guardian has seen it when the lock is free.
   for (unsigned i = 0; i < 50; ++i) {
     sys::sleep_milliseconds(kKeepPause);
-    if (auto free = Journal::open(name); !free.ok()) continue;
+    if (auto free = Journal::open(name, false); !free.ok()) continue;
     if (Journal::read(name).empty()) return Error("it came too late: {} is undone", name);
     return name + " is kept\n";
   }

@@ -5,6 +5,7 @@
 
 #include "sys/claim.h"
 #include "sys/file.h"
+#include "sys/guardian.h"
 #include "sys/packet_socket.h"
 #include "tool/net_steps.h"
 #include "util/text.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr const char* kFolder = "net";
 constexpr usize kMostNetworks = 256;
+constexpr unsigned kTries = 20, kPause = 50;  // ms
 
 }  // namespace
 
@@ -27,8 +29,13 @@ std::string run_file(const std::string& name, const char* end) {
   return folder.ok() ? folder.value() + "/" + name + end : std::string();
 }
 
-Result<Journal> Journal::open(const std::string& name) {
-  sys::Fd lock = RHEA_TRY(sys::claim_file(RHEA_TRY(sys::state_folder(kFolder)) + "/" + name));
+Result<Journal> Journal::open(const std::string& name, bool patient) {
+  const std::string path = RHEA_TRY(sys::state_folder(kFolder)) + "/" + name;
+  sys::Fd lock = RHEA_TRY(sys::claim_file(path));
+  for (unsigned i = 0; patient && !lock && i < kTries; ++i) {
+    sys::sleep_milliseconds(kPause);
+    lock = RHEA_TRY(sys::claim_file(path));
+  }
   if (!lock)
     return Error("another rhea net is at work on {}", name)
         .with_hint("One that waits for a confirmation gets it by: rhea net keep " + name);

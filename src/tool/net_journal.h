@@ -25,8 +25,9 @@ std::string run_file(const std::string& name, const char* end);
 
 class Journal {
  public:
-  // Errors: another rhea net is at work on it.
-  static Result<Journal> open(const std::string& name);
+  // `patient`: one that is about to end (a guardian that was told that all is well) is waited for. Errors: another rhea
+  // net is at work on it.
+  static Result<Journal> open(const std::string& name, bool patient = true);
   // The networks that have one, with what is in it.
   static std::vector<std::pair<std::string, std::vector<config::Json>>> all();
   static std::vector<config::Json> read(const std::string& name);
