@@ -9,6 +9,7 @@ import subprocess
 import unittest
 
 import guest
+import test_hostnet
 import wires
 from guest import rhea_only, wait_until
 from wires import QEMU, WireTest, configure
@@ -175,6 +176,113 @@ class Others(WireTest):
     @unittest.skipUnless(QEMU, "no qemu-system-arm on this host")
     def test_rhea_with_qemu(self):
         self.check(None, QEMU)
+
+
+class OpenVSwitch(WireTest):
+    """A bridge of Open vSwitch with its userspace datapath: a Rhea guest and another on taps, and the host."""
+
+    SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+
+    def daemon(self, *words):
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, env=self.environment)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+        return process
+
+    def control(self, *words):
+        done = subprocess.run(["ovs-vsctl", f"--db=unix:{self.folder}/db.sock", f"--timeout={int(60 * guest.SCALE)}",
+                               *words], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+    def switch(self):
+        # What the switch made may outlive it.
+        self.addCleanup(subprocess.run, ["ip", "link", "del", "br0"], check=False, stderr=subprocess.DEVNULL)
+        self.folder = self.directory()
+        self.environment = dict(os.environ, OVS_RUNDIR=self.folder, OVS_LOGDIR=self.folder, OVS_DBDIR=self.folder)
+        database = os.path.join(self.folder, "conf.db")
+        subprocess.run(["ovsdb-tool", "create", database, self.SCHEMA], env=self.environment, check=True)
+        self.daemon("ovsdb-server", database, f"--remote=punix:{self.folder}/db.sock",
+                    f"--unixctl={self.folder}/database.ctl")
+        wait_until(lambda: os.path.exists(f"{self.folder}/db.sock"), "the database is there")
+        self.control("--no-wait", "init")
+        self.daemon("ovs-vswitchd", f"unix:{self.folder}/db.sock", f"--unixctl={self.folder}/switch.ctl",
+                    "--disable-system")
+        self.control("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+        for port in ("tap0", "tap1"):
+            test_hostnet.ip("tuntap", "add", "dev", port, "mode", "tap")
+            self.addCleanup(test_hostnet.ip, "link", "del", port)
+            test_hostnet.ip("link", "set", port, "up")
+            self.control("add-port", "br0", port)
+        test_hostnet.ip("addr", "add", "10.9.0.254/24", "dev", "br0")
+        test_hostnet.ip("link", "set", "br0", "up")
+
+    def check(self, program):
+        for needed in ("ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "ovs-vsctl"):
+            if not guest.have(needed):
+                self.skipTest(f"no {needed}(8): Debian's openvswitch-switch has it")
+        if os.geteuid() != 0:
+            self.skipTest("taps take root")
+        self.switch()
+        # It reads taps as they are: nobody finishes checksums, or cuts segments, that a guest left to others.
+        ends = [self.machine("-netdev", f"tap,id=n0,ifname=tap{side},script=no,downscript=no,vnet_hdr=off",
+                             "-device", f"virtio-net-device,netdev=n0,mac={mac(side, 0)}", program=which)
+                for side, which in enumerate((None, program))]
+        self.answers(*ends)
+        for side, end in enumerate(ends):
+            configure(self, end, mac(side, 0), f"10.9.0.{side + 1}/24")
+        self.ping(ends[0], "10.9.0.2", size=1400)
+        for end in ends:
+            self.ping(end, "10.9.0.254")
+        self.transfer(ends[0], ends[1], "10.9.0.2", 300_000)
+        self.transfer(ends[1], ends[0], "10.9.0.1", 300_000)
+
+    def test_rhea_with_rhea(self):
+        self.check(None)
+
+    @unittest.skipUnless(QEMU, "no qemu-system-arm on this host")
+    def test_rhea_with_qemu(self):
+        self.check(QEMU)
+
+
+class Passt(WireTest):
+    """passt(1) serves a stream: its guest has this host's address, and the world by the host's sockets.
+
+    The client in the guest does not end its side first: the passt of Debian 12 then never passes on the other side's
+    end (to QEMU's guests neither). Nor does it get through to servers in guests (-t), which is not asked here.
+    """
+
+    def check(self, program):
+        if not guest.have("passt"):
+            self.skipTest("no passt(1)")
+        if os.geteuid() != 0:
+            self.skipTest("a network for passt to share takes root")
+        world = test_hostnet.Space(self, "up0")
+        for line in ("addr add 203.0.113.1/24 dev up0", "route add default via 203.0.113.9"):
+            test_hostnet.ip(*line.split())
+        # The gateway is how passt shows this host itself.
+        world.run("ip addr add 203.0.113.9/24 dev eth0; ip addr add 203.0.113.7/24 dev eth0")
+        world.listen(80, "world")
+        directory = self.directory()
+        os.chmod(directory, 0o777)  # passt gives up root
+        path = os.path.join(directory, "passt")
+        daemon = subprocess.Popen(["passt", "-f", "-4", "-s", path], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(daemon.wait)
+        self.addCleanup(daemon.kill)
+        wait_until(lambda: os.path.exists(path) or daemon.poll() is not None, "passt listens")
+        self.assertIsNone(daemon.poll())
+        emulator = self.start(*guest.machine("-netdev", f"stream,id=n0,addr.type=unix,addr.path={path}",
+                                             "-device", f"virtio-net-device,netdev=n0,mac={mac(0, 0)}",
+                                             memory="256M"), program=program)
+        emulator.expect(guest.PROMPT, guest.BOOT_TIMEOUT * 2)
+        self.assertIn("inet 203.0.113.1/24", self.guest_runs(emulator, "ip -4 addr"))
+        self.guest_runs(emulator, "mkfifo /tmp/open; sleep 100000 > /tmp/open & true")
+        self.assertEqual(self.guest_runs(emulator, "nc 203.0.113.7 80 < /tmp/open"), "203.0.113.1 world")
+
+    def test_rhea(self):
+        self.check(None)
 
 
 @rhea_only("messages and events of its own")
