@@ -203,6 +203,12 @@ def enter_namespace():
     os.execvp("unshare", ["unshare", *spaces, "--kill-child", sys.executable, *sys.argv])
 
 
+def is_root():
+    """Whether this is root for all of the host, not just in a user namespace of an ordinary user."""
+    with open("/proc/self/uid_map", encoding="ascii") as f:
+        return os.geteuid() == 0 and f.read().split()[:2] == ["0", "0"]
+
+
 def bind_mount(source, target):
     """mount --bind, without the mount(8) program."""
     libc = ctypes.CDLL(None, use_errno=True)

@@ -9,6 +9,7 @@ import subprocess
 import unittest
 
 import guest
+import host
 import test_hostnet
 import wires
 from guest import rhea_only, wait_until
@@ -222,7 +223,7 @@ class OpenVSwitch(WireTest):
         for needed in ("ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "ovs-vsctl"):
             if not guest.have(needed):
                 self.skipTest(f"no {needed}(8): Debian's openvswitch-switch has it")
-        if os.geteuid() != 0:
+        if not host.is_root():
             self.skipTest("taps take root")
         self.switch()
         # It reads taps as they are: nobody finishes checksums, or cuts segments, that a guest left to others.
