@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdio>
 #include <list>
+#include <mutex>
 #include <thread>
 
 #include "net/lan/message.h"
@@ -44,10 +45,15 @@ class Client {
   Client(sys::Fd fd, const std::string& lan)
       : fd_(std::move(fd)), lan_(lan), thread_([this] {
           serve();
+          const std::lock_guard lock(closing_);
+          fd_.reset();  // a reset goes out now
           done_ = true;
         }) {}
   ~Client() {
-    sys::break_off(fd_.get());
+    {
+      const std::lock_guard lock(closing_);
+      if (fd_) sys::break_off(fd_.get());
+    }
     thread_.join();
   }
   bool done() const { return done_; }
@@ -124,6 +130,7 @@ class Client {
   sys::Fd fd_;
   const std::string& lan_;
   ProxyDialogue dialogue_;
+  std::mutex closing_;  // of fd_, by the thread
   std::atomic<bool> done_ = false;
   std::thread thread_;
 };

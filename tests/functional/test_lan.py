@@ -261,6 +261,7 @@ class Proxy(LanTest):
                                   text=True, check=True, timeout=150 * guest.SCALE)
             self.assertEqual(done.stdout, "this-is-bob\n")
         self.refusals(at)
+        self.reset(at, bob)
 
         # The machine that a connection leads to is killed: the client sees the end, the others stay.
         self.guest_runs(bob, "until netstat -tln | grep -q :7; do sleep 0.2; done")
@@ -275,6 +276,14 @@ class Proxy(LanTest):
             pass
         self.assertEqual(self.socks(at, "bob", 7), 4)
         self.assertEqual(self.socks(at, "alice", 7), 5)
+
+    def reset(self, at, bob):
+        """A guest that resets a connection: the client hears it at once, not with the next client."""
+        self.guest_runs(bob, "(nc -l -p 11 -e sleep 3) > /dev/null 2>&1 & until netstat -tln | grep -q :11; do sleep 0.2; done")
+        connection = self.socks(at, "bob", 11)
+        connection.sendall(b"not read")
+        with self.assertRaises(ConnectionResetError):
+            connection.recv(1)
 
     def refusals(self, at):
         self.assertEqual(self.socks(at, "bob", 9), 5)
