@@ -14,6 +14,7 @@ TARGETS = {
 }
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 NET_BEGIN, NET_END = "<!-- bench-net:begin -->", "<!-- bench-net:end -->"
+WIRES_BEGIN, WIRES_END = "<!-- bench-wires:begin -->", "<!-- bench-wires:end -->"
 
 
 class Figures:
@@ -101,6 +102,7 @@ def write(path, figures, command, rounds, versions):
              f"{versions['rhea']} against {versions['qemu']}. Again: `{command}`.\n\n{table(figures)}")
 
 
-def write_network(path, tables, command, rounds):
-    _replace(path, NET_BEGIN, NET_END, f"Measured {datetime.date.today()} on {processor()}, {rounds} rounds. "
-                                       f"Again: `{command}`.\n\n{tables}")
+def write_network(path, tables, command, rounds, wires=False):
+    begin, end = (WIRES_BEGIN, WIRES_END) if wires else (NET_BEGIN, NET_END)
+    _replace(path, begin, end, f"Measured {datetime.date.today()} on {processor()}, {rounds} rounds. "
+                               f"Again: `{command}`.\n\n{tables}")
