@@ -184,6 +184,7 @@ void Tcp::remove(TcpFlow& flow) {
   std::erase(held_, &flow);
   flow.flush_queued = flow.send_queued = true;  // on no list again
   flow.set_timeout(kNever);
+  if (unsent_.flow == &flow) unsent_ = {};
   gone_.push_back(std::move(found->second));
   flows_.erase(found);
   context_.schedule();

@@ -24,6 +24,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -132,9 +133,15 @@ class Tcp {
   std::deque<TcpFlow*> to_send_;
   std::vector<TcpFlow*> held_;  // by rate-out=
   std::vector<std::vector<u8>> spare_buffers_;
-  std::vector<u8> scratch_;  // frames being made
-  usize burst_ = 8;          // frames that the NIC took at once, lately
-  usize buffered_ = 0;       // bytes in all flows' buffers
+  std::vector<u8> scratch_;  // payload on its way to the guest
+  struct Unsent {            // in scratch_, when the NIC was busy
+    const TcpFlow* flow = nullptr;
+    u32 seq = 0;
+    std::span<u8> bytes;
+    bool all = false;  // the host's socket had no more
+  };
+  Unsent unsent_;
+  usize buffered_ = 0;  // bytes in all flows' buffers
   bool running_ = true;
 };
 

@@ -244,7 +244,7 @@ bool TcpFlow::flush_buffer() {
   if (buffer_start_ == buffer_.size()) {
     buffer_start_ = 0;
     if (buffer_.capacity()) tcp_.give_buffer(std::exchange(buffer_, {}));
-  } else if (buffer_start_ > 64 * 1024) {
+  } else if (buffer_start_ > buffer_.size() / 2) {  // as much is moved as has gone, at most
     buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(buffer_start_));
     buffer_start_ = 0;
   }

@@ -140,6 +140,7 @@ class TcpFlow final : public SocketOwner, public Timeout {
   usize send_whole(const Mac& mac, u32 seq, usize size);
   class Stamp;
   usize send_cut(const Mac& mac, u32 seq, usize size);
+  Sent send_cut_frame(const Piece& headers, const Piece& payload, bool summed);
   usize take_peek(const IoResult& result, u32 seq, usize asked);
   Offload offload_for(usize size, bool summed) const;
   void send_fin();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <optional>
+#include <utility>
 
 #include "net/checksum.h"
 #include "net/user/tcp_flow.h"
@@ -16,7 +17,7 @@ namespace {
 constexpr u32 kWindow = 512 * 1024;        // of a flow, towards the guest's sending
 constexpr usize kManyBuffered = 32 << 20;  // in all flows: then windows are small
 constexpr u32 kSmallWindow = 16 * 1024;
-constexpr usize kMaxBurst = 64;   // frames made at once
+constexpr usize kMaxBurst = 64;   // frames peeked at together
 constexpr usize kMaxResend = 16;  // segments of a hole sent at once
 constexpr usize kHeadRoom = kEthernetHeader + kIpv6Header + kTcpHeader + kTimestampOption;
 
@@ -333,6 +334,7 @@ usize TcpFlow::send_in_place(const Mac& mac, u32 seq, usize size) {
 
 usize TcpFlow::send_whole(const Mac& mac, u32 seq, usize size) {
   const usize headers = kEthernetHeader + (v6_ ? kIpv6Header : kIpv4Header) + header_size();
+  tcp_.unsent_ = {};
   u8* data = tcp_.scratch_.data();
   const Piece into{data + headers, size};
   const usize got = take_peek(socket_->peek(peek_offset(seq), std::span(&into, 1)), seq, size);
@@ -358,19 +360,19 @@ class TcpFlow::Stamp {
     sum_.add(header, flow.header_size());
     summed_ = true;
   }
-  // Right before the payload.
-  void put(u32 seq, const Piece& payload) const {
-    u8* start = payload.data - size_;
-    std::memcpy(start, head_.data(), size_);
-    flow_.context_.link.renumber(start);
-    u8* header = payload.data - flow_.header_size();
+  // The headers before this payload.
+  Piece put(u32 seq, const Piece& payload) {
+    flow_.context_.link.renumber(head_.data());
+    u8* header = head_.data() + size_ - flow_.header_size();
     store_be<u32>(header + 4, seq);
-    if (!summed_) return;
-    ChecksumSum sum = sum_;
-    sum.add_word(static_cast<u16>(seq >> 16));
-    sum.add_word(static_cast<u16>(seq));
-    sum.add(payload.data, payload.size);
-    store_be<u16>(header + 16, sum.checksum());
+    if (summed_) {
+      ChecksumSum sum = sum_;
+      sum.add_word(static_cast<u16>(seq >> 16));
+      sum.add_word(static_cast<u16>(seq));
+      sum.add(payload.data, payload.size);
+      store_be<u16>(header + 16, sum.checksum());
+    }
+    return {head_.data(), size_};
   }
 
  private:
@@ -381,45 +383,49 @@ class TcpFlow::Stamp {
   bool summed_ = false;
 };
 
-// Frames of the MTU. How many are made at once follows what the NIC took lately: what it refuses was made in
-// vain.
+// Frames of the MTU, whose payloads lie one behind the other as the host's socket gave them: one large piece is what
+// its kernel copies fastest. What the NIC refuses stays there for its next turn.
 usize TcpFlow::send_cut(const Mac& mac, u32 seq, usize size) {
-  const usize headers = kEthernetHeader + (v6_ ? kIpv6Header : kIpv4Header) + header_size();
-  const usize stride = headers + mss_;
-  const usize frames = std::min({(size + mss_ - 1) / mss_, tcp_.burst_, tcp_.scratch_.size() / stride, kMaxBurst});
-  size = std::min(size, frames * mss_);
-  std::array<Piece, kMaxBurst> pieces;
-  for (usize i = 0; i < frames; ++i)
-    pieces[i] = {tcp_.scratch_.data() + i * stride + headers, std::min<usize>(mss_, size - i * mss_)};
-  const usize got = take_peek(socket_->peek(peek_offset(seq), std::span(pieces).first(frames)), seq, size);
-  const bool partial = context_.link.caps().checksum;
+  if (size > mss_) size -= size % mss_;
+  Tcp::Unsent data = std::exchange(tcp_.unsent_, {});
+  if (data.flow != this || data.seq != seq) {
+    size = std::min({size, tcp_.scratch_.size(), kMaxBurst * mss_});
+    const Piece into{tcp_.scratch_.data(), size};
+    const usize got = take_peek(socket_->peek(peek_offset(seq), std::span(&into, 1)), seq, size);
+    data = {.flow = this, .seq = seq, .bytes = std::span(into.data, got), .all = got < size};
+  }
+  const std::span<u8> bytes = data.bytes.first(std::min(size, data.bytes.size()));
+  const bool summed = !context_.link.caps().checksum;
   std::optional<Stamp> stamp;
-  if (got > mss_) stamp.emplace(*this, mac);
+  if (bytes.size() > mss_) stamp.emplace(*this, mac);
   usize sent = 0;
-  for (usize i = 0; sent < got; ++i) {
-    const Piece payload{pieces[i].data, std::min(pieces[i].size, got - sent)};
-    u8* start = payload.data - headers;
+  while (sent < bytes.size()) {
+    const Piece payload{bytes.data() + sent, std::min<usize>(mss_, bytes.size() - sent)};
     const u32 at = seq + static_cast<u32>(sent);
-    const bool last = sent + payload.size == got;
-    if (stamp && !last) stamp->put(at, payload);
-    else write_headers(start, mac, at, payload.size, last && got < size, partial ? nullptr : &payload);
-    usize length = headers + payload.size;
-    std::array<u8, kMinFrame> padded{};
-    if (length < kMinFrame) {
-      std::memcpy(padded.data(), start, length);
-      start = padded.data();
-      length = kMinFrame;
-    }
-    const Piece piece{start, length};
-    if (context_.link.send_frame(Frame{std::span(&piece, 1), offload_for(payload.size, !partial)}) == Sent::busy) {
-      tcp_.burst_ = std::max<usize>(i, 1);
-      readable_ = true;  // whatever the peek said: not all of it went
-      return sent;
-    }
+    const bool last = sent + payload.size == data.bytes.size();
+    std::array<u8, kHeadRoom> head;
+    const Piece headers = stamp && payload.size == mss_ && !last
+                              ? stamp->put(at, payload)
+                              : Piece{head.data(), write_headers(head.data(), mac, at, payload.size, last && data.all,
+                                                                 summed ? &payload : nullptr)};
+    if (send_cut_frame(headers, payload, summed) == Sent::busy) break;
     sent += payload.size;
   }
-  if (got == size) tcp_.burst_ = std::min(tcp_.burst_ * 2, kMaxBurst);
+  if (sent == data.bytes.size()) return sent;
+  readable_ = true;  // whatever the peek said: not all of it went
+  tcp_.unsent_ = {
+      .flow = this, .seq = seq + static_cast<u32>(sent), .bytes = data.bytes.subspan(sent), .all = data.all};
   return sent;
+}
+
+Sent TcpFlow::send_cut_frame(const Piece& headers, const Piece& payload, bool summed) {
+  const std::array<Piece, 2> pieces{headers, payload};
+  const Frame frame{pieces, offload_for(payload.size, summed)};
+  if (headers.size + payload.size >= kMinFrame) return context_.link.send_frame(frame);
+  std::array<u8, kMinFrame> padded{};
+  frame.copy(0, padded.data(), padded.size());
+  const Piece piece{padded.data(), padded.size()};
+  return context_.link.send_frame(Frame{std::span(&piece, 1), frame.offload});
 }
 
 }  // namespace rhea::net::user
