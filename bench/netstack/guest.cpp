@@ -318,7 +318,9 @@ bool Guest::send_some(Flow& flow, unsigned& budget) {
     // A stack may answer within send(): what is in flight is noted first.
     const u32 seq = flow.send_next;
     flow.send_next += static_cast<u32>(size);
-    emit(flow, kAck | kPsh, seq, flow.receive_next, size);
+    // What an application wrote ends here.
+    const bool push = flow.turn + size >= kQuantum || (!flow.endless && flow.send_next == flow.send_end);
+    emit(flow, push ? kAck | kPsh : kAck, seq, flow.receive_next, size);
     if (flow.state == Flow::ended) return --budget, false;
     if ((flow.turn += size) < kQuantum) continue;
     flow.turn = 0;

@@ -36,8 +36,12 @@ void Tcp::input(const Packet& packet) {
   if (!parse_segment(packet, segment)) return;
   const u8* header = packet.transport_header();
   const TcpKey key{{packet.from, load_be<u16>(header), 0}, {packet.to, load_be<u16>(header + 2), 0}};
+  if (last_ && last_->key() == key) return last_->input(packet, segment);
   const auto found = flows_.find(key);
-  if (found != flows_.end()) return found->second->input(packet, segment);
+  if (found != flows_.end()) {
+    last_ = found->second.get();
+    return last_->input(packet, segment);
+  }
   if (!ended_.empty() && input_lingering(packet, segment, key)) return;
   if ((segment.flags & (kSyn | kAck | kRst)) == kSyn) return open_from_guest(packet, key);
   refuse(packet);
@@ -185,6 +189,7 @@ void Tcp::remove(TcpFlow& flow) {
   flow.flush_queued = flow.send_queued = true;  // on no list again
   flow.set_timeout(kNever);
   if (unsent_.flow == &flow) unsent_ = {};
+  if (last_ == &flow) last_ = nullptr;
   gone_.push_back(std::move(found->second));
   flows_.erase(found);
   context_.schedule();

@@ -121,6 +121,7 @@ class Tcp {
   Dns& dns_;
   Waker waker_;
   std::unordered_map<TcpKey, std::unique_ptr<TcpFlow>, KeyHash> flows_;
+  TcpFlow* last_ = nullptr;  // that the guest sent to: a NIC's turn brings many segments of one flow
   std::vector<std::unique_ptr<TcpFlow>> gone_;
   struct Ended {
     u32 seq, ack;

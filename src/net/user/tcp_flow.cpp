@@ -222,7 +222,7 @@ void TcpFlow::finish_if_done() {
 bool TcpFlow::flush_buffer() {
   Bucket& outward = context_.policy.outward;
   while (buffered() && !socket_full_ && !broken_) {
-    if (!outward.ready(context_.now())) {
+    if (outward.limited() && !outward.ready(context_.now())) {
       tcp_.hold(*this);
       break;
     }

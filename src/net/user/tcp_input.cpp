@@ -207,7 +207,7 @@ void TcpFlow::take_duplicate(const Segment&) {
 }
 
 void TcpFlow::advance(u32 ack) {
-  const s64 now = context_.now();
+  const s64 now = last_heard_;
   const u32 acked = ack - send_unacked_;
   if (timed_at_ && !before(ack, timed_seq_)) {
     // RFC 6298.
@@ -279,7 +279,7 @@ void TcpFlow::take_payload(const Packet& packet, const Segment& segment) {
   more_follows_ = !(segment.flags & (kPsh | kFin | kUrg));
   if (!more_follows_) take_end_of_burst(segment);
   else if (ack_due_ == kNever) {
-    ack_due_ = context_.now() + kDelayedAck;
+    ack_due_ = last_heard_ + kDelayedAck;
     arm_timeout();
   }
 }
@@ -287,7 +287,7 @@ void TcpFlow::take_payload(const Packet& packet, const Segment& segment) {
 // It is acknowledged at once, but where the host has answered the last small one soon: then with the answer, and
 // without one in time. That spares the guest an interrupt for each request.
 void TcpFlow::take_end_of_burst(const Segment& segment) {
-  asked_at_ = context_.now();
+  asked_at_ = last_heard_;
   if (!answers_soon_ || unacknowledged_ >= mss_ || segment.flags & (kFin | kUrg)) {
     ack_now_ = true;
     return;
