@@ -23,6 +23,8 @@ constexpr unsigned kProbes = 9;
 constexpr u32 kFirstWindow = 256 * 1024;  // the link to the guest loses nothing by itself
 constexpr u8 kReceiveScale = 5;
 constexpr usize kLimitedSend = 4 * 1024;  // at once, where rate-out= holds
+constexpr usize kMostGathered = 64 * 1024;
+constexpr s64 kGatherQuickly = kGatherTime * 3 / 4;  // that much of the time was left
 constexpr u32 kReleaseAt = 64 * 1024, kReleaseMost = 256 * 1024;
 
 }  // namespace
@@ -263,9 +265,10 @@ void TcpFlow::flush() {
 }
 
 // A guest that cannot segment in its NIC sends a stream in many small segments, and each would wake the reader. So, as
-// receivers with GRO do, up to kGatherBytes bytes are taken together, and acknowledged together, while the guest says
+// receivers with GRO do, up to kMostGathered bytes are taken together, and acknowledged together, while the guest says
 // (no PSH) that more is coming. It begins with what is acknowledged in any case, and doubles as long as the guest
-// keeps on; the guest whose window is smaller than that waits once for kGatherTime, and it begins anew.
+// keeps on and brings it in little time; the guest whose window is smaller than that waits once for kGatherTime, and it
+// begins anew.
 bool TcpFlow::gathers() {
   if (more_follows_ && !ack_now_ && !socket_full_ && buffered() && buffered() < gather_) {
     if (gather_due_ == kNever) {
@@ -274,7 +277,9 @@ bool TcpFlow::gathers() {
     }
     return true;
   }
-  if (buffered() >= gather_ && more_follows_) gather_ = std::clamp<usize>(2 * gather_, 2u * mss_, kGatherBytes);
+  if (buffered() >= gather_ && more_follows_ &&
+      (gather_due_ == kNever || gather_due_ - context_.now() > kGatherQuickly))
+    gather_ = std::clamp<usize>(2 * gather_, 2u * mss_, kMostGathered);
   gather_due_ = kNever;
   return false;
 }
