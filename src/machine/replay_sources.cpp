@@ -72,6 +72,7 @@ class RecordedLink::BackendSide final : public net::Port {
   void on_link(bool up) override { replay_.submit(Replay::Kind::link, source_, std::array<u8, 1>{up}); }
   std::string type() const override { return "replay"; }
   std::string info() const override { return {}; }
+  bool stands_for_nic() const override { return true; }
 
  private:
   Replay& replay_;

@@ -211,7 +211,7 @@ std::vector<std::string> Network::check() const {
         if (entry_of(port.get())) lines.push_back(fmt::format("hub port {} has no peer", port->name()));
         continue;
       }
-      (is_nic(far) ? has_nic : has_backend) = true;
+      (is_nic(far) || far->stands_for_nic() ? has_nic : has_backend) = true;
     }
     if (has_nic && !has_backend) lines.push_back(fmt::format("hub {} is not connected to host network", hub->number()));
     if (has_backend && !has_nic) lines.push_back(fmt::format("hub {} with no nics", hub->number()));

@@ -52,6 +52,8 @@ class Port {
   // What `info network` prints behind "NAME: index=0,type=TYPE,".
   virtual std::string type() const = 0;
   virtual std::string info() const = 0;
+  // Where a NIC's frames come by another way than a link, this port is its end of the link.
+  virtual bool stands_for_nic() const { return false; }
 
   Port* peer() const { return peer_; }
   const std::string& name() const { return name_; }

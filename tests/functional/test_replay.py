@@ -78,6 +78,7 @@ class Replay(GuestTest):
         self.guest_runs(recording, "until [ $(cat /sys/class/net/eth0/carrier) = 1 ]; do sleep 0.1; done", 120)
         self.guest_runs(recording, "hexdump -C /tmp/keys; hexdump -C /tmp/mouse; echo rec''orded")
         shown = guest.plain(recording.text)
+        self.assertEqual(recording.stderr(), "")
         recording.send("\x01cquit\n")
         self.assertEqual(recording.wait(), 0)
 
