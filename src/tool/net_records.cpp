@@ -134,7 +134,7 @@ Result<std::string> undo_interface(const Json& record, const std::string& kind) 
   const std::string name = text_at(record, "name");
   const auto link = RHEA_TRY(links.find(name));
   if (!link) return std::string();
-  if (link->kind != kind || station_text(link->mac) != record.at("mac"))
+  if (link->kind != kind || station_text(link->mac) != text_at(record, "mac"))
     return fmt::format("{} is left: it is not the one that was made", name);
   RHEA_TRY(links.remove(link->index));
   return fmt::format("{} {} is gone, with its addresses", kind == "tun" ? "tap" : kind, name);
@@ -162,7 +162,7 @@ Result<std::string> undo_move(const Json& record) {
 
 Result<std::string> undo_sysctl(const Json& record, bool keep) {
   const std::string name = text_at(record, "name"), was = text_at(record, "was");
-  if (keep || was == record.at("now") || sys::read_sysctl(name) != text_at(record, "now")) return std::string();
+  if (keep || was == text_at(record, "now") || sys::read_sysctl(name) != text_at(record, "now")) return std::string();
   RHEA_TRY(sys::write_sysctl(name, was));
   return fmt::format("/proc/sys/{} is {} again", name, was);
 }
@@ -246,7 +246,7 @@ Result<void> make_step(const Json& record, const std::function<void()>& between)
   if (what == "nat") return make_nat(record);
   if (what == "service") return start_service(record);
   const std::string now = text_at(record, "now");
-  return record.at("was") == now ? Result<void>() : sys::write_sysctl(text_at(record, "name"), now);
+  return text_at(record, "was") == now ? Result<void>() : sys::write_sysctl(text_at(record, "name"), now);
 }
 
 Result<std::string> undo_step(const Json& record, bool keep) {
