@@ -14,6 +14,8 @@ namespace rhea::machine {
 
 using Node = DeviceTree::Node;
 
+constexpr u32 kOldestVersion = 16;  // with names instead of whole paths (Devicetree Specification 0.4, section 5.2)
+
 const std::vector<u8>* Node::property(std::string_view wanted) const {
   for (const auto& [key, value] : properties)
     if (key == wanted) return &value;
@@ -65,6 +67,10 @@ Result<DeviceTree> DeviceTree::parse(const std::vector<u8>& blob) {
   const u32 size = load_be<u32>(&blob[4]);
   if (size > blob.size())
     return Error("the device tree says it has {} bytes, but there are {}: it is cut off", size, blob.size());
+  // libfdt's checks stumble over the names of older trees.
+  if (const u32 version = load_be<u32>(&blob[20]); version < kOldestVersion)
+    return Error("the device tree has version {}; {} is the oldest that is read: compile its source anew with dtc",
+                 version, kOldestVersion);
   if (const int status = fdt_check_full(blob.data(), blob.size()); status != 0)
     return Error("the device tree is damaged: {}", fdt_strerror(status));
   DeviceTree tree;

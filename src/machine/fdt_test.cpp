@@ -37,6 +37,9 @@ TEST(DeviceTree, WhatIsNoTreeIsSaid) {
   EXPECT_FALSE(DeviceTree::parse(std::vector<u8>(100)).ok());
   std::vector<u8> blob = DeviceTree().flatten();
   EXPECT_TRUE(DeviceTree::parse(blob).ok());
+  std::vector<u8> old = blob;
+  store_be<u32>(&old[20], 5);
+  EXPECT_NE(DeviceTree::parse(old).error().message().find("version 5; 16 is the oldest"), std::string::npos);
   for (usize size = 0; size < blob.size(); ++size)
     EXPECT_FALSE(DeviceTree::parse({blob.begin(), blob.begin() + static_cast<std::ptrdiff_t>(size)}).ok()) << size;
 }
