@@ -56,22 +56,95 @@ constexpr auto kInfo = [] {
   return table;
 }();
 
+constexpr bool op_faults(Op op) {
+  switch (op) {
+    case Op::Load:
+    case Op::Store:
+    case Op::LoadF:
+    case Op::StoreF:
+    case Op::LoadV:
+    case Op::StoreV:
+    case Op::GroupRead:
+    case Op::GroupWrite:
+    case Op::LoadExclusive:
+    case Op::StoreExclusive:
+    case Op::Call0:
+    case Op::Call1:
+    case Op::Call2:
+    case Op::Call3:  // depends on the helper
+      return true;
+    default: return false;
+  }
+}
+
+constexpr bool op_has_effect(Op op) {
+  if (op_faults(op)) return true;
+  switch (op) {
+    case Op::SetState:
+    case Op::SetState8:
+    case Op::SetFlags:
+    case Op::SetFlagsImage:
+    case Op::SetCarry:
+    case Op::GroupCommit:
+    case Op::PtrStore:
+    case Op::ClearExclusive:
+    case Op::Fence:
+    case Op::Loc:
+    case Op::Label:
+    case Op::Branch:
+    case Op::BranchIf:
+    case Op::BranchZero:
+    case Op::BranchNonZero:
+    case Op::Exit:
+    case Op::ExitIf:
+    case Op::ExitIndirect:
+    case Op::ExitDispatch: return true;
+    // Cumulative flags.
+    case Op::FAdd:
+    case Op::FSub:
+    case Op::FMul:
+    case Op::FDiv:
+    case Op::FSqrt:
+    case Op::FMulAdd:
+    case Op::FCmp:
+    case Op::FToF:
+    case Op::FFromS:
+    case Op::FFromU:
+    case Op::FToS:
+    case Op::FToU: return true;
+    default:
+      if (op >= Op::VSatAddU && op <= Op::VSatDoubleMulLong) return true;
+      if (op >= Op::VSatNarrowU && op <= Op::VSatNarrowSU) return true;
+      if (op >= Op::VFAdd && op <= Op::VFPairMax) return op != Op::VFNeg && op != Op::VFAbs;
+      return false;
+  }
+}
+
+// The type field is the result's, or the operands' where the result is of a fixed type. Where a row has both I and F
+// (or I and V), the other kind follows from the field's width (or is free).
+constexpr Type fixed_result(Kind kind) {
+  switch (kind) {
+    case Kind::I32: return Type::I32;
+    case Kind::I64: return Type::I64;
+    case Kind::F32: return Type::F32;
+    case Kind::F64: return Type::F64;
+    default: return Type::Void;
+  }
+}
+
 }  // namespace
 
 const OpKinds& kinds(Op op) { return kKinds[static_cast<usize>(op)]; }
 const OpInfo& info(Op op) { return kInfo[static_cast<usize>(op)]; }
 
-// The type field is the result's, or the operands' where the result is of a fixed type. Where a row has both I and F
-// (or I and V), the other kind follows from the field's width (or is free).
-Type result_type(const Inst& inst) {
-  switch (kinds(inst.op).result) {
-    case Kind::I32: return Type::I32;
-    case Kind::I64: return Type::I64;
-    case Kind::F32: return Type::F32;
-    case Kind::F64: return Type::F64;
-    default: return inst.type;
+constexpr std::array<OpTraits, static_cast<usize>(Op::kCount)> kOpTraits = [] {
+  std::array<OpTraits, static_cast<usize>(Op::kCount)> table{};
+  for (usize i = 0; i < table.size(); i++) {
+    const Op op = static_cast<Op>(i);
+    table[i] = {kKinds[i].count, op_faults(op), op_has_effect(op), fixed_result(kKinds[i].result)};
   }
-}
+  return table;
+}();
 
 bool matches(Kind kind, Type own, Type actual) {
   const bool wide = own == Type::I64 || own == Type::F64;
@@ -136,70 +209,6 @@ u8 flags_read(Cond cond) {
 u32 image_mask(u8 flag_bits) {
   return (flag_bits & kFlagN ? kImageN : 0) | (flag_bits & kFlagZ ? kImageZ : 0) | (flag_bits & kFlagC ? kImageC : 0) |
          (flag_bits & kFlagV ? kImageV : 0);
-}
-
-bool may_fault(const Inst& inst) {
-  switch (inst.op) {
-    case Op::Load:
-    case Op::Store:
-    case Op::LoadF:
-    case Op::StoreF:
-    case Op::LoadV:
-    case Op::StoreV:
-    case Op::GroupRead:
-    case Op::GroupWrite:
-    case Op::LoadExclusive:
-    case Op::StoreExclusive:
-    case Op::Call0:
-    case Op::Call1:
-    case Op::Call2:
-    case Op::Call3:  // depends on the helper
-      return true;
-    default: return false;
-  }
-}
-
-bool has_effect(const Inst& inst) {
-  if (may_fault(inst)) return true;
-  switch (inst.op) {
-    case Op::SetState:
-    case Op::SetState8:
-    case Op::SetFlags:
-    case Op::SetFlagsImage:
-    case Op::SetCarry:
-    case Op::GroupCommit:
-    case Op::PtrStore:
-    case Op::ClearExclusive:
-    case Op::Fence:
-    case Op::Loc:
-    case Op::Label:
-    case Op::Branch:
-    case Op::BranchIf:
-    case Op::BranchZero:
-    case Op::BranchNonZero:
-    case Op::Exit:
-    case Op::ExitIf:
-    case Op::ExitIndirect:
-    case Op::ExitDispatch: return true;
-    // Cumulative flags.
-    case Op::FAdd:
-    case Op::FSub:
-    case Op::FMul:
-    case Op::FDiv:
-    case Op::FSqrt:
-    case Op::FMulAdd:
-    case Op::FCmp:
-    case Op::FToF:
-    case Op::FFromS:
-    case Op::FFromU:
-    case Op::FToS:
-    case Op::FToU: return true;
-    default:
-      if (inst.op >= Op::VSatAddU && inst.op <= Op::VSatDoubleMulLong) return true;
-      if (inst.op >= Op::VSatNarrowU && inst.op <= Op::VSatNarrowSU) return true;
-      if (inst.op >= Op::VFAdd && inst.op <= Op::VFPairMax) return inst.op != Op::VFNeg && inst.op != Op::VFAbs;
-      return false;
-  }
 }
 
 }  // namespace rhea::ir

@@ -140,14 +140,27 @@ struct OpInfo {
 };
 const OpInfo& info(Op op);
 
+// What is asked of each instruction several times while it is translated.
+struct OpTraits {
+  u8 args = 0;
+  bool faults = false;
+  bool effect = false;
+  Type result = Type::Void;  // Void: the type field's
+};
+extern const std::array<OpTraits, static_cast<usize>(Op::kCount)> kOpTraits;
+inline const OpTraits& traits(Op op) { return kOpTraits[static_cast<usize>(op)]; }
+
 // The type of an instruction's value. It is not the type field where that is the operands' (comparisons and
 // conversions of floats to integers).
-Type result_type(const Inst& inst);
+inline Type result_type(const Inst& inst) {
+  const Type fixed = traits(inst.op).result;
+  return fixed == Type::Void ? inst.type : fixed;
+}
 
-// Every instruction for which it returns true may leave the block with a guest fault.
-bool may_fault(const Inst& inst);
+// Every instruction for which it returns true may leave the block with a guest fault (calls: it depends on the helper).
+inline bool may_fault(const Inst& inst) { return traits(inst.op).faults; }
 // Has an effect besides its value (is never removed).
-bool has_effect(const Inst& inst);
+inline bool has_effect(const Inst& inst) { return traits(inst.op).effect; }
 
 // As `-d op` shows it.
 std::string print(const Block& block);

@@ -12,7 +12,7 @@ namespace rhea::ir {
 struct PassOptions {
   bool group = true;       // false: expand_groups
   bool lazy_flags = true;  // false: all flags count as read at every exit
-  bool optimize = true;    // false: only what has to be done (groups, uses)
+  bool optimize = true;    // false: only what has to be done (groups, flags, uses)
 };
 
 // All of them in their order. `helpers`: the guest's table.
@@ -20,27 +20,26 @@ void run_passes(Block& block, std::span<const Helper> helpers, const PassOptions
 
 // GroupRead, GroupWrite and their PtrLoads and PtrStores become single accesses.
 void expand_groups(Block& block);
-// Constants are computed, copies looked through, operations with a neutral operand dropped.
-void fold(Block& block);
-// A slot that was read or written before in straight-line code is not read again.
-void forward_state(Block& block, std::span<const Helper> helpers);
-// A slot that is overwritten before anything can see it is not written.
-void drop_dead_stores(Block& block, std::span<const Helper> helpers);
-// Narrows the masks of what writes flags to those that are read, fills aux2 with those that must be kept, drops
-// writers of which nothing is read.
-void flag_liveness(Block& block, std::span<const Helper> helpers, bool lazy_at_exits);
-// Drops what has no effect and no use, and locations without an instruction that may fault. Fills `uses`.
-void dead_code(Block& block, std::span<const Helper> helpers);
-void count_uses(Block& block);
+// Constants are computed, copies looked through, operations with a neutral operand dropped; a slot that was read or
+// written before in straight-line code is not read again.
+void forward(Block& block, std::span<const Helper> helpers);
+
+struct SweepOptions {
+  bool lazy_flags = true;  // false: all flags count as read at every exit
+  bool drop = true;        // false: only flags that nobody reads go
+};
+// Narrows the masks of what writes flags to those that are read, and fills aux2 with those that must be kept. Drops
+// writers of flags that nobody reads, what has no effect and no use, slots that are overwritten before anything can see
+// them, and locations without an instruction that refers to them. Fills `uses`.
+void sweep(Block& block, std::span<const Helper> helpers, const SweepOptions& options);
 
 // ---- shared by the passes ----
+constexpr bool is_call(Op op) { return op >= Op::Call0 && op <= Op::Call3; }
 // What an instruction that calls a helper does (HelperFlag), 0 for others. Unknown helpers do everything.
 u8 helper_flags(const Inst& inst, std::span<const Helper> helpers);
-// Whether it may leave the block with a fault, helpers considered.
-bool faults(const Inst& inst, std::span<const Helper> helpers);
 // Bytes of a state slot.
 u32 slot_size(const Inst& inst);
-// Marks an instruction as one that dead_code drops.
+// Makes a writer of flags or state one that does nothing.
 void make_dead(Inst& inst);
 
 }  // namespace rhea::ir

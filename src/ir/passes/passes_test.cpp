@@ -43,26 +43,23 @@ void check_pass(void (*pass)(Block&), bool lazy) {
   }
 }
 
-TEST(Passes, Fold) {
-  check_pass([](Block& b) { fold(b); }, false);
+TEST(Passes, Forward) {
+  check_pass([](Block& b) { forward(b, {}); }, false);
 }
-TEST(Passes, ForwardState) {
-  check_pass([](Block& b) { forward_state(b, {}); }, false);
+TEST(Passes, Sweep) {
+  check_pass([](Block& b) { sweep(b, {}, {}); }, true);
 }
-TEST(Passes, DropDeadStores) {
-  check_pass([](Block& b) { drop_dead_stores(b, {}); }, false);
+TEST(Passes, SweepWithAllFlagsLiveAtExits) {
+  check_pass([](Block& b) { sweep(b, {}, {.lazy_flags = false}); }, false);
 }
-TEST(Passes, DeadCode) {
-  check_pass([](Block& b) { dead_code(b, {}); }, false);
+TEST(Passes, SweepThatDropsNothing) {
+  check_pass([](Block& b) { sweep(b, {}, {.lazy_flags = false, .drop = false}); }, false);
+}
+TEST(Passes, SweepOfFlagsAlone) {
+  check_pass([](Block& b) { sweep(b, {}, {.drop = false}); }, true);
 }
 TEST(Passes, ExpandGroups) {
   check_pass([](Block& b) { expand_groups(b); }, false);
-}
-TEST(Passes, FlagLiveness) {
-  check_pass([](Block& b) { flag_liveness(b, {}, true); }, true);
-}
-TEST(Passes, FlagsAllLiveAtExits) {
-  check_pass([](Block& b) { flag_liveness(b, {}, false); }, false);
 }
 TEST(Passes, All) {
   check_pass([](Block& b) { run_passes(b, {}, {}); }, true);

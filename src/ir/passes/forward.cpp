@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+// Forwards over the block, once: constants are computed, copies looked through, operations with a neutral operand
+// dropped, and a slot of the state that was read or written before in straight-line code is not read again.
+//
+// An instruction whose C or V a SetFlags takes keeps its opcode and operands: they are what the flags are made of.
+// What a slot holds is forgotten at a label and behind a helper that writes state; a write to an overlapping slot of
+// another size forgets that. Slots of the engine's header are left alone.
+#include <utility>
+
+#include "ir/eval.h"
+#include "ir/passes/passes.h"
+
+namespace rhea::ir {
+
+namespace {
+
+// What slots of the state are known to hold.
+class Known {
+ public:
+  Ref find(u32 offset, Type type) const {
+    for (unsigned i = 0; i < count_; i++) {
+      if (slots_[i].offset == offset && slots_[i].type == type) return slots_[i].value;
+    }
+    return kNoRef;
+  }
+  void add(u32 offset, u32 size, Type type, Ref value) {
+    if (count_ == slots_.size()) count_ = 0;  // more than that are hardly ever read again
+    slots_[count_++] = {offset, static_cast<u16>(size), value, type};
+  }
+  void forget(u32 offset, u32 size) {
+    for (unsigned i = 0; i < count_;) {
+      const Slot& slot = slots_[i];
+      if (slot.offset < offset + size && offset < slot.offset + slot.size) slots_[i] = slots_[--count_];
+      else i++;
+    }
+  }
+  void clear() { count_ = 0; }
+
+ private:
+  struct Slot {
+    u32 offset;
+    u16 size;
+    Ref value;
+    Type type;
+  };
+  unsigned count_ = 0;
+  std::array<Slot, 48> slots_;
+};
+
+constexpr bool is_integer(Type type) { return type == Type::I32 || type == Type::I64; }
+constexpr bool computes(Op op) {
+  return (op >= Op::Add && op <= Op::CmpLeS) || (op >= Op::SatS && op <= Op::SelectBytes);
+}
+bool in_header(const Inst& inst) { return inst.imm < sizeof(StateHeader); }
+bool takes_operands(const Inst& inst) { return inst.op == Op::SetFlags && (inst.aux & (kFlagC | kFlagV)); }
+
+class Forward {
+ public:
+  Forward(Block& block, std::span<const Helper> helpers)
+      : block_(block), helpers_(helpers), source_(block.insts.size()) {
+    for (const Inst& inst : block.insts) {
+      if (takes_operands(inst)) source_[inst.args[0]] = kFixed;
+    }
+  }
+
+  void run() {
+    for (usize i = 0; i < block_.insts.size(); i++) step(block_.insts[i], static_cast<Ref>(i));
+  }
+
+ private:
+  static constexpr Ref kFixed = 1;  // of an instruction that was not visited yet
+
+  void step(Inst& inst, Ref self) {
+    const bool fixed = source_[self] == kFixed;
+    source_[self] = self;
+    if (!takes_operands(inst)) {
+      for (unsigned a = 0; a < traits(inst.op).args; a++) inst.args[a] = source_[inst.args[a]];
+    }
+    switch (inst.op) {
+      case Op::Copy:
+        if (copies(inst)) source_[self] = inst.args[0];
+        return;
+      case Op::GetState: return get(inst, self);
+      case Op::SetState:
+      case Op::SetState8: return set(inst);
+      case Op::Label: return known_.clear();
+      case Op::Call0:
+      case Op::Call1:
+      case Op::Call2:
+      case Op::Call3:
+        if (helper_flags(inst, helpers_) & kWritesState) known_.clear();
+        return;
+      default:
+        if (!fixed && computes(inst.op)) fold(inst, self);
+        return;
+    }
+  }
+
+  void get(Inst& inst, Ref self) {
+    if (in_header(inst)) return;
+    const u32 offset = static_cast<u32>(inst.imm);
+    const Ref value = known_.find(offset, inst.type);
+    if (value == kNoRef) known_.add(offset, slot_size(inst), inst.type, self);
+    else become_copy(inst, self, value);
+  }
+
+  void set(const Inst& inst) {
+    const u32 offset = static_cast<u32>(inst.imm), size = slot_size(inst);
+    known_.forget(offset, size);
+    // A V64 slot takes the low half of a value: only what was a V64 itself comes back as it was written.
+    if (inst.op == Op::SetState && !in_header(inst) &&
+        (inst.type != Type::V64 || block_.insts[inst.args[0]].type == Type::V64)) {
+      known_.add(offset, size, inst.type, inst.args[0]);
+    }
+  }
+
+  // A copy between types (V64 of a V128) is none.
+  bool copies(const Inst& inst) const { return result_type(block_.insts[inst.args[0]]) == inst.type; }
+  bool is_const(Ref ref) const { return block_.insts[ref].op == Op::Const; }
+  u64 const_value(Ref ref) const {
+    const Inst& inst = block_.insts[ref];
+    return inst.type == Type::I64 ? inst.imm : static_cast<u32>(inst.imm);
+  }
+
+  void fold(Inst& inst, Ref self) {
+    const unsigned count = traits(inst.op).args;
+    bool all = is_integer(inst.type);
+    for (unsigned a = 0; a < count && all; a++) all = is_const(inst.args[a]);
+    if (all) return compute(inst, count);
+    if (inst.op == Op::Select && is_const(inst.args[0]))
+      return become_copy(inst, self, const_value(inst.args[0]) ? inst.args[1] : inst.args[2]);
+    if (count == 2) simplify(inst, self);
+  }
+
+  void compute(Inst& inst, unsigned count) {
+    std::array<Value, 3> values;
+    for (unsigned a = 0; a < count; a++) values[a] = {const_value(inst.args[a])};
+    EvalContext context;
+    const u64 value = eval(inst, values.data(), context).lo;
+    inst = Inst{.op = Op::Const, .type = result_type(inst), .imm = value};
+  }
+
+  void become_copy(Inst& inst, Ref self, Ref of) {
+    inst = Inst{.op = Op::Copy, .type = result_type(inst), .args = {of, kNoRef, kNoRef}};
+    if (copies(inst)) source_[self] = of;
+  }
+
+  void simplify(Inst& inst, Ref self) {
+    const bool commutes =
+        inst.op == Op::Add || inst.op == Op::And || inst.op == Op::Or || inst.op == Op::Xor || inst.op == Op::Mul;
+    if (commutes && is_const(inst.args[0])) std::swap(inst.args[0], inst.args[1]);
+    if (!is_const(inst.args[1])) return;
+    const u64 b = const_value(inst.args[1]);
+    const u64 ones = inst.type == Type::I64 ? ~u64{0} : 0xffffffff;
+    switch (inst.op) {
+      case Op::Add:
+      case Op::Sub:
+      case Op::Or:
+      case Op::Xor:
+      case Op::AndNot:
+      case Op::Shl:
+      case Op::Shr:
+      case Op::Sar:
+      case Op::Ror:
+        if (b == 0) become_copy(inst, self, inst.args[0]);
+        return;
+      case Op::And:
+        if (b == ones) become_copy(inst, self, inst.args[0]);
+        else if (b == 0) inst = Inst{.op = Op::Const, .type = inst.type, .imm = 0};
+        return;
+      case Op::Mul:
+        if (b == 1) become_copy(inst, self, inst.args[0]);
+        return;
+      default: return;
+    }
+  }
+
+  Block& block_;
+  std::span<const Helper> helpers_;
+  std::vector<Ref> source_;  // what a copy is a copy of
+  Known known_;
+};
+
+}  // namespace
+
+void forward(Block& block, std::span<const Helper> helpers) { Forward(block, helpers).run(); }
+
+}  // namespace rhea::ir
