@@ -471,12 +471,9 @@ bool SoftMmu::debug_translate(u64 address, u64& physical) {
 bool SoftMmu::debug_access(u64 address, void* data, u64 size, bool write) {
   u8* bytes = static_cast<u8*>(data);
   while (size) {
-    address &= kAddressMask;
-    ir::Mapping mapping;
-    ir::Fault ignored;
-    if (!guest_.walk(address, ir::Access::read, false, mapping, ignored)) return false;
-    const u64 in_page = address & (memory::kPageSize - 1);
-    const u64 physical = align_down(mapping.physical, memory::kPageSize) | in_page;
+    u64 physical;
+    if (!debug_translate(address, physical)) return false;
+    const u64 in_page = physical & (memory::kPageSize - 1);
     const memory::Range* range = memory_.find(physical);
     if (!range || !range->ram) return false;
     const u64 run = std::min<u64>({size, memory::kPageSize - in_page, range->end() - physical});

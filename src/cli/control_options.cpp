@@ -226,7 +226,7 @@ Result<void> refuse_writeconfig(Settings&, const Typed&) {
   return Error("Rhea does not write configurations; -readconfig reads them");
 }
 
-// ---- qtest ---------------------------------------------------------------------------------------------------------
+// ---- semihosting ---------------------------------------------------------------------------------------------------
 
 Result<void> set_semihosting(Settings& settings, const Typed&) {
   settings.semihosting.enabled = true;
@@ -261,6 +261,8 @@ Result<void> read_semihosting_option(Settings& settings, const Typed& typed) {
   }
   return {};
 }
+
+// ---- qtest ---------------------------------------------------------------------------------------------------------
 
 Result<void> read_qtest_option(Settings& settings, const Typed& typed) {
   RHEA_TRY(chardev::parse_spec(typed.argument));

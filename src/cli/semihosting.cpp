@@ -157,7 +157,7 @@ Semihosting::Answer HostSemihosting::call(u32 operation, u32 parameter, Semihost
   std::lock_guard lock(mutex_);
   Block block(parameter, memory);
   switch (operation) {
-    case kOpen: return open(block, memory);
+    case kOpen: return open(block);
     case kClose: return close(block.word(0));
     case kWriteC: {
       u8 byte = 0;
@@ -184,12 +184,12 @@ Semihosting::Answer HostSemihosting::call(u32 operation, u32 parameter, Semihost
     case kSeek: return seek(block.word(0), block.word(1));
     case kFlen: return length(block.word(0));
     case kTmpnam: return temporary_name(block, memory);
-    case kRemove: return remove(block, memory);
-    case kRename: return rename(block, memory);
+    case kRemove: return remove(block);
+    case kRename: return rename(block);
     case kClock: return {static_cast<u32>((setup_.loop.real_clock().now() - started_) / (kSecond / 100))};
     case kTime: return {static_cast<u32>(std::time(nullptr))};
     case kErrno: return {static_cast<u32>(errno_)};
-    case kGetCmdline: return command_line(parameter, block, memory);
+    case kGetCmdline: return command_line(block, memory);
     case kHeapInfo: return heap_info(block, memory);
     case kExit: setup_.exit(parameter == kApplicationExit ? 0 : 1); return {.again = true};  // nothing comes behind it
     case kExitExtended: {
@@ -206,7 +206,7 @@ Semihosting::Answer HostSemihosting::call(u32 operation, u32 parameter, Semihost
   }
 }
 
-Semihosting::Answer HostSemihosting::open(Block& block, SemihostingMemory&) {
+Semihosting::Answer HostSemihosting::open(Block& block) {
   const u32 mode = block.word(1);
   const std::string name = block.name_at(0, 2);
   if (!block.good() || mode >= std::size(kModes)) return fail(EINVAL);
@@ -329,19 +329,19 @@ Semihosting::Answer HostSemihosting::temporary_name(Block& block, SemihostingMem
   return memory.write(address, {reinterpret_cast<const u8*>(name.c_str()), name.size() + 1}) ? Answer{} : fail(EFAULT);
 }
 
-Semihosting::Answer HostSemihosting::remove(Block& block, SemihostingMemory&) {
+Semihosting::Answer HostSemihosting::remove(Block& block) {
   const std::string name = block.name_at(0, 1);
   if (!block.good()) return fail(EFAULT);
   return std::remove(name.c_str()) == 0 ? Answer{} : fail(errno);
 }
 
-Semihosting::Answer HostSemihosting::rename(Block& block, SemihostingMemory&) {
+Semihosting::Answer HostSemihosting::rename(Block& block) {
   const std::string from = block.name_at(0, 1), to = block.name_at(2, 3);
   if (!block.good()) return fail(EFAULT);
   return std::rename(from.c_str(), to.c_str()) == 0 ? Answer{} : fail(errno);
 }
 
-Semihosting::Answer HostSemihosting::command_line(u32, Block& block, SemihostingMemory& memory) {
+Semihosting::Answer HostSemihosting::command_line(Block& block, SemihostingMemory& memory) {
   const u32 address = block.word(0), size = block.word(1);
   const std::string& text = setup_.command_line;
   if (!block.good() || size <= text.size()) return fail(E2BIG);

@@ -42,7 +42,7 @@ class HostSemihosting final : public Semihosting, public chardev::Frontend {
     usize position = 0;  // in `features`
   };
   class Block;
-  Answer open(Block& block, SemihostingMemory& memory);
+  Answer open(Block& block);
   Answer close(u32 handle);
   Answer write(Block& block, SemihostingMemory& memory);
   Answer read(Block& block, SemihostingMemory& memory);
@@ -50,9 +50,9 @@ class HostSemihosting final : public Semihosting, public chardev::Frontend {
   Answer seek(u32 handle, u32 position);
   Answer length(u32 handle);
   Answer temporary_name(Block& block, SemihostingMemory& memory);
-  Answer remove(Block& block, SemihostingMemory& memory);
-  Answer rename(Block& block, SemihostingMemory& memory);
-  Answer command_line(u32 parameter, Block& block, SemihostingMemory& memory);
+  Answer remove(Block& block);
+  Answer rename(Block& block);
+  Answer command_line(Block& block, SemihostingMemory& memory);
   Answer heap_info(Block& block, SemihostingMemory& memory);
   Answer elapsed(u32 parameter, SemihostingMemory& memory);
   Answer fail(int error);

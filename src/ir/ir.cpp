@@ -78,7 +78,7 @@ constexpr bool op_faults(Op op) {
 }
 
 constexpr bool op_has_effect(Op op) {
-  if (op_faults(op)) return true;
+  if (op_faults(op) || shapes_flow(op)) return true;
   switch (op) {
     case Op::SetState:
     case Op::SetState8:
@@ -88,17 +88,7 @@ constexpr bool op_has_effect(Op op) {
     case Op::GroupCommit:
     case Op::PtrStore:
     case Op::ClearExclusive:
-    case Op::Fence:
-    case Op::Loc:
-    case Op::Label:
-    case Op::Branch:
-    case Op::BranchIf:
-    case Op::BranchZero:
-    case Op::BranchNonZero:
-    case Op::Exit:
-    case Op::ExitIf:
-    case Op::ExitIndirect:
-    case Op::ExitDispatch: return true;
+    case Op::Fence: return true;
     // Cumulative flags.
     case Op::FAdd:
     case Op::FSub:

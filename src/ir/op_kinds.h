@@ -17,6 +17,9 @@ struct OpKinds {
 };
 const OpKinds& kinds(Op op);
 
+// Where a guest instruction begins, and what joins or leaves straight-line code.
+constexpr bool shapes_flow(Op op) { return op >= Op::Loc && op <= Op::ExitDispatch; }
+
 // Whether a value of a type is one of a kind, in an instruction whose type field is `own`.
 bool matches(Kind kind, Type own, Type actual);
 

@@ -2,6 +2,7 @@
 // What the emitter knows of a block before it starts: uses, what crosses labels, live flags, and which values can
 // be computed right into a pin or give their flags without a second computation.
 #include "host/x64/emitter.h"
+#include "ir/op_kinds.h"
 
 namespace rhea::x64 {
 
@@ -144,17 +145,7 @@ bool Emitter::blocks_target(const Inst& inst, u8 pin, usize index, usize definit
       const u32 offset = static_cast<u32>(inst.imm);
       return offset < pin_offsets_[pin] + 4 && pin_offsets_[pin] < offset + 16;
     }
-    case Op::Label:
-    case Op::Branch:
-    case Op::BranchIf:
-    case Op::BranchZero:
-    case Op::BranchNonZero:
-    case Op::Exit:
-    case Op::ExitIf:
-    case Op::ExitIndirect:
-    case Op::ExitDispatch:
-    case Op::Loc: return true;
-    default: return ir::may_fault(inst);
+    default: return ir::shapes_flow(inst.op) || ir::may_fault(inst);
   }
 }
 
