@@ -28,6 +28,8 @@
 #include <algorithm>
 #include <string>
 
+#include "sys/named_socket.h"
+
 namespace rhea::sys {
 
 static_assert(sizeof(IoPiece) == sizeof(iovec) && offsetof(IoPiece, data) == offsetof(iovec, iov_base) &&
@@ -284,13 +286,10 @@ IoResult Socket::discard(usize bytes) {
 
 void Socket::shutdown_write() { ::shutdown(fd(), SHUT_WR); }
 
-void Socket::reset_on_close() {
-  const linger value{1, 0};
-  setsockopt(fd(), SOL_SOCKET, SO_LINGER, &value, sizeof value);
-}
+void Socket::reset_on_close() { sys::reset_on_close(fd()); }
 
 void Socket::set_keepalive() { set_option(fd(), SOL_SOCKET, SO_KEEPALIVE, 1); }
-void Socket::set_no_delay() { set_option(fd(), IPPROTO_TCP, TCP_NODELAY, 1); }
+void Socket::set_no_delay() { sys::set_no_delay(fd()); }
 
 usize Socket::receive_queue() const {
   int value = 0;

@@ -65,6 +65,8 @@ int pending_error(int fd);  // SO_ERROR
 std::string local_text(int fd);
 std::string peer_text(int fd);
 void set_no_delay(int fd);
+// The other side gets a reset when it is closed.
+void reset_on_close(int fd);
 
 // Never waits: bytes taken, or would_wait, or failed with errno.
 ReadSome send_now(int fd, std::span<const u8> data);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "sys/relay.h"
 
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
 #include <vector>
+
+#include "sys/named_socket.h"
 
 namespace rhea::sys {
 
@@ -49,11 +50,6 @@ class Way {
   bool ended_ = false, broken_ = false;
 };
 
-void reset(int fd) {
-  const linger value{1, 0};
-  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof value);
-}
-
 }  // namespace
 
 void relay_streams(int a, int b) {
@@ -81,8 +77,8 @@ void relay_streams(int a, int b) {
     // Who has hung up takes nothing more.
     broken |= (hung_up[0] && there.done() && !back.done()) || (hung_up[1] && back.done() && !there.done());
     if (broken || there.broken() || back.broken()) {
-      reset(a);
-      reset(b);
+      reset_on_close(a);
+      reset_on_close(b);
       return;
     }
   }
