@@ -7,7 +7,6 @@ set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DI
 
 # The libraries of Debian that a folder links with, as CMake targets. libcurl and capstone are loaded when they are wanted
 # (sys/shared_library.h): only their headers are needed here.
-set(RHEA_EXTERNAL_util fmt::fmt)
 set(RHEA_EXTERNAL_display ZLIB::ZLIB)
 set(RHEA_EXTERNAL_sys Threads::Threads ${URING_LIBRARY} ${CMAKE_DL_LIBS})
 set(RHEA_EXTERNAL_block ZLIB::ZLIB ${ZSTD_LIBRARY})
@@ -45,3 +44,7 @@ foreach(line IN LISTS RHEA_LAYER_LINES)
     rhea_add_folder(${CMAKE_MATCH_1} "${CMAKE_MATCH_2}")
   endif()
 endforeach()
+
+# {fmt} by its headers; util/format.cpp has the rest of it.
+target_compile_definitions(rhea_util PUBLIC $<TARGET_PROPERTY:fmt::fmt,INTERFACE_COMPILE_DEFINITIONS>)
+target_include_directories(rhea_util SYSTEM PUBLIC $<TARGET_PROPERTY:fmt::fmt,INTERFACE_INCLUDE_DIRECTORIES>)

@@ -42,6 +42,7 @@
 #include "memory/address_space.h"
 #include "sys/memory_map.h"
 #include "util/log.h"
+#include "util/zeroed_array.h"
 
 namespace rhea::accel {
 
@@ -219,7 +220,7 @@ class SoftMmu {
   bool privileged_ = true;         // as update_space_tables() found it
   u64 clock_ = 0;                  // of the sets' last use
   std::mutex mutex_;               // write entries and their records
-  std::vector<u32> record_heads_;  // by page_id
+  ZeroedArray<u32> record_heads_;  // by page_id
   std::vector<WriteRecord> records_;
   u32 free_record_ = 0;
   std::vector<Ram> ram_;

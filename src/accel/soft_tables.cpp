@@ -45,7 +45,7 @@ void SoftMmu::learn_ram() {
     most = std::max(most, page_id(*range.ram, range.ram->size()));
   }
   std::lock_guard lock(mutex_);
-  if (record_heads_.size() < most + 1) record_heads_.resize(most + 1);
+  record_heads_.grow(most + 1);
 }
 
 SoftMmu::TableSet* SoftMmu::find_set(bool user, u64 key) {
@@ -222,7 +222,7 @@ void SoftMmu::enter_write(TableSet& set, u64 page, u64 entry, memory::RamBlock& 
   set.touch_write(page);
   put(set.write()[page], entry);
   const u32 id = page_id(ram, offset);
-  if (id >= record_heads_.size()) record_heads_.resize(id + 1);
+  record_heads_.grow(id + 1);
   // Known already? Stale records of the page are dropped on the way.
   const u64 host = reinterpret_cast<u64>(ram.data() + offset);
   for (u32* link = &record_heads_[id]; *link;) {

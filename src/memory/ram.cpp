@@ -12,8 +12,7 @@ Result<std::unique_ptr<RamBlock>> RamBlock::create(std::string name, u64 size) {
 }
 
 RamBlock::RamBlock(std::string name, sys::Fd fd, sys::MemoryMap map)
-    : name_(std::move(name)), fd_(std::move(fd)), map_(std::move(map)),
-      flags_(new std::atomic<u8>[map_.size() >> kPageBits]()) {}
+    : name_(std::move(name)), fd_(std::move(fd)), map_(std::move(map)), flags_(map_.size() >> kPageBits) {}
 
 RamBlock::~RamBlock() = default;
 

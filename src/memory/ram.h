@@ -10,6 +10,7 @@
 #include "sys/memory_map.h"
 #include "util/result.h"
 #include "util/types.h"
+#include "util/zeroed_array.h"
 
 namespace rhea::memory {
 
@@ -43,7 +44,7 @@ class RamBlock {
   std::string name_;
   sys::Fd fd_;
   sys::MemoryMap map_;
-  std::unique_ptr<std::atomic<u8>[]> flags_;
+  ZeroedArray<std::atomic<u8>> flags_;
 };
 
 }  // namespace rhea::memory

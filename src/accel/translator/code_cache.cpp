@@ -5,7 +5,7 @@
 
 namespace rhea::accel {
 
-CodeCache::CodeCache() : buckets_(kBuckets, kNoBlock) { exits_.resize(1); }
+CodeCache::CodeCache() : buckets_(kBuckets) { exits_.resize(1); }
 
 u32 CodeCache::next_of(u32 index) const {
   const Translation& last = blocks_[index];
@@ -16,7 +16,7 @@ u32 CodeCache::next_of(u32 index) const {
 }
 
 u32 CodeCache::first_of(const ir::Key& key, u32 page) const {
-  for (u32 at = buckets_[bucket(key, page)]; at != kNoBlock; at = blocks_[at].next) {
+  for (u32 at = buckets_[bucket(key, page)] - 1; at != kNoBlock; at = blocks_[at].next) {
     if (blocks_[at].key == key && blocks_[at].pages[0] == page) return at;
   }
   return kNoBlock;
@@ -42,8 +42,8 @@ u32 CodeCache::add(const Translation& translation, std::span<const x64::ExitSite
     exits_.push_back(record);
   }
   u32& head = buckets_[bucket(translation.key, translation.pages[0])];
-  added.next = head;
-  head = index;
+  added.next = head - 1;
+  head = index + 1;
   for (const u32 id : translation.pages) {
     if (id) page(id).blocks.push_back(index);
   }
@@ -85,12 +85,17 @@ void CodeCache::remove(u32 index, x64::Compiler& compiler) {
     compiler.unlink(exits_[id].site);
     unlist(id);
   }
-  u32* at = &buckets_[bucket(dead.key, dead.pages[0])];
-  while (*at != index) at = &blocks_[*at].next;
-  *at = dead.next;
+  u32& head = buckets_[bucket(dead.key, dead.pages[0])];
+  if (head == index + 1) {
+    head = dead.next + 1;
+  } else {
+    u32* at = &blocks_[head - 1].next;
+    while (*at != index) at = &blocks_[*at].next;
+    *at = dead.next;
+  }
   for (const u32 id : dead.pages) {
     if (!id) continue;
-    std::vector<u32>& list = pages_[id].blocks;
+    std::vector<u32>& list = page(id).blocks;
     const auto found = std::find(list.begin(), list.end(), index);
     if (found == list.end()) continue;
     *found = list.back();
@@ -101,8 +106,8 @@ void CodeCache::remove(u32 index, x64::Compiler& compiler) {
 void CodeCache::clear() {
   blocks_.clear();
   exits_.resize(1);
-  std::fill(buckets_.begin(), buckets_.end(), kNoBlock);
-  for (Page& page : pages_) page.blocks.clear();
+  buckets_.reset(kBuckets);
+  pages_.clear();
 }
 
 }  // namespace rhea::accel

@@ -18,6 +18,7 @@
 #include "accel/soft_mmu.h"
 #include "host/x64/compiler.h"
 #include "ir/ir.h"
+#include "util/zeroed_array.h"
 
 namespace rhea::accel {
 
@@ -61,7 +62,7 @@ class CodeCache {
   // Drops what overlaps [begin, end) of a page. Calls `dropped` with each. Returns whether the page has code left.
   template <typename F>
   bool drop(u32 page, u32 begin, u32 end, x64::Compiler& compiler, F&& dropped) {
-    std::vector<u32>& list = pages_[page].blocks;
+    std::vector<u32>& list = this->page(page).blocks;
     std::vector<u32> victims;
     for (const u32 index : list) {
       const Translation& translation = blocks_[index];
@@ -85,7 +86,10 @@ class CodeCache {
       dropped(blocks_[index]);
     }
   }
-  bool has_code(u32 page) const { return page < pages_.size() && !pages_[page].blocks.empty(); }
+  bool has_code(u32 page) const {
+    const u32 group = page / kGroup;
+    return group < pages_.size() && pages_[group] && !(*pages_[group])[page % kGroup].blocks.empty();
+  }
   void clear();
 
  private:
@@ -97,17 +101,21 @@ class CodeCache {
     return ((key.pc * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{page} * 0x9e3779b1)) >> 17 &
            (kBuckets - 1);
   }
+  // Ids are those of all RAM, code is in few places.
+  static constexpr u32 kGroup = 256;
   Page& page(u32 id) {
-    if (id >= pages_.size()) pages_.resize(id + 256);
-    return pages_[id];
+    const u32 group = id / kGroup;
+    if (group >= pages_.size()) pages_.resize(group + 1);
+    if (!pages_[group]) pages_[group] = std::make_unique<std::array<Page, kGroup>>();
+    return (*pages_[group])[id % kGroup];
   }
   void remove(u32 index, x64::Compiler& compiler);
   void unlist(u32 exit_id);
 
   std::vector<Translation> blocks_;
   std::vector<ExitRecord> exits_;
-  std::vector<u32> buckets_;
-  std::vector<Page> pages_;
+  ZeroedArray<u32> buckets_;  // the first block of each hash chain, plus 1
+  std::vector<std::unique_ptr<std::array<Page, kGroup>>> pages_;
 };
 
 }  // namespace rhea::accel
