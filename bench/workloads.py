@@ -40,6 +40,26 @@ def _stress(method, operations):
     return f"stress-ng --temp-path /tmp --cpu 1 --cpu-method {method} --cpu-ops {operations}"
 
 
+def _stressor(name, operations, options=""):
+    return f"stress-ng --temp-path /tmp --{name} 1 --{name}-ops {operations} {options}".rstrip()
+
+
+def _openssl(mebibytes, how):
+    return _zeros(mebibytes, f"openssl {how} > /dev/null")
+
+
+def _repeat(times, command):
+    return f"i=0; while [ $i -lt {times} ]; do {command} > /dev/null; i=$((i+1)); done"
+
+
+def _at_once(command):
+    return " ".join(f"{command} &" for _ in range(CPUS)) + " wait"
+
+
+CPUS = 4  # of the guest that runs the class SMP
+_KEY = "-K " + "07" * 32 + " -iv " + "09" * 16
+
+
 def _zeros(mebibytes, program):
     return f"dd if=/dev/zero bs=1048576 count={mebibytes} 2>/dev/null | {program}"
 
@@ -67,6 +87,29 @@ COMPUTE = [
     Workload("floating point", "stress-ng fft", _stress("fft", 50)),
     Workload("floating point", "stress-ng matrixprod", _stress("matrixprod", 150)),
     Workload("floating point", "stress-ng double", _stress("double", 120)),
+    Workload("memory", "stress-ng stream", _stressor("stream", 4, "--stream-l3-size 4m")),
+    Workload("memory", "stress-ng hsearch", _stressor("hsearch", 30)),
+    Workload("memory", "stress-ng tree", _stressor("tree", 2, "--tree-size 50000")),
+    Workload("memory", "stress-ng skiplist", _stressor("skiplist", 20, "--skiplist-size 4096")),
+    Workload("SIMD", "openssl chacha20", _openssl(32, f"enc -chacha20 {_KEY}")),
+    Workload("SIMD", "openssl sha256", _openssl(24, "dgst -sha256")),
+    Workload("SIMD", "openssl sha512", _openssl(16, "dgst -sha512")),
+    Workload("SIMD", "stress-ng vecmath", _stressor("vecmath", 200)),
+    Workload("system", "stress-ng fork", _stressor("fork", 1500)),
+    Workload("system", "exec of a dynamic program", _repeat(60, "lua5.4 -v")),
+    Workload("system", "stress-ng pipe", _stressor("pipe", 60000)),
+    Workload("system", "stress-ng switch", _stressor("switch", 40000)),
+    Workload("system", "stress-ng mmap", _stressor("mmap", 4, "--mmap-bytes 4m")),
+    Workload("system", "stress-ng fault", _stressor("fault", 6000)),
+]
+
+# In a guest with CPUS processors, by wall-clock time.
+PARALLEL = [
+    Workload("SMP", "xz -1, four at once", _at_once("/bin/xz -1 -c /bin/perl > /dev/null")),
+    Workload("SMP", "md5sum, four at once", _at_once(f"({_zeros(32, 'busybox md5sum > /dev/null')})")),
+    Workload("SMP", "stress-ng futex", _stressor("futex", 40000)),
+    Workload("SMP", "stress-ng switch, four at once",
+             f"stress-ng --temp-path /tmp --switch {CPUS} --switch-ops 60000"),
 ]
 
 
