@@ -58,6 +58,7 @@ def _at_once(command):
 
 CPUS = 4  # of the guest that runs the class SMP
 _KEY = "-K " + "07" * 32 + " -iv " + "09" * 16
+_AES_KEY = "-K " + "07" * 16 + " -iv " + "09" * 16
 
 
 def _zeros(mebibytes, program):
@@ -84,16 +85,18 @@ COMPUTE = [
     Workload("control", "shell loop", "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done"),
     Workload("floating point", "lua n-body", _lua(NBODY, STEPS=40000)),
     Workload("floating point", "lua mandelbrot", _lua(MANDELBROT, SIZE=360)),
-    Workload("floating point", "stress-ng fft", _stress("fft", 50)),
-    Workload("floating point", "stress-ng matrixprod", _stress("matrixprod", 150)),
-    Workload("floating point", "stress-ng double", _stress("double", 120)),
+    Workload("floating point", "stress-ng fft", _stress("fft", 150)),
+    Workload("floating point", "stress-ng matrixprod", _stress("matrixprod", 600)),
+    Workload("floating point", "stress-ng double", _stress("double", 200)),
     Workload("memory", "stress-ng stream", _stressor("stream", 4, "--stream-l3-size 4m")),
     Workload("memory", "stress-ng hsearch", _stressor("hsearch", 30)),
     Workload("memory", "stress-ng tree", _stressor("tree", 2, "--tree-size 50000")),
     Workload("memory", "stress-ng skiplist", _stressor("skiplist", 20, "--skiplist-size 4096")),
-    Workload("SIMD", "openssl chacha20", _openssl(32, f"enc -chacha20 {_KEY}")),
-    Workload("SIMD", "openssl sha256", _openssl(24, "dgst -sha256")),
-    Workload("SIMD", "openssl sha512", _openssl(16, "dgst -sha512")),
+    Workload("SIMD", "openssl chacha20", _openssl(80, f"enc -chacha20 {_KEY}")),
+    Workload("SIMD", "openssl sha256", _openssl(80, "dgst -sha256")),
+    Workload("SIMD", "openssl sha512", _openssl(64, "dgst -sha512")),
+    Workload("SIMD", "openssl aes-128-ctr", _openssl(48, f"enc -aes-128-ctr {_AES_KEY}")),
+    Workload("SIMD", "stress-ng jpeg", _stressor("jpeg", 40)),
     Workload("SIMD", "stress-ng vecmath", _stressor("vecmath", 200)),
     Workload("system", "stress-ng fork", _stressor("fork", 1500)),
     Workload("system", "exec of a dynamic program", _repeat(60, "lua5.4 -v")),
