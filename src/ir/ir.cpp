@@ -66,6 +66,7 @@ constexpr bool op_faults(Op op) {
     case Op::StoreV:
     case Op::GroupRead:
     case Op::GroupWrite:
+    case Op::CheckAligned:
     case Op::LoadExclusive:
     case Op::StoreExclusive:
     case Op::Call0:

@@ -225,6 +225,7 @@ class Decoder {
       case Op::GroupRead: return access(Code::group_read);
       case Op::GroupWrite: return access(Code::group_write);
       case Op::GroupCommit: return access(Code::group_commit);
+      case Op::CheckAligned: put(Code::check_aligned, inst).lane = inst.lane; return true;
       case Op::PtrLoad: return access(Code::ptr_load);
       case Op::PtrStore: return access(Code::ptr_store);
       case Op::LoadExclusive: return access(Code::load_exclusive);

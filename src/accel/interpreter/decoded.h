@@ -23,7 +23,7 @@ namespace rhea::accel {
   X(flags_add) X(flags_sub) X(flags_sub_k) X(flags_nz) X(flags_of) X(flags_image) X(set_carry)                     \
   X(get_flags) X(get_carry) X(test_cond)                                                                           \
   X(load8) X(load16) X(load32) X(load_any) X(store8) X(store16) X(store32) X(store_any)                            \
-  X(group_read) X(group_write) X(group_commit) X(ptr_load) X(ptr_store)                                            \
+  X(group_read) X(group_write) X(group_commit) X(ptr_load) X(ptr_store) X(check_aligned)                                            \
   X(load_exclusive) X(store_exclusive) X(clear_exclusive) X(fence) X(call)                                         \
   X(branch) X(branch_if) X(branch_zero) X(branch_nonzero)                                                          \
   X(exit) X(exit_if) X(exit_indirect) X(exit_dispatch)

@@ -336,6 +336,15 @@ op_call : {
   NEXT;
 }
 
+op_check_aligned:
+  if (A32 & (op->lane - 1u)) {
+    state.location = op->location;
+    state.ahead = op->ahead;
+    cpu.guest().helpers()[op->imm].function(&state, A32, op->aux, 0);
+    goto leave;
+  }
+  NEXT;
+
 op_branch:
   JUMP(op->imm);
 op_branch_if:

@@ -175,8 +175,8 @@ void Cpu::update_mode() {
   state_.header.unaligned = !(mode & kModeAlign);
 }
 
-u32 Cpu::fpscr() const {
-  return state_.fpscr_control | image_to_nzcv(state_.fpscr_nzcv) | (state_.header.saturated ? 1u << 27 : 0) |
+u32 Cpu::fpscr(u32 nzcv) const {
+  return state_.fpscr_control | image_to_nzcv(nzcv) | (state_.header.saturated ? 1u << 27 : 0) |
          (state_.header.fp_flags & 0x9f);
 }
 

@@ -101,7 +101,8 @@ class Cpu final : public ir::Guest {
   BankedRegs& bank() { return state_.cp15.bank[secure() ? 0 : 1]; }
   const BankedRegs& bank() const { return state_.cp15.bank[secure() ? 0 : 1]; }
   u32 cpsr() const;
-  u32 fpscr() const;
+  u32 fpscr() const { return fpscr(state_.fpscr_nzcv); }
+  u32 fpscr(u32 nzcv) const;  // with these flags, in image format
   // Rebuilds the mode word from the state, T and ITSTATE kept. After any change of what ModeBit lists.
   void update_mode();
   // Sets pc and mode from a key argument of a helper, before anything that looks at them.

@@ -41,9 +41,10 @@ constexpr u32 kFpscrQc = 1u << 27;
 
 }  // namespace
 
-u64 helper_vfp_read_fpscr(Cpu& cpu, u64, u64, u64) {
+// The flags come from where the block has them: state that was written before need not be in its slots.
+u64 helper_vfp_read_fpscr(Cpu& cpu, u64 a, u64, u64) {
   cpu.hooks().sync_fp_flags();
-  return cpu.fpscr();
+  return cpu.fpscr(static_cast<u32>(a));
 }
 
 u64 helper_vfp_write_fpscr(Cpu& cpu, u64 a, u64 b, u64 c) {

@@ -9,6 +9,7 @@
 
 #include "host/x64/emitter.h"
 #include "ir/eval.h"
+#include "ir/fp.h"
 
 namespace rhea::x64 {
 
@@ -16,6 +17,7 @@ using ir::StateHeader;
 
 namespace {
 
+constexpr u32 kSticky = 0x3f;          // the cumulative flags of MXCSR
 constexpr u32 kUnlinked = 0x7fffffff;  // no page's id
 
 ir::Value evaluate(const Inst* inst, const ir::Value* args, StateHeader* state) {
@@ -246,12 +248,18 @@ void Compiler::Impl::make_constants() {
       0x4f8000004f800000, 0x41f0000000000000, 0x41efffffffe00000,                      // 2^32, 2^32, 2^32 - 1
       0x0080000100800001, 0x7effffff7effffff, 0x7f0000007f000000, 0x007ffffe007ffffe,
       0xffffffffffffffff, 0x00ff00ff00ff00ff, 0xff00ff00ff00ff00, 0x0101010101010101,
-      0x0001000100010001, 0x7f8000007f800000, 0x007fffff007fffff,
+      0x0001000100010001, 0x7f8000007f800000, 0x007fffff007fffff, 0x000000ff000000ff,
   };
   static_assert(std::size(kValues) == static_cast<usize>(Constant::kCount));
   for (const u64 value : kValues) {
     assembler_.dq(value);
     assembler_.dq(value);
+  }
+  stubs_.estimates = assembler_.position();
+  for (u32 i = 0; i < 256; i++) assembler_.dd((ir::unsigned_recip_estimate(0x80000000 | i << 23) & 0x7f800000) >> 8);
+  for (u32 i = 0; i < 256; i++) {
+    const u32 operand = i < 128 ? 0x40000000 | i << 23 : 0x80000000 | (i - 128) << 24;
+    assembler_.dd((ir::unsigned_rsqrt_estimate(operand) & 0x7f800000) >> 8);
   }
 }
 
@@ -349,10 +357,10 @@ usize Compiler::cold_used() const { return impl_->cold_ - impl_->cold_start_; }
 usize Compiler::capacity() const { return impl_->size_; }
 
 void Compiler::sync_fp_flags(StateHeader& state) {
-  for (u32* image : {&state.mxcsr_ieee, &state.mxcsr_neon, &state.mxcsr_other}) {
-    state.fp_flags |= flags_of_mxcsr(*image);
-    *image &= ~0x3fu;
-  }
+  const u32 raised = (state.mxcsr_ieee | state.mxcsr_neon | state.mxcsr_other) & kSticky;
+  if (!raised) return;
+  state.fp_flags |= flags_of_mxcsr(raised);
+  for (u32* image : {&state.mxcsr_ieee, &state.mxcsr_neon, &state.mxcsr_other}) *image &= ~kSticky;
 }
 
 std::string Compiler::disassemble(const CompiledBlock& block) const {

@@ -19,6 +19,7 @@ bool Emitter::emit_memory(const Inst& inst) {
     case Op::GroupRead:
     case Op::GroupWrite: group(inst); return true;
     case Op::GroupCommit: group_commit(inst); return true;
+    case Op::CheckAligned: check_aligned(inst); return true;
     case Op::PtrLoad: pointer_load(inst); return true;
     case Op::PtrStore: pointer_store(inst); return true;
     case Op::LoadExclusive:
@@ -366,6 +367,23 @@ void Emitter::group(const Inst& inst) {
     if (write) a_.mov(dword_state(offsetof(StateHeader, insns_left)), 1);
     restore(saved);
     a_.jump(back);
+  });
+}
+
+void Emitter::check_aligned(const Inst& inst) {
+  Label& cold = new_cold_label();
+  clobber_flags();
+  const u8 address = use(inst.args[0]);
+  const Saved saved = this->saved();
+  a_.test(r8(address), inst.lane - 1u);
+  a_.jump(Cc::ne, cold);
+  cold_.push_back([=, this, &cold] {
+    a_.bind(cold);
+    save(saved);
+    move(kRax, address, Type::I32);
+    a_.mov(a_.ecx, inst.aux);
+    a_.call_to(stubs_.helpers[inst.imm]);
+    a_.ud2();  // it faults always
   });
 }
 

@@ -3,34 +3,11 @@
 //
 // Results go to registers of their own, so operands stay as they are: two-operand forms copy first. xmm14 and xmm15
 // are scratch within one instruction.
-#include "host/x64/emitter.h"
+#include "host/x64/emit_vector.h"
 
 namespace rhea::x64 {
 
 using ir::StateHeader;
-
-// One three-operand instruction: d = x op y, y perhaps in memory.
-#define VOP(name, d, x, y)             \
-  do {                                 \
-    if (avx()) {                       \
-      a_.v##name(xmm(d), xmm(x), (y)); \
-    } else {                           \
-      move_xmm((d), (x));              \
-      a_.name(xmm(d), (y));            \
-    }                                  \
-  } while (0)
-// d = op x
-#define VOP1(name, d, x) (avx() ? a_.v##name(xmm(d), (x)) : a_.name(xmm(d), (x)))
-// d = x shifted by a constant
-#define VSHIFT(name, d, x, count)                         \
-  do {                                                    \
-    if (avx()) {                                          \
-      a_.v##name(xmm(d), xmm(x), static_cast<u8>(count)); \
-    } else {                                              \
-      move_xmm((d), (x));                                 \
-      a_.name(xmm(d), static_cast<u8>(count));            \
-    }                                                     \
-  } while (0)
 
 bool Emitter::emit_vector(const Inst& inst) {
   if (!settings_.inline_fp) return false;
@@ -38,7 +15,9 @@ bool Emitter::emit_vector(const Inst& inst) {
   if (inst.op < Op::VConst || inst.op > Op::VFPairMax) return false;
   if (inst.op >= Op::VFAdd) return vector_float(inst);
   return vector_moves(inst) || vector_logic(inst) || vector_arithmetic(inst) || vector_compare(inst) ||
-         vector_shift(inst) || vector_saturating(inst) || vector_widths(inst) || vector_permute(inst);
+         vector_shift(inst) || vector_saturating(inst) || vector_widths(inst) || vector_permute(inst) ||
+         vector_halving(inst) || vector_pairs(inst) || vector_shift_variable(inst) || vector_table(inst) ||
+         vector_counts(inst) || vector_polynomial(inst);
 }
 
 bool Emitter::vector_select(const Inst& inst) {
@@ -204,6 +183,10 @@ bool Emitter::vector_logic(const Inst& inst) {
   const u8 a = use(inst.args[0]);
   const u8 b = inst.args[1] == kNoRef ? a : use(inst.args[1]);
   const u8 c = inst.args[2] == kNoRef ? a : use(inst.args[2]);
+  if (inst.op == Op::VBitSelect && settings_.features & kAvx512) {
+    a_.vpternlogq(xmm(define_from(index_, inst.args[0])), xmm(b), xmm(c), 0xca);
+    return true;
+  }
   const u8 to = define(index_);
   switch (inst.op) {
     case Op::VAnd: VOP(pand, to, a, xmm(b)); break;
@@ -216,25 +199,12 @@ bool Emitter::vector_logic(const Inst& inst) {
       VOP(por, to, a, xmm(kXmmA));
       break;
     default:  // VBitSelect
-      if (settings_.features & kAvx512) {
-        move_xmm(to, a);
-        a_.vpternlogq(xmm(to), xmm(b), xmm(c), 0xca);
-        break;
-      }
       VOP(pand, kXmmA, a, xmm(b));
       VOP(pandn, to, a, xmm(c));
       a_.por(xmm(to), xmm(kXmmA));
   }
   return true;
 }
-
-#define BY_LANE(op8, op16, op32, op64, d, x, y) \
-  switch (inst.lane) {                          \
-    case 8: VOP(op8, d, x, y); break;           \
-    case 16: VOP(op16, d, x, y); break;         \
-    case 32: VOP(op32, d, x, y); break;         \
-    default: VOP(op64, d, x, y); break;         \
-  }
 
 void Emitter::vector_extreme(const Inst& inst, Op op, u8 to, u8 a, u8 b) {
   switch (op) {
@@ -260,9 +230,6 @@ bool Emitter::vector_arithmetic(const Inst& inst) {
     case Op::VAbsDiffS:
     case Op::VAbsDiffU:
       if (wide) return false;
-      break;
-    case Op::VRndHalfAddU:
-      if (inst.lane > 16) return false;
       break;
     default: return false;
   }
@@ -307,7 +274,6 @@ bool Emitter::vector_arithmetic(const Inst& inst) {
       }
       break;
     }
-    case Op::VRndHalfAddU: BY_LANE(pavgb, pavgw, pavgw, pavgw, to, a, xmm(b)); break;
     default: vector_extreme(inst, inst.op, to, a, b); break;
   }
   return true;
@@ -344,7 +310,7 @@ bool Emitter::vector_compare(const Inst& inst) {
   return true;
 }
 
-// to = from shifted by a constant; not for bytes.
+// to = from shifted by a constant; not for bytes. Uses xmm15.
 void Emitter::shift_lanes(unsigned lane, u8 to, u8 from, unsigned count, bool right, bool is_signed) {
   if (!right) {
     switch (lane) {
@@ -360,6 +326,15 @@ void Emitter::shift_lanes(unsigned lane, u8 to, u8 from, unsigned count, bool ri
     }
   } else if (lane == 16) {
     VSHIFT(psraw, to, from, std::min(count, 15u));
+  } else if (lane == 64 && settings_.features & kAvx512) {
+    a_.vpsraq(xmm(to), xmm(from), static_cast<u8>(std::min(count, 63u)));
+  } else if (lane == 64) {
+    // Of the complement where it is negative.
+    a_.pxor(xmm(kXmmB), xmm(kXmmB));
+    a_.pcmpgtq(xmm(kXmmB), xmm(from));
+    VOP(pxor, to, from, xmm(kXmmB));
+    a_.psrlq(xmm(to), static_cast<u8>(count));
+    a_.pxor(xmm(to), xmm(kXmmB));
   } else {
     VSHIFT(psrad, to, from, std::min(count, 31u));
   }
@@ -377,7 +352,6 @@ bool Emitter::vector_shift(const Inst& inst) {
     case Op::VShrRndSImm: break;
     default: return false;
   }
-  if (is_signed && lane == 64) return false;
   const u8 from = use(inst.args[0]);
   const u8 to = define(index_);
   if (lane == 8) {
@@ -440,32 +414,6 @@ void Emitter::vector_shift_bytes(u8 to, u8 from, unsigned count, bool is_signed,
   half(to);
   if (is_signed) a_.packsswb(xmm(to), xmm(kXmmA));
   else a_.packuswb(xmm(to), xmm(kXmmA));
-}
-
-bool Emitter::vector_saturating(const Inst& inst) {
-  if (inst.op < Op::VSatAddU || inst.op > Op::VSatSubS || inst.lane > 16) return false;
-  clobber_flags();
-  made_flags(kNoRef, Producer::none);
-  const u8 a = use(inst.args[0]), b = use(inst.args[1]);
-  const u8 to = define(index_);
-  switch (inst.op) {
-    case Op::VSatAddU: BY_LANE(paddusb, paddusw, paddusw, paddusw, to, a, xmm(b)); break;
-    case Op::VSatAddS: BY_LANE(paddsb, paddsw, paddsw, paddsw, to, a, xmm(b)); break;
-    case Op::VSatSubU: BY_LANE(psubusb, psubusw, psubusw, psubusw, to, a, xmm(b)); break;
-    default: BY_LANE(psubsb, psubsw, psubsw, psubsw, to, a, xmm(b)); break;
-  }
-  // Saturated where the result is not the plain one.
-  if (inst.op == Op::VSatAddU || inst.op == Op::VSatAddS) {
-    BY_LANE(paddb, paddw, paddw, paddw, kXmmA, a, xmm(b));
-  } else {
-    BY_LANE(psubb, psubw, psubw, psubw, kXmmA, a, xmm(b));
-  }
-  a_.pxor(xmm(kXmmA), xmm(to));
-  a_.ptest(xmm(kXmmA), xmm(kXmmA));
-  const u32 fine = a_.short_jump(Cc::e);
-  a_.mov(dword_state(offsetof(StateHeader, saturated)), 1);
-  a_.bind_short(fine);
-  return true;
 }
 
 bool Emitter::vector_widths(const Inst& inst) {
@@ -537,17 +485,6 @@ bool Emitter::vector_widths(const Inst& inst) {
 }
 
 namespace {
-
-// Byte indices that put the even (or odd) lanes of a vector into its low half.
-u64 unzip_indices(unsigned lane, bool odd) {
-  u64 indices = 0;
-  const unsigned bytes = lane / 8;
-  for (unsigned i = 0; i < 8; i++) {
-    const unsigned from = (i / bytes * 2 + odd) * bytes + i % bytes;
-    indices |= u64{from} << 8 * i;
-  }
-  return indices;
-}
 
 u64 reverse_indices(unsigned lane, unsigned within, unsigned half) {
   u64 indices = 0;

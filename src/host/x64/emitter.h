@@ -70,6 +70,7 @@ struct Stubs {
   // By log2 of the bytes: the same as load and store, without a call where the address is merely misaligned.
   std::array<u32, 5> load_misaligned{}, store_misaligned{};
   u32 constants = 0;  // by Constant
+  u32 estimates = 0;  // 256 words for reciprocals, 256 for their square roots: bits 22..15 of the result
   u32 eval = 0;       // rax = instruction; arguments in the frame
   std::vector<u32> helpers;
   u32 end = 0;
@@ -112,6 +113,7 @@ enum class Constant : u8 {
   one16,
   exponent32,
   mantissa32,
+  low_bytes_of_words,
   kCount
 };
 
@@ -292,6 +294,7 @@ class Emitter {
   void store_vector(const Inst& inst);
   void group(const Inst& inst);
   void group_commit(const Inst& inst);
+  void check_aligned(const Inst& inst);
   void pointer_load(const Inst& inst);
   void pointer_store(const Inst& inst);
   void exclusive(const Inst& inst);
@@ -341,16 +344,52 @@ class Emitter {
   bool vector_widths(const Inst& inst);
   bool vector_permute(const Inst& inst);
   bool vector_float(const Inst& inst);
+  bool vector_halving(const Inst& inst);
+  void halving_by_average(const Inst& inst, u8 to, u8 a, u8 b);
+  void halving_words(const Inst& inst, u8 to, u8 a, u8 b);
+  bool vector_pairs(const Inst& inst);
+  bool vector_counts(const Inst& inst);
+  void nibbles(u8 low, u8 high, u8 from);
+  void leading_zeros(unsigned lane, u8 to, u8 from);
+  bool vector_polynomial(const Inst& inst);
+  bool vector_table(const Inst& inst);
+  void table_of_constants(u8 to, u8 low, u8 high, unsigned size, u64 indices);
+  struct VariableShift {
+    bool wide = false;    // lanes of 64 bits
+    unsigned narrow = 0;  // a smaller lane lies in the top of one of 32 bits, above this many
+    u8 from = kNone, count = kNone, work = kNone, right = kNone, spread = kNone;
+  };
+  bool vector_shift_variable(const Inst& inst);
+  void shift_part(Op op, const VariableShift& s, u8 to);
+  void shift_right_signed(const VariableShift& s, u8 d, u8 x, u8 count);
+  void note_saturation(u8 where);
+  void lane_signs(unsigned lane, u8 to, u8 from);
+  void saturating_sum(const Inst& inst, u8 to, u8 a, u8 b);
+  void saturating_wide_sum(const Inst& inst, u8 to, u8 a, u8 b);
+  void saturating_shift(const Inst& inst, u8 to, u8 a, u8 b);
+  void saturating_sign(const Inst& inst, u8 to, u8 a, u8 b);
+  void saturating_product(const Inst& inst, u8 to, u8 a, u8 b);
+  void saturating_long_product(const Inst& inst, u8 to, u8 a, u8 b);
+  void saturating_narrow(const Inst& inst, u8 to, u8 a, u8 b);
+  void saturating_narrow_wide(const Inst& inst, u8 to, u8 a, u8 b);
   void duplicate(u8 to, u8 from, unsigned lane_bits, unsigned lane);
   void vector_extreme(const Inst& inst, Op op, u8 to, u8 a, u8 b);
   void shift_lanes(unsigned lane, u8 to, u8 from, unsigned count, bool right, bool is_signed);
   void vector_shift_bytes(u8 to, u8 from, unsigned count, bool is_signed, bool rounds);
   void vector_transpose(const Inst& inst, u8 to, u8 a, u8 b);
-  void jump_if_denormal(u8 a, u8 b, u8 free, Label& cold);
-  void vector_float_op(Op op, u8 to, u8 a, u8 b);
+  void jump_if_denormal(u8 a, u8 b, u8 c, u8 free, Label& cold);
+  void jump_if_outside(const Inst& inst, u8 from, bool with_sign, u32 low, u32 range, Label& cold);
+  void vector_float_op(Op op, u8 to, u8 a, u8 b, u8 c);
+  void pair_operands(const Inst& inst, u8& a, u8& b);
   void vector_float_arithmetic(const Inst& inst);
   void vector_float_compare(const Inst& inst);
+  void vector_float_extreme(const Inst& inst);
   void vector_float_from_integer(const Inst& inst);
+  void vector_float_to_integer(const Inst& inst);
+  void vector_float_step(const Inst& inst);
+  void look_up_estimates(bool root, u8 d);
+  bool vector_float_estimate(const Inst& inst);
+  bool vector_integer_estimate(const Inst& inst);
 
   // Calls and control.
   void call_helper(const Inst& inst);

@@ -5,6 +5,10 @@
 // An instruction whose C or V a SetFlags takes keeps its opcode and operands: they are what the flags are made of.
 // What a slot holds is forgotten at a label and behind a helper that writes state; a write to an overlapping slot of
 // another size forgets that. Slots of the engine's header are left alone.
+//
+// Halves of vectors: a 64-bit slot that was written with a whole vector reads as its low half, either half of a 128-bit
+// slot as a half of what was written there, and two halves as both joined. Where the high half is known to be zero no
+// instruction is needed for the low one.
 #include <utility>
 
 #include "ir/eval.h"
@@ -20,6 +24,15 @@ class Known {
   Ref find(u32 offset, Type type) const {
     for (unsigned i = 0; i < count_; i++) {
       if (slots_[i].offset == offset && slots_[i].type == type) return slots_[i].value;
+    }
+    return kNoRef;
+  }
+  // The vector of 128 bits whose half is at `offset`, and which half that is.
+  Ref find_whole(u32 offset, bool& high) const {
+    for (unsigned i = 0; i < count_; i++) {
+      if (slots_[i].type != Type::V128 || offset - slots_[i].offset > 8 || (offset - slots_[i].offset) & 7) continue;
+      high = offset != slots_[i].offset;
+      return slots_[i].value;
     }
     return kNoRef;
   }
@@ -57,7 +70,7 @@ bool takes_operands(const Inst& inst) { return inst.op == Op::SetFlags && (inst.
 class Forward {
  public:
   Forward(Block& block, std::span<const Helper> helpers)
-      : block_(block), helpers_(helpers), source_(block.insts.size()) {
+      : block_(block), helpers_(helpers), source_(block.insts.size()), half_(block.insts.size()) {
     for (const Inst& inst : block.insts) {
       if (takes_operands(inst)) source_[inst.args[0]] = kFixed;
     }
@@ -91,7 +104,8 @@ class Forward {
         if (helper_flags(inst, helpers_) & kWritesState) known_.clear();
         return;
       default:
-        if (!fixed && computes(inst.op)) fold(inst, self);
+        if (inst.type >= Type::V64) half_[self] = is_half(inst);
+        else if (!fixed && computes(inst.op)) fold(inst, self);
         return;
     }
   }
@@ -100,17 +114,90 @@ class Forward {
     if (in_header(inst)) return;
     const u32 offset = static_cast<u32>(inst.imm);
     const Ref value = known_.find(offset, inst.type);
-    if (value == kNoRef) known_.add(offset, slot_size(inst), inst.type, self);
-    else become_copy(inst, self, value);
+    if (inst.type == Type::V64) {
+      get_half(inst, self, value);
+    } else if (value != kNoRef) {
+      become_copy(inst, self, value);
+    } else if (inst.type != Type::V128 || !join(inst, self, offset)) {
+      known_.add(offset, slot_size(inst), inst.type, self);
+    }
+  }
+
+  void get_half(Inst& inst, Ref self, Ref value) {
+    const u32 offset = static_cast<u32>(inst.imm);
+    bool high = false;
+    const bool whole = value == kNoRef;
+    if (whole) value = known_.find_whole(offset, high);
+    if (value != kNoRef && !high && half_[value]) {
+      inst = Inst{.op = Op::Copy, .type = result_type(block_.insts[value]), .args = {value, kNoRef, kNoRef}};
+      source_[self] = value;
+      return;
+    }
+    half_[self] = true;
+    if (value != kNoRef) {
+      inst =
+          Inst{.op = high ? Op::VHigh64 : Op::VLow64, .type = Type::V64, .lane = 64, .args = {value, kNoRef, kNoRef}};
+    }
+    // What is in a register with its high half clear is as good.
+    if (!whole) known_.forget(offset, 8);
+    known_.add(offset, 8, Type::V64, self);
+  }
+
+  // A vector both halves of which are known.
+  bool join(Inst& inst, Ref self, u32 offset) {
+    const Ref low = known_.find(offset, Type::V64), high = known_.find(offset + 8, Type::V64);
+    if (low == kNoRef || high == kNoRef) return false;
+    inst = Inst{.op = Op::VJoin64, .type = Type::V128, .lane = 64, .args = {low, high, kNoRef}};
+    known_.add(offset, 16, Type::V128, self);
+    return true;
   }
 
   void set(const Inst& inst) {
     const u32 offset = static_cast<u32>(inst.imm), size = slot_size(inst);
     known_.forget(offset, size);
-    // A V64 slot takes the low half of a value: only what was a V64 itself comes back as it was written.
-    if (inst.op == Op::SetState && !in_header(inst) &&
-        (inst.type != Type::V64 || block_.insts[inst.args[0]].type == Type::V64)) {
-      known_.add(offset, size, inst.type, inst.args[0]);
+    if (inst.op == Op::SetState && !in_header(inst)) known_.add(offset, size, inst.type, inst.args[0]);
+  }
+
+  // Whether the high half of a vector is zero, for the operations of which D registers are made.
+  bool is_half(const Inst& inst) const {
+    const auto half = [&](unsigned a) { return half_[inst.args[a]] != 0; };
+    switch (inst.op) {
+      case Op::VZero:
+      case Op::VLow64:
+      case Op::VHigh64:
+      case Op::VFromF:
+      case Op::VNarrow:
+      case Op::VSatNarrowU:
+      case Op::VSatNarrowS:
+      case Op::VSatNarrowSU:
+      case Op::VPairAdd:
+      case Op::VTableLookup: return true;
+      case Op::VAnd: return half(0) || half(1);
+      case Op::VAndNot:
+      case Op::VNeg:
+      case Op::VAbs:
+      case Op::VShlImm:
+      case Op::VShrUImm:
+      case Op::VShrSImm:
+      case Op::VShrRndUImm:
+      case Op::VShrRndSImm: return half(0);
+      case Op::VOr:
+      case Op::VXor:
+      case Op::VAdd:
+      case Op::VSub:
+      case Op::VMul:
+      case Op::VMinS:
+      case Op::VMinU:
+      case Op::VMaxS:
+      case Op::VMaxU:
+      case Op::VSatAddU:
+      case Op::VSatAddS:
+      case Op::VSatSubU:
+      case Op::VSatSubS: return half(0) && half(1);
+      case Op::VBitSelect: return half(1) && half(2);
+      case Op::LoadV:
+      case Op::PtrLoad: return inst.lane == 64;
+      default: return false;
     }
   }
 
@@ -178,6 +265,7 @@ class Forward {
   Block& block_;
   std::span<const Helper> helpers_;
   std::vector<Ref> source_;  // what a copy is a copy of
+  std::vector<u8> half_;     // a vector whose high half is zero
   Known known_;
 };
 

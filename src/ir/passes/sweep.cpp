@@ -28,6 +28,11 @@ class Doomed {
     return false;
   }
   void add(u32 begin, u32 end) {
+    // Halves of a vector become one range.
+    for (unsigned i = 0; i < count_; i++) {
+      if (ranges_[i].end == begin) return add_grown(i, ranges_[i].begin, end);
+      if (ranges_[i].begin == end) return add_grown(i, begin, ranges_[i].end);
+    }
     if (count_ < ranges_.size()) ranges_[count_++] = {begin, end};
   }
   void clear() { count_ = 0; }
@@ -36,6 +41,10 @@ class Doomed {
   struct Range {
     u32 begin, end;
   };
+  void add_grown(unsigned i, u32 begin, u32 end) {
+    ranges_[i] = ranges_[--count_];
+    add(begin, end);
+  }
   unsigned count_ = 0;
   std::array<Range, 48> ranges_;
 };

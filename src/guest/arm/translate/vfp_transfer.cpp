@@ -7,10 +7,8 @@ namespace rhea::arm {
 
 void check_alignment(Translator& t, Ref address, u32 alignment, bool store) {
   if (alignment <= 1) return;
-  const u16 aligned = t.b.new_label();
-  t.b.branch_zero(t.b.and_(address, alignment - 1), aligned);
-  t.call(HelperId::alignment_fault, address, t.b.const32(store), Type::I32);
-  t.b.label(aligned);
+  t.b.emit(Op::CheckAligned, Type::Void, address, ir::kNoRef, ir::kNoRef, static_cast<u64>(HelperId::alignment_fault),
+           static_cast<u8>(alignment), store);
 }
 
 namespace vfp {
@@ -202,7 +200,8 @@ void vmrs_flags(Translator& t, u32) {
 }
 
 void vmrs(Translator& t, u32 insn) {
-  if (fp_enabled(t)) t.set_reg(bits(insn, 12, 4), t.call(HelperId::vfp_read_fpscr));
+  if (fp_enabled(t))
+    t.set_reg(bits(insn, 12, 4), t.call(HelperId::vfp_read_fpscr, t.b.get(Type::I32, offsetof(State, fpscr_nzcv))));
 }
 
 void vmsr(Translator& t, u32 insn) {
