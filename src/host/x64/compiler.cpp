@@ -58,6 +58,7 @@ class Compiler::Impl {
 
   Xbyak::RegExp state(u32 offset) { return assembler_.r15 + (static_cast<s32>(offset) - kStateBias); }
   void pins(bool load, bool caller_saved_only);
+  void load_float_pins();
   void make_stubs();
   void make_constants();
   void make_leave();
@@ -90,6 +91,13 @@ void Compiler::Impl::pins(bool load, bool caller_saved_only) {
   }
 }
 
+void Compiler::Impl::load_float_pins() {
+  const FloatPins floats(settings_);
+  for (u32 at = floats.offset; at < floats.offset + 8 * floats.count; at += 8) {
+    assembler_.vmovq(floats.copy(at), assembler_.qword[state(at)]);
+  }
+}
+
 // A literal with a function's address: called through memory, since rel32 may not reach it from where code runs.
 u32 Compiler::Impl::function(const void* address) {
   store_raw<u64>(assembler_.buffer() + literals_, reinterpret_cast<u64>(address));
@@ -119,6 +127,7 @@ u32 Compiler::Impl::make_call(const void* address, bool whole_state, bool writes
     a.jump(stubs_.leave_exception);
     a.bind_short(fine);
   }
+  load_float_pins();
   if (writes || memory) a.mov(a.r14, a.qword[state(offsetof(StateHeader, read_table))]);
   pins(true, !writes);
   a.ret();
@@ -170,6 +179,7 @@ u32 Compiler::Impl::make_eval() {
   a.sub(a.rsp, 8);
   a.call(a.qword[a.rip_to(literal)]);
   a.add(a.rsp, 8);
+  load_float_pins();
   pins(true, true);
   a.ret();
   return at;
@@ -281,6 +291,7 @@ void Compiler::Impl::make_stubs() {
   a.ldmxcsr(a.dword[state(offsetof(StateHeader, mxcsr_ieee))]);
   a.mov(a.r14, a.qword[state(offsetof(StateHeader, read_table))]);
   pins(true, false);
+  load_float_pins();
   a.jmp(a.rax);
 
   const auto memory = [&](auto* function) {

@@ -9,7 +9,7 @@ using ir::ExitInfo;
 using ir::StateHeader;
 
 Emitter::Emitter(const Settings& settings, Assembler& assembler, const Stubs& stubs)
-    : settings_(settings), a_(assembler), stubs_(stubs) {
+    : settings_(settings), a_(assembler), stubs_(stubs), float_pins_(settings) {
   if (!settings.pin) return;
   for (const ir::Pin& pin : settings.layout.pins) {
     if (pin.type != Type::I32 || pin_offsets_.size() == kPinRegs.size()) continue;

@@ -110,6 +110,27 @@ void Emitter::store_value(u32 offset, Type type, Ref ref) {
   else a_.mov(dword_state(offset), r32(reg));
 }
 
+// The copies of what was stored. What lies above a double in its register does not matter.
+void Emitter::update_float_pins(u32 offset, Type type, Ref ref) {
+  const Xbyak::Xmm copy = float_pins_.copy(offset);
+  const u8 half = (offset - float_pins_.offset) >> 2 & 1;
+  const u8 reg = use(ref);
+  switch (type) {
+    case Type::F32:
+      if (half) a_.vinsertps(copy, copy, xmm(reg), 0x10);
+      else a_.vmovss(copy, copy, xmm(reg));
+      break;
+    case Type::F64:
+    case Type::V64: a_.vmovaps(copy, xmm(reg)); break;
+    case Type::V128:
+      a_.vmovaps(copy, xmm(reg));
+      if (float_pins_.touch(offset + 8, 1)) a_.vpunpckhqdq(float_pins_.copy(offset + 8), xmm(reg), xmm(reg));
+      break;
+    case Type::I32: a_.vpinsrd(copy, copy, r32(reg), half); break;
+    default: a_.vmovq(copy, r64(reg)); break;
+  }
+}
+
 void Emitter::set_state(const Inst& inst) {
   const Ref ref = inst.args[0];
   const u32 offset = static_cast<u32>(inst.imm);
@@ -126,6 +147,7 @@ void Emitter::set_state(const Inst& inst) {
       if (values_[ref].home == Home::condition) use(ref);
     }
     store_value(offset, inst.type, ref);
+    if (float_pins_.touch(offset, size)) update_float_pins(offset, inst.type, ref);
     if (pinned) load_pins(offset, size);
     else if (value.home == Home::none && !value.crosses && value.reg != kNone && inst.type == type_of(ref) &&
              value.last_use > index_) {

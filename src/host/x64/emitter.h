@@ -3,7 +3,9 @@
 //
 // Registers. r15 points 128 bytes into the state, r14 to the soft tables; kPinRegs hold the pinned slots of the state
 // all the time; kTemps and xmm0..xmm13 are for values of the block; rsp has a frame for spills (kFrame). Only pins
-// outlive a block.
+// outlive a block. With AVX-512, xmm16 on have copies of slots of doubles (FloatPins): a double that one
+// block leaves and the next one takes does not go through memory. The slots are always written as well, so that code
+// outside need not know, and whatever called C++ loads the copies again.
 //
 // Values. Each has a home from which it can be had again at no cost (a constant, a pin, a slot of the state that has
 // not been written since, a spill slot) and perhaps a register. Reading a pin makes no code: the value is an alias
@@ -50,6 +52,16 @@ constexpr s32 kSaveOffset = 64;  // 4 registers, 16 vectors
 constexpr s32 kSpillOffset = kSaveOffset + 32 + 16 * 16;
 constexpr unsigned kSpillSlots = 192;                                          // of 16 bytes
 constexpr s32 kFrame = kSpillOffset + 16 * static_cast<s32>(kSpillSlots) + 8;  // keeps calls aligned
+
+// The first eight pinned vectors that lie one behind the other: 16 slots of doubles with copies in xmm16 on.
+struct FloatPins {
+  u32 offset = 0;
+  u32 count = 0;
+  FloatPins() = default;
+  explicit FloatPins(const Settings& settings);
+  bool touch(u32 at, u32 size) const { return at < offset + 8 * count && offset < at + size; }
+  Xbyak::Xmm copy(u32 at) const { return Xbyak::Xmm(static_cast<int>(16 + (at - offset) / 8)); }
+};
 
 // Entry points of the shared code at the start of the buffer.
 struct Stubs {
@@ -227,6 +239,7 @@ class Emitter {
   void set_state(const Inst& inst);
   void store_value(u32 offset, Type type, Ref ref);
   void load_value(u8 reg, u32 offset, Type type);
+  void update_float_pins(u32 offset, Type type, Ref ref);
 
   using Binary = void (Xbyak::CodeGenerator::*)(const Xbyak::Operand&, const Xbyak::Operand&);
   using BinaryImm = void (Xbyak::CodeGenerator::*)(const Xbyak::Operand&, u32);
@@ -421,6 +434,7 @@ class Emitter {
   std::vector<Ref> aliases_;  // values whose home is a pin or a slot, or lazy conditions
   std::vector<u32> pin_offsets_;
   u32 pin_low_ = 0, pin_high_ = 0;
+  FloatPins float_pins_;
 
   Ref index_ = 0;
   u64 location_ = 0;

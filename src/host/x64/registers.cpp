@@ -6,6 +6,19 @@
 
 namespace rhea::x64 {
 
+FloatPins::FloatPins(const Settings& settings) {
+  if (!settings.pin || !settings.inline_fp || !(settings.features & kAvx512)) return;
+  const auto is_pin = [&](u32 at) {
+    return std::any_of(settings.layout.pins.begin(), settings.layout.pins.end(),
+                       [&](const ir::Pin& pin) { return pin.type == Type::V128 && pin.offset == at; });
+  };
+  offset = ~0u;
+  for (const ir::Pin& pin : settings.layout.pins) {
+    if (pin.type == Type::V128) offset = std::min(offset, pin.offset);
+  }
+  while (count < 16 && is_pin(offset + 8 * count)) count += 2;
+}
+
 int Emitter::pin_at(u32 offset) const {
   if (offset < pin_low_ || offset >= pin_high_) return -1;
   for (usize i = 0; i < pin_offsets_.size(); i++) {
@@ -183,6 +196,11 @@ void Emitter::move_xmm(u8 to, u8 from) {
 }
 
 void Emitter::load_value(u8 reg, u32 offset, Type type) {
+  if ((type == Type::F64 || type == Type::F32) && float_pins_.touch(offset, 1)) {
+    if ((offset - float_pins_.offset) & 4) a_.vmovshdup(xmm(reg), float_pins_.copy(offset));
+    else a_.vmovaps(xmm(reg), float_pins_.copy(offset));
+    return;
+  }
   switch (type) {
     case Type::I32: a_.mov(r32(reg), dword_state(offset)); break;
     case Type::I64: a_.mov(r64(reg), qword_state(offset)); break;
