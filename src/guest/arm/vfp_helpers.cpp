@@ -27,15 +27,6 @@ u64 to_fixed(Cpu& cpu, u64 value, u64 format) {
   });
 }
 
-template <typename Bits>
-u64 from_fixed(Cpu& cpu, u64 value, u64 format) {
-  const FixedFormat f = FixedFormat::from_number(static_cast<u32>(format));
-  // Fixed-point operands are converted with rounding to nearest (A8.8.304).
-  return convert(cpu, static_cast<u8>(f.mode & ~ir::kFpRoundMask), [&](ir::FpContext& context) {
-    return ir::fp_from_fixed<Bits>(value, f.bits, f.fraction, f.is_signed, context);
-  });
-}
-
 constexpr u32 kFpscrCumulative = 0x9f;
 constexpr u32 kFpscrQc = 1u << 27;
 
@@ -85,8 +76,6 @@ u64 helper_vfp_single_to_half(Cpu& cpu, u64 a, u64 b, u64) {
 
 u64 helper_vfp_single_to_fixed(Cpu& cpu, u64 a, u64 b, u64) { return to_fixed<u32>(cpu, a, b); }
 u64 helper_vfp_double_to_fixed(Cpu& cpu, u64 a, u64 b, u64) { return to_fixed<u64>(cpu, a, b); }
-u64 helper_vfp_fixed_to_single(Cpu& cpu, u64 a, u64 b, u64) { return from_fixed<u32>(cpu, a, b); }
-u64 helper_vfp_fixed_to_double(Cpu& cpu, u64 a, u64 b, u64) { return from_fixed<u64>(cpu, a, b); }
 
 u64 helper_alignment_fault(Cpu& cpu, u64 a, u64 b, u64) {
   State& s = cpu.s();

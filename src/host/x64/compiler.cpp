@@ -256,9 +256,9 @@ void Compiler::Impl::make_constants() {
       0x8000000080000000, 0x8000000000000000, 0x7fffffff7fffffff, 0x7fffffffffffffff,  // sign, abs
       0x0080000000800000, 0x0010000000000000,                                          // the least normal numbers
       0x4f8000004f800000, 0x41f0000000000000, 0x41efffffffe00000,                      // 2^32, 2^32, 2^32 - 1
-      0x0080000100800001, 0x7effffff7effffff, 0x7f0000007f000000, 0x007ffffe007ffffe,
-      0xffffffffffffffff, 0x00ff00ff00ff00ff, 0xff00ff00ff00ff00, 0x0101010101010101,
-      0x0001000100010001, 0x7f8000007f800000, 0x007fffff007fffff, 0x000000ff000000ff,
+      0x0080000100800001, 0x7effffff7effffff, 0x7f0000007f000000, 0x007ffffe007ffffe, 0xffffffffffffffff,
+      0x00ff00ff00ff00ff, 0xff00ff00ff00ff00, 0x0101010101010101, 0x0001000100010001, 0x7f8000007f800000,
+      0x007fffff007fffff, 0x000000ff000000ff, 0x001fffffffffffff,
   };
   static_assert(std::size(kValues) == static_cast<usize>(Constant::kCount));
   for (const u64 value : kValues) {

@@ -126,6 +126,7 @@ enum class Constant : u8 {
   exponent32,
   mantissa32,
   low_bytes_of_words,
+  denormals64,
   kCount
 };
 
@@ -338,12 +339,14 @@ class Emitter {
   void repair(const Inst& inst, Label& cold, u8 to);
   void scalar(Op op, bool wide, u8 to, u8 a, u8 b);
   void jump_if_nan_or_least(u8 reg, bool wide, Label& cold);
+  void jump_if_denormal_scalar(u8 reg, bool wide, Label& cold);
+  void jump_if_flushed(u8 reg, bool wide, Label& cold);
   void float_sign(const Inst& inst);
-  void float_arithmetic(const Inst& inst);
-  void float_compare(const Inst& inst);
-  void float_from_integer(const Inst& inst);
-  void float_to_integer(const Inst& inst);
-  void float_convert(const Inst& inst);
+  void float_arithmetic(const Inst& inst, FpClass fp);
+  void float_compare(const Inst& inst, FpClass fp);
+  void float_from_integer(const Inst& inst, FpClass fp);
+  void float_to_integer(const Inst& inst, FpClass fp);
+  void float_convert(const Inst& inst, FpClass fp);
 
   // Vectors.
   void load_vector_constant(u8 to, u64 low, u64 high);

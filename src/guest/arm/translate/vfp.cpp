@@ -203,9 +203,17 @@ void vcvt_from_fixed(Translator& t, u32 insn) {
   if (!fixed_format(t, insn, format)) return t.undefined();
   const Precision p{t, is_double(insn)};
   const u32 offset = p.offset(number_d(insn));
-  const Ref value = t.b.get(Type::I32, offset), number = t.b.const32(format.number());
-  if (p.is_double) t.b.set(Type::I64, offset, t.call(HelperId::vfp_fixed_to_double, value, number, Type::I64));
-  else t.b.set(Type::I32, offset, t.call(HelperId::vfp_fixed_to_single, value, number));
+  Ref value = t.b.get(Type::I32, offset);
+  if (format.bits == 16) value = t.b.op1(format.is_signed ? Op::SExt16 : Op::ZExt16, value);
+  // Rounded to nearest (A8.8.304); the fraction bits only change the exponent, of a number that stays normal.
+  const u8 mode = static_cast<u8>(fp_mode(t) & ~ir::kFpRoundMask);
+  Ref result =
+      t.b.emit(format.is_signed ? Op::FFromS : Op::FFromU, p.type(), value, ir::kNoRef, ir::kNoRef, 0, 0, mode);
+  if (format.fraction) {
+    const u64 scale = p.is_double ? u64{1023u - format.fraction} << 52 : u64{127u - format.fraction} << 23;
+    result = t.b.emit(Op::FMul, p.type(), result, p.constant(scale), ir::kNoRef, 0, 0, ir::kFpDefaultNan);
+  }
+  p.set(number_d(insn), result);
 }
 
 void vcvt_to_fixed(Translator& t, u32 insn) {
