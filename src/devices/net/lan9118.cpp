@@ -47,6 +47,7 @@ class Lan9118 : public SysbusDevice, public memory::MmioHandler {
   void reset(ResetKind kind) override { chip_.reset(kind == ResetKind::power_on); }
   void fields(Visitor& visitor) override {
     visitor.field("ever_received", ever_received_);
+    port_.fields(visitor);  // first: with its registers the chip looks for frames
     chip_.fields(visitor);
   }
 

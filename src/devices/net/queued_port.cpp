@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "util/bits.h"
+
 namespace rhea::devices {
 
 QueuedPort::QueuedPort(std::string name, std::string info, net::Caps caps, Loops loops, Hooks hooks)
@@ -95,6 +97,40 @@ bool QueuedPort::arm() {
 void QueuedPort::discard_received() {
   take_inbox();
   received_.clear();
+}
+
+// Each with its length in front.
+void QueuedPort::pack(const Batch& batch, std::vector<u8>& packed) {
+  usize offset = batch.offset;
+  for (usize at = batch.at; at < batch.sizes.size(); offset += batch.sizes[at++]) {
+    packed.resize(packed.size() + 4);
+    store_le<u32>(&packed[packed.size() - 4], batch.sizes[at]);
+    const u8* frame = batch.bytes.data() + offset;
+    packed.insert(packed.end(), frame, frame + batch.sizes[at]);
+  }
+}
+
+void QueuedPort::fields(Visitor& visitor) {
+  std::vector<u8> packed;
+  if (!visitor.restoring()) {
+    pack(received_, packed);
+    std::lock_guard lock(inbox_mutex_);
+    pack(inbox_, packed);
+  }
+  visitor.begin("frames_for_the_guest", 1);
+  visitor.bytes("frames", packed, 8 * kQueueBytes);  // small ones have lengths as long as themselves
+  visitor.end();
+  if (!visitor.restoring()) return;
+  discard_received();
+  for (usize at = 0; at + 4 <= packed.size();) {
+    const u32 size = load_le<u32>(&packed[at]);
+    at += 4;
+    if (size == 0 || size > caps_.max_frame || size > packed.size() - at) return;
+    received_.sizes.push_back(size);
+    received_.bytes.insert(received_.bytes.end(), packed.begin() + static_cast<std::ptrdiff_t>(at),
+                           packed.begin() + static_cast<std::ptrdiff_t>(at + size));
+    at += size;
+  }
 }
 
 // --- from the guest ---------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "core/event_loop.h"
+#include "core/snapshot.h"
 #include "net/port.h"
 
 namespace rhea::devices {
@@ -55,6 +56,10 @@ class QueuedPort final : public net::Port {
   // Queues a frame; false when there is no room.
   bool transmit(std::span<const u8> frame);
 
+  // The frames for the guest that the device has not taken yet. (Those from the guest are on their way.) What waited
+  // here before a state came is of another past: it is forgotten. The device looks for them itself.
+  void fields(Visitor& visitor);
+
   // --- the network's side
   net::Caps caps() const override { return caps_; }
   net::Sent send(const net::Frame& frame) override;
@@ -86,6 +91,7 @@ class QueuedPort final : public net::Port {
     QueuedPort* port;
   };
 
+  static void pack(const Batch& batch, std::vector<u8>& packed);
   bool take_inbox();
   bool flush_now();
   void flush();

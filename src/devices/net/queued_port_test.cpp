@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "core/loop.h"
+#include "core/state_codec.h"
 
 namespace rhea::devices {
 namespace {
@@ -103,6 +104,44 @@ TEST(QueuedPort, NothingIsLostBetweenThreads) {
   EXPECT_EQ(wrong + counter.wrong, 0u);
   std::lock_guard lock(network.loop().lock());
   EXPECT_EQ(port->counters().dropped, 0u);
+}
+
+// Frames that the device has no room for yet go along with its state; older ones of the machine that takes it do not.
+TEST(QueuedPort, FramesAreStateUntilTheDeviceHasThem) {
+  core::LoopThread device("device"), net("net");
+  Counter from, to;
+  const auto make = [&] {
+    return std::make_unique<QueuedPort>("nic", "model=test", net::Caps{.max_frame = 1518},
+                                        QueuedPort::Loops{device.loop(), net.loop()},
+                                        QueuedPort::Hooks{[] {}, [] {}, [](bool) {}});
+  };
+  auto first = make(), second = make();
+  const auto send = [&](QueuedPort& port, usize size, u8 value) {
+    std::vector<u8> bytes(size, value);
+    const net::Piece piece{bytes.data(), bytes.size()};
+    return port.send({{&piece, 1}, {}});
+  };
+  for (QueuedPort* port : {first.get(), second.get()}) port->set_intake(QueuedPort::Intake::flow);
+  for (u8 i = 1; i <= 5; ++i) ASSERT_EQ(send(*first, 60u * i, i), net::Sent::taken);
+  ASSERT_EQ(first->next()[0], 1);  // 2 to 5 are the device's, 6 and 7 still the network's
+  first->pop();
+  for (u8 i = 6; i <= 7; ++i) ASSERT_EQ(send(*first, 60u * i, i), net::Sent::taken);
+  ASSERT_EQ(send(*second, 100, 99), net::Sent::taken);
+  const std::vector<u8> state = core::save_state(*first);
+  const auto tree = core::StateTree::parse(state);
+  ASSERT_TRUE(tree.ok());
+  ASSERT_TRUE(core::load_state(*second, *tree).ok());
+  EXPECT_EQ(core::save_state(*second), state);
+  for (u8 i = 2; i <= 7; ++i) {
+    const std::span<const u8> frame = second->next();
+    ASSERT_EQ(frame.size(), 60u * i);
+    EXPECT_EQ(frame.back(), i);
+    second->pop();
+  }
+  EXPECT_TRUE(second->next().empty());
+  EXPECT_TRUE(second->arm());
+  ASSERT_EQ(send(*second, 64, 8), net::Sent::taken);
+  EXPECT_EQ(second->next()[0], 8);
 }
 
 TEST(QueuedPort, GoesAwayWhileWorkIsPosted) {
