@@ -49,6 +49,7 @@ class VirtioBlk final : public VirtioDevice, public block::DriveClient {
   void write_config(u32 offset, u32 value, unsigned size) override;
   void start_queue(unsigned queue, const QueueLayout& layout) override;
   void stop_queue(unsigned queue) override;
+  const Virtqueue& queue_to_view(unsigned queue) const override { return queues_[queue]; }
   void notify(unsigned queue) override;
   void set_driver_ready(bool ready) override;
   void driver_reset() override;

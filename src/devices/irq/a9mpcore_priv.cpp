@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/insight.h"
 #include "devices/device_type.h"
 #include "devices/irq/gic.h"
 #include "devices/mmio.h"
@@ -58,7 +59,7 @@ std::unique_ptr<memory::MmioHandler> make_window(Read read, Write write) {
   return std::make_unique<Window<Read, Write>>(read, write);
 }
 
-class A9MpcorePriv : public SysbusDevice, public IrqSink {
+class A9MpcorePriv : public SysbusDevice, public IrqSink, public IrqCounter {
  public:
   A9MpcorePriv(const DeviceContext& context, unsigned cpus)
       : cpus_(cpus), gic_(cpus, outputs(context), context.log),
@@ -85,6 +86,10 @@ class A9MpcorePriv : public SysbusDevice, public IrqSink {
   std::span<const MmioWindow> windows() const override { return windows_; }
   IrqSink* inputs() override { return this; }
   void set_irq(unsigned input, bool level) override { gic_.set_spi(input, level); }
+  std::vector<u64> irq_counts() override {
+    const auto counts = gic_.counts();
+    return {counts.begin(), counts.end()};
+  }
 
   void reset(ResetKind kind) override {
     scu_.reset();

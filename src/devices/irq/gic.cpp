@@ -142,10 +142,16 @@ void Gic::set_line(unsigned cpu, unsigned index, u32 bit, bool level) {
   if (level) {
     target.level |= bit;
     if (target.edge & bit) target.latched |= bit;
+    ++counts_[index * 32 + static_cast<unsigned>(std::countr_zero(bit))];
   } else {
     target.level &= ~bit;
   }
   update();
+}
+
+std::array<u64, Gic::kIds> Gic::counts() {
+  std::lock_guard lock(mutex_);
+  return counts_;
 }
 
 void Gic::set_spi(unsigned spi, bool level) {
@@ -312,6 +318,7 @@ void Gic::send_sgi(unsigned cpu, bool secure, u32 value) {
     if (secure ? group1 != for_group1 : !group1) continue;
     interfaces_[target].sgi_sources[id] |= static_cast<u8>(1u << cpu);
     banked_[target].latched |= 1u << id;
+    ++counts_[id];
   }
   update();
 }

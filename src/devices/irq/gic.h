@@ -39,6 +39,8 @@ class Gic {
   // Inputs. SPIs are numbered from 0 (id 32), PPIs by their id (16..31).
   void set_spi(unsigned spi, bool level);
   void set_ppi(unsigned cpu, unsigned id, bool level);
+  // By ID, how often each was raised since the start: inputs that went up, and software's own.
+  std::array<u64, kIds> counts();
 
   // Registers: `offset` is a multiple of 4, `mask` has the bits of the bytes that are accessed.
   u32 read_distributor(unsigned cpu, bool secure, u32 offset);
@@ -114,6 +116,7 @@ class Gic {
   std::array<u8, kSpis> priority_{};
   std::array<u8, kSpis> targets_{};
   std::array<Interface, kMaxCpus> interfaces_;
+  std::array<u64, kIds> counts_{};  // no part of the state
 };
 
 }  // namespace rhea::devices

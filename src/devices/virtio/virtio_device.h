@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/device.h"
+#include "core/insight.h"
 #include "devices/virtio/virtqueue.h"
 
 namespace rhea::devices {
@@ -25,9 +26,12 @@ class VirtioTransport {
   virtual void interrupt_config() = 0;  // the configuration changed
   virtual void needs_reset() = 0;       // a queue is broken
   virtual void device_gone() = 0;       // it is being destroyed
+  // What the driver wrote into the transport's registers, for monitors; the rest stays as it is.
+  virtual void view(VirtioView& view) {}
+  virtual void view(unsigned queue, VirtqueueView& view) {}
 };
 
-class VirtioDevice : public Device {
+class VirtioDevice : public Device, public VirtioInsight {
  public:
   ~VirtioDevice() override {
     if (transport_) transport_->device_gone();
@@ -51,7 +55,13 @@ class VirtioDevice : public Device {
   // A device that interrupts from other threads overrides it to exclude them.
   virtual void attach(VirtioTransport* transport) { transport_ = transport; }
 
+  // For monitors. A device whose queues have a lock of their own overrides the last two to take it.
+  VirtioView virtio_view() override;
+  VirtqueueView virtqueue_view(unsigned queue) override;
+  Result<VirtqueueElement> virtqueue_element(unsigned queue, u16 index) override;
+
  protected:
+  virtual const Virtqueue& queue_to_view(unsigned queue) const = 0;
   VirtioTransport* transport_ = nullptr;
 };
 

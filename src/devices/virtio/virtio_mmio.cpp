@@ -114,6 +114,8 @@ class VirtioMmio : public SysbusDevice, public memory::MmioHandler, public Virti
     raise(kConfigChange);
   }
   void device_gone() override { device_ = nullptr; }
+  void view(VirtioView& view) override;
+  void view(unsigned queue, VirtqueueView& view) override;
 
  private:
   void raise(u32 cause) {
@@ -196,6 +198,27 @@ void VirtioMmio::fields(Visitor& visitor) {
   visitor.field("generation", generation_);
   visitor.field("needs_reset", needs_reset_);
   if (visitor.restoring()) irq_.set(interrupt_status_ != 0);
+}
+
+void VirtioMmio::view(VirtioView& view) {
+  view.offered = offered();
+  view.negotiated = driver_features_ & offered();
+  view.status = status_;
+  view.queue_select = queue_select_;
+  view.started = status_ & virtio::kDriverOk;
+  std::lock_guard lock(interrupt_mutex_);
+  view.isr = static_cast<u8>(interrupt_status_);
+  view.broken = needs_reset_;
+}
+
+void VirtioMmio::view(unsigned index, VirtqueueView& view) {
+  if (index >= queues_.size()) return;
+  const Queue& queue = queues_[index];
+  view.size = queue.layout.size;
+  view.align = queue.align;
+  view.descriptors = queue.layout.descriptors;
+  view.available = queue.layout.available;
+  view.used = queue.layout.used;
 }
 
 // --- access -------------------------------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ MacAddress to_address(u64 mac) {
 
 VirtioNet::VirtioNet(const DeviceContext& context, const VirtioNetConfig& config)
     : Port(context.id), config_(config), loop_(context.loop), net_loop_(context.net_loop), log_(context.log),
-      life_(std::make_shared<Life>(Life{this})), receive_queue_(context.memory, context.log, context.id + ".rx"),
+      machine_(context.machine), life_(std::make_shared<Life>(Life{this})),
+      receive_queue_(context.memory, context.log, context.id + ".rx"),
       transmit_queue_(context.memory, context.log, context.id + ".tx"),
       control_queue_(context.memory, context.log, context.id + ".ctrl"), mac_(to_address(config.mac)) {
   if (!context.netdev) return;

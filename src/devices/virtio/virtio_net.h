@@ -34,7 +34,11 @@ struct VirtioNetConfig {
   std::string tx = "bh";
 };
 
-class VirtioNet final : public VirtioDevice, public HasPort, public net::Port, public net::Announcer {
+class VirtioNet final : public VirtioDevice,
+                        public RxFilterInsight,
+                        public HasPort,
+                        public net::Port,
+                        public net::Announcer {
  public:
   VirtioNet(const DeviceContext& context, const VirtioNetConfig& config);
   ~VirtioNet() override;
@@ -57,6 +61,9 @@ class VirtioNet final : public VirtioDevice, public HasPort, public net::Port, p
   void notify(unsigned queue) override;
   void set_driver_ready(bool ready) override;
   void driver_reset() override;
+  VirtqueueView virtqueue_view(unsigned queue) override;
+  Result<VirtqueueElement> virtqueue_element(unsigned queue, u16 index) override;
+  RxFilterView rx_filter_view() override;
 
   // --- net::Port: on the network loop
   net::Caps caps() const override;
@@ -70,6 +77,11 @@ class VirtioNet final : public VirtioDevice, public HasPort, public net::Port, p
   void announce() override;
   std::string type() const override { return "nic"; }
   std::string info() const override;
+
+ protected:
+  const Virtqueue& queue_to_view(unsigned index) const override {
+    return index == kReceive ? receive_queue_ : index == kTransmit ? transmit_queue_ : control_queue_;
+  }
 
  private:
   enum Queue : unsigned { kReceive, kTransmit, kControl };
@@ -106,11 +118,13 @@ class VirtioNet final : public VirtioDevice, public HasPort, public net::Port, p
   bool set_mac_table(std::span<const u8> data);
   std::array<u8, 12> config_space() const;
   void apply_guest_offloads(u64 features);
+  void filter_changed();
 
   VirtioNetConfig config_;
   EventLoop& loop_;
   EventLoop& net_loop_;
   Log& log_;
+  MachineRequests& machine_;
   std::shared_ptr<Life> life_;
 
   // Guards everything below, but for atomics. Held by the network's thread for a few frames at a time, and from
@@ -122,6 +136,7 @@ class VirtioNet final : public VirtioDevice, public HasPort, public net::Port, p
   bool driver_ready_ = false;
   MacAddress mac_{};
   VirtioNetFilter filter_;
+  bool tell_of_filter_ = true;  // until it was looked at, a change is told of once
   bool announce_ = false;
   bool broken_reported_ = false;
   usize header_size_ = 10;

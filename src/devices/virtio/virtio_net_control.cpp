@@ -2,6 +2,7 @@
 // The control queue (VIRTIO 1.2, section 5.1.6.5).
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "devices/virtio/virtio_net.h"
 #include "devices/virtio/virtio_net_features.h"
@@ -63,6 +64,7 @@ bool VirtioNet::control_receive(u8 command, std::span<const u8> data) {
   const std::array<bool*, 6> modes = {&filter_.promiscuous,  &filter_.all_multicast, &filter_.all_unicast,
                                       &filter_.no_multicast, &filter_.no_unicast,    &filter_.no_broadcast};
   if (command >= modes.size() || (command >= 2 && !(features_ & kCtrlRxExtra))) return false;
+  if (*modes[command] != on) filter_changed();
   *modes[command] = on;
   return true;
 }
@@ -71,6 +73,7 @@ bool VirtioNet::control_mac(u8 command, std::span<const u8> data) {
   if (command == 0) return (features_ & kCtrlRx) && set_mac_table(data);
   if (command != 1 || !(features_ & kCtrlMacAddr) || data.size() < mac_.size()) return false;
   std::copy_n(data.begin(), mac_.size(), mac_.begin());
+  filter_changed();
   return true;
 }
 
@@ -85,6 +88,7 @@ bool VirtioNet::set_mac_table(std::span<const u8> data) {
     list = data.first(bytes);
     data = data.subspan(bytes);
   }
+  filter_changed();
   filter_.clear_table();
   for (unsigned kind = 0; kind < 2; ++kind) {
     const std::span<const u8> list = lists[kind];
@@ -106,7 +110,32 @@ bool VirtioNet::control_vlan(u8 command, std::span<const u8> data) {
   const u16 id = load_le<u16>(data.data());
   if (id > 0xfff) return false;
   filter_.set_vlan(id, command == 0);
+  filter_changed();
   return true;
+}
+
+// One telling until somebody looks, as many as changes may be.
+void VirtioNet::filter_changed() {
+  if (!std::exchange(tell_of_filter_, false)) return;
+  machine_.tell("NIC_RX_FILTER_CHANGED", "{}", this);
+}
+
+RxFilterView VirtioNet::rx_filter_view() {
+  std::lock_guard lock(mutex_);
+  tell_of_filter_ = true;
+  RxFilterView view;
+  filter_.view(view);
+  view.main_mac = mac_text(mac_);
+  return view;
+}
+
+VirtqueueView VirtioNet::virtqueue_view(unsigned index) {
+  std::lock_guard lock(mutex_);
+  return VirtioDevice::virtqueue_view(index);
+}
+Result<VirtqueueElement> VirtioNet::virtqueue_element(unsigned index, u16 place) {
+  std::lock_guard lock(mutex_);
+  return VirtioDevice::virtqueue_element(index, place);
 }
 
 bool VirtioNet::control_offloads(u8 command, std::span<const u8> data) {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include <fmt/format.h>
+
 #include "util/bits.h"
 
 namespace rhea::devices {
@@ -13,6 +15,10 @@ constexpr u16 kVlanType = 0x8100;
 constexpr usize kVlanEnd = 16;  // bytes of a frame up to the VLAN's number
 
 }  // namespace
+
+std::string mac_text(const MacAddress& mac) {
+  return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+}
 
 void VirtioNetFilter::fields(Visitor& visitor) {
   visitor.begin("filter", 1);
@@ -49,6 +55,22 @@ void VirtioNetFilter::clear_table() {
 
 void VirtioNetFilter::add_address(const MacAddress& address) {
   if (addresses_.size() < 2 * kMaxAddresses) addresses_.push_back(address);
+}
+
+void VirtioNetFilter::view(RxFilterView& view) const {
+  using Mode = RxFilterView::Mode;
+  view.promiscuous = promiscuous;
+  view.broadcast_allowed = !no_broadcast;
+  view.multicast = no_multicast ? Mode::none : all_multicast || multicast_overflow_ ? Mode::all : Mode::normal;
+  view.unicast = no_unicast ? Mode::none : all_unicast || unicast_overflow_ ? Mode::all : Mode::normal;
+  view.multicast_overflow = multicast_overflow_;
+  view.unicast_overflow = unicast_overflow_;
+  for (const MacAddress& address : addresses_)
+    (address[0] & 1 ? view.multicast_table : view.unicast_table).push_back(mac_text(address));
+  // Without the feature all of them come in.
+  view.vlan = filter_vlans ? (vlans_.any() ? Mode::normal : Mode::none) : Mode::all;
+  for (u16 id = 0; id < vlans_.size(); ++id)
+    if (!filter_vlans || vlans_[id]) view.vlan_table.push_back(id);
 }
 
 bool VirtioNetFilter::accepts(std::span<const u8> frame, const MacAddress& own) const {

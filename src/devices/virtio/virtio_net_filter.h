@@ -6,8 +6,10 @@
 #include <array>
 #include <bitset>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "core/insight.h"
 #include "core/snapshot.h"
 #include "net/frame.h"
 #include "util/types.h"
@@ -15,6 +17,7 @@
 namespace rhea::devices {
 
 using MacAddress = std::array<u8, 6>;
+std::string mac_text(const MacAddress& mac);  // "52:54:00:12:34:56"
 
 class VirtioNetFilter {
  public:
@@ -31,6 +34,8 @@ class VirtioNetFilter {
   void clear_table();
   void add_address(const MacAddress& address);
   void set_overflow(bool multicast) { (multicast ? multicast_overflow_ : unicast_overflow_) = true; }
+
+  void view(RxFilterView& view) const;
 
   bool accepts(std::span<const u8> start_of_frame, const MacAddress& own) const;
 

@@ -82,6 +82,7 @@ class VirtioQueues : public VirtioDevice {
   }
 
  protected:
+  const Virtqueue& queue_to_view(unsigned index) const final { return *queues_[index]; }
   VirtioQueues(const DeviceContext& context, u64 offered, u16 queue_size, const std::vector<std::string>& names)
       : log_(context.log), name_(context.id), offered_(offered), queue_size_(queue_size) {
     for (const std::string& name : names)

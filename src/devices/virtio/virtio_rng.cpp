@@ -72,6 +72,9 @@ class VirtioRng : public VirtioDevice {
     if (visitor.restoring() && ready_) fill();
   }
 
+ protected:
+  const Virtqueue& queue_to_view(unsigned) const override { return queue_; }
+
  private:
   void report_broken() {
     if (transport_) transport_->needs_reset();

@@ -2,6 +2,7 @@
 #include "devices/virtio/virtio_serial.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "config/json.h"
 
@@ -14,6 +15,7 @@ enum Queue : unsigned { kControlReceive = 2, kControlTransmit = 3 };
 enum ControlEvent : u16 {
   kDeviceReady = 0,
   kDeviceAdd = 1,
+  kDeviceRemove = 2,
   kPortReady = 3,
   kConsolePort = 4,
   kPortOpen = 6,
@@ -171,10 +173,15 @@ Result<void> VirtioSerial::plug_in(Device& device) {
   ports_[number] = port;
   port->number_ = number;
   port->device_ = this;
+  if (ready() && multiport()) control(number, kDeviceAdd, 1);
   return {};
 }
 
-void VirtioSerial::remove(VirtioSerialPort& port) { ports_[port.number_] = nullptr; }
+void VirtioSerial::remove(VirtioSerialPort& port) {
+  if (std::exchange(port.in_hand_, false)) queue(receive_queue(port.number_)).untake();
+  ports_[port.number_] = nullptr;
+  if (ready() && multiport()) control(port.number_, kDeviceRemove, 1);
+}
 
 bool VirtioSerial::multiport() const { return features() & kMultiport; }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/insight.h"
 #include "core/snapshot.h"
 #include "memory/address_space.h"
 #include "util/log.h"
@@ -66,6 +67,10 @@ class Virtqueue {
   Taken take(Chain& chain);
   // A chain by its head, which was taken before (a restored device has some in hand).
   bool read_chain(u16 head, Chain& chain);
+  // The one chain that was taken last and is in hand was not: the driver takes it back with the others.
+  void untake() {
+    if (running_) --next_available_;
+  }
   // Whether the available ring has something (false on a broken queue).
   bool has_available();
   // Copies between a chain's buffers and memory; returns the bytes copied.
@@ -78,6 +83,11 @@ class Virtqueue {
   void give_back(u16 head, u32 written);
   // Shows what was given back to the guest; true when the guest wants an interrupt for it.
   bool publish();
+
+  // For monitors: what is known of the queue; the chain at a place of the available ring, which stays there. Errors:
+  // the queue is not in use, or what is there makes no sense.
+  void view(VirtqueueView& view) const;
+  Result<VirtqueueElement> peek(u16 index) const;
 
   // Whether the guest shall tell of new chains. Turning it on returns true when there are some already (and leaves
   // the matter to the caller).
@@ -97,6 +107,7 @@ class Virtqueue {
   bool follow_indirect(Chain& chain, const Descriptor& descriptor);
   Taken fail(const char* what);
   u16 available_index() const;
+  Result<void> list_chain(VirtqueueElement& element) const;
 
   memory::AddressSpace& memory_;
   Log& log_;
