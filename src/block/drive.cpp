@@ -51,7 +51,7 @@ Drive::~Drive() {
 }
 
 void Drive::insert(std::unique_ptr<Image> image, std::string node_name) {
-  if (image_) image_->drain();
+  drain();
   image_ = std::move(image);
   node_name_ = image_ ? std::move(node_name) : std::string();
   inactive_ = false;
@@ -64,7 +64,7 @@ void Drive::insert(std::unique_ptr<Image> image, std::string node_name) {
 }
 
 std::unique_ptr<Image> Drive::remove() {
-  if (image_) image_->drain();
+  drain();
   auto old = std::move(image_);
   node_name_.clear();
   inactive_ = false;
@@ -72,8 +72,19 @@ std::unique_ptr<Image> Drive::remove() {
   return old;
 }
 
+std::unique_ptr<Image> Drive::replace(std::unique_ptr<Image> image, std::string node_name) {
+  image_->drain();
+  std::swap(image_, image);
+  node_name_ = std::move(node_name);
+  medium_spec_ = image_->spec();
+  image_->attach(loop_);
+  image_->set_synchronous(synchronous_);
+  return image;
+}
+
 Result<void> Drive::deactivate() {
   if (!image_ || inactive_ || image_->read_only() || medium_spec_.snapshot) return {};
+  RHEA_TRY(busy());
   drain();
   Result<void> flushed = image_->flush();
   if (!flushed.ok()) return std::move(flushed.error()).in(id());
@@ -94,6 +105,7 @@ Result<void> Drive::activate() {
 }
 
 Result<void> Drive::may_eject(bool force) const {
+  RHEA_TRY(busy());
   if (client_ && !removable_) return Error("Device '{}' is not removable", id());
   if (client_ && !client_->eject_allowed(force) && !force) {
     return Error("Device '{}' is locked and force was not specified, wait for tray to open and try again", id());
@@ -108,8 +120,9 @@ Result<void> Drive::eject(bool force) {
 }
 
 Result<void> Drive::resize(u64 bytes) {
+  RHEA_TRY(busy());
   if (!image_) return Error("Device '{}' has no medium", id());
-  image_->drain();
+  drain();
   RHEA_TRY(image_->resize(bytes));
   if (client_) client_->resized();
   return {};
@@ -126,6 +139,7 @@ Result<void> Drive::attach(DriveClient* client, std::string path, bool removable
 void Drive::detach() {
   drain();
   held_.clear();
+  throttled_.clear();
   client_ = nullptr;
   attached_path_.clear();
 }
@@ -137,6 +151,7 @@ void Drive::set_synchronous(bool on) {
 
 // Counts, and does what the policy says. Nothing: the request is held back (`again` was moved from).
 std::optional<IoResult> Drive::settle(Op op, u64 size, s64 began, IoResult result, Request* again) {
+  if (watcher_ && op != Op::read && op != Op::flush) watcher_(again->offset, size);
   DriveStatistics::Kind& kind = statistics_.of(op);
   const s64 now = loop_.real_clock().now();
   kind.nanoseconds += now - began;
@@ -183,7 +198,48 @@ std::optional<IoResult> Drive::begin(Request request) {
 
 std::optional<IoResult> Drive::start(Request request) {
   if (!image_) return IoResult{IoCode::no_medium, "there is no medium in the drive"};
+  if (throttle_ && request.op != Op::flush) {
+    const s64 now = loop_.real_clock().now();
+    if (!throttled_.empty() || throttle_->ready_at(request.op, now) > now) {
+      throttled_.push_back(std::move(request));
+      if (throttled_.size() == 1) start_throttled(false);
+      return std::nullopt;
+    }
+    throttle_->take(request.op, request.size, now);
+  }
   return begin(std::move(request));
+}
+
+// One that start() has answered with "later" already.
+void Drive::begin_later(Request request) {
+  auto done = request.done;
+  auto result = image_ ? begin(std::move(request)) : IoResult{IoCode::no_medium, "there is no medium in the drive"};
+  if (result && done) done(std::move(*result));
+}
+
+void Drive::start_throttled(bool all) {
+  while (!throttled_.empty()) {
+    const s64 now = loop_.real_clock().now();
+    const Request& next = throttled_.front();
+    if (!all && throttle_) {
+      const s64 when = throttle_->ready_at(next.op, now);
+      if (when > now) return throttle_timer_->arm(when);
+    }
+    if (throttle_) throttle_->take(next.op, next.size, now);
+    Request request = std::move(throttled_.front());
+    throttled_.pop_front();
+    begin_later(std::move(request));
+  }
+}
+
+void Drive::set_throttle(std::shared_ptr<ThrottleGroup> group) {
+  throttle_ = std::move(group);
+  throttle_changed();
+}
+
+void Drive::throttle_changed() {
+  if (!throttle_timer_) throttle_timer_ = loop_.real_clock().timer([this] { start_throttled(false); });
+  start_throttled(false);
 }
 
 void Drive::submit(Request request) {
@@ -196,10 +252,16 @@ void Drive::submit(Request request) {
 }
 
 void Drive::drain() {
-  if (image_) image_->drain();
+  do {
+    start_throttled(true);
+    if (image_) image_->drain();
+  } while (!throttled_.empty());
 }
 
-void Drive::cancel_held() { held_.clear(); }
+void Drive::cancel_held() {
+  held_.clear();
+  throttled_.clear();
+}
 
 void Drive::resume() {
   io_status_ = IoStatus::ok;
@@ -237,6 +299,7 @@ Result<void> DriveTable::remove(const std::string& id) {
   const auto found = std::find_if(drives_.begin(), drives_.end(), [&](const auto& drive) { return drive->id() == id; });
   if (found == drives_.end()) return Error("Device '{}' not found", id);
   if ((*found)->client()) return Error("Device '{}' is in use", id);
+  RHEA_TRY((*found)->busy());
   drives_.erase(found);
   return {};
 }
@@ -280,6 +343,21 @@ Result<void> each(const Drives& drives, Result<void> (Drive::*act)()) {
 Result<void> DriveTable::deactivate_all() { return each(drives_, &Drive::deactivate); }
 Result<void> DriveTable::activate_all() { return each(drives_, &Drive::activate); }
 
+std::shared_ptr<ThrottleGroup> DriveTable::throttle_group(const std::string& name) const {
+  for (const auto& drive : drives_)
+    if (drive->throttle() && drive->throttle()->name() == name) return drive->throttle();
+  return std::make_shared<ThrottleGroup>(name);
+}
+
+void DriveTable::set_throttle(Drive& drive, const std::string& name, const ThrottleLimits& limits) {
+  if (!limits.any()) return drive.set_throttle(nullptr);
+  const auto group = throttle_group(name.empty() ? (drive.throttle() ? drive.throttle()->name() : drive.id()) : name);
+  group->set_limits(limits, drive.loop().real_clock().now());
+  drive.set_throttle(group);
+  for (const auto& other : drives_)
+    if (other->throttle() == group) other->throttle_changed();
+}
+
 void DriveTable::resume_all() {
   for (const auto& drive : drives_) drive->resume();
 }
@@ -287,6 +365,7 @@ void DriveTable::resume_all() {
 Result<void> DriveTable::commit_all() {
   for (const auto& drive : drives_) {
     if (!drive->image() || drive->read_only() || drive->image()->info().backing_filename.empty()) continue;
+    RHEA_TRY(drive->busy());
     drive->drain();
     auto committed = drive->image()->commit();
     if (!committed) return std::move(committed.error()).in(drive->id());

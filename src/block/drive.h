@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "block/image.h"
+#include "block/throttle.h"
 #include "core/event_loop.h"
 #include "util/result.h"
 #include "util/types.h"
@@ -133,8 +134,29 @@ class Drive {
   }
   // Every request ends within its start(): for deterministic runs.
   void set_synchronous(bool on);
+  bool synchronous() const { return synchronous_; }
 
   const DriveStatistics& statistics() const { return statistics_; }
+
+  // Limits of what the device may do; the group may be shared with other drives. nullptr: none. What is held back for
+  // them begins when they allow it, in the order it came.
+  void set_throttle(std::shared_ptr<ThrottleGroup> group);
+  const std::shared_ptr<ThrottleGroup>& throttle() const { return throttle_; }
+  void throttle_changed();  // its limits: looks again
+
+  // A job (block/copy_job.h) uses the image: "mirror"; empty: none does. While one does, what would change the image
+  // under it is refused: busy() says so.
+  void set_job(std::string type) { job_ = std::move(type); }
+  const std::string& job() const { return job_; }
+  Result<void> busy() const {
+    if (job_.empty()) return {};
+    return Error("Node '{}' is busy: block device is in use by block job: {}", id(), job_);
+  }
+  // Told of each range that was written, zeroed or discarded, when that has ended, whatever came of it.
+  using Watcher = std::function<void(u64 offset, u64 size)>;
+  void set_watcher(Watcher watcher) { watcher_ = std::move(watcher); }
+  // Another image with the same content in place of the one there is: the device does not notice. Nothing is in flight.
+  std::unique_ptr<Image> replace(std::unique_ptr<Image> image, std::string node_name);
 
  private:
   std::optional<IoResult> settle(Op op, u64 size, s64 began, IoResult result, Request* again);
@@ -154,6 +176,14 @@ class Drive {
   IoStatus io_status_ = IoStatus::ok;
   std::deque<Request> held_;
   DriveStatistics statistics_;
+  void start_throttled(bool all);
+  void begin_later(Request request);
+
+  std::string job_;
+  Watcher watcher_;
+  std::shared_ptr<ThrottleGroup> throttle_;
+  std::deque<Request> throttled_;
+  std::unique_ptr<Timer> throttle_timer_;
   std::shared_ptr<bool> alive_;
 };
 
@@ -175,6 +205,10 @@ class DriveTable {
   void drain_all();
   Result<void> flush_all();  // the first error; all are tried
   void resume_all();
+  // The group of that name, made when there is none yet.
+  std::shared_ptr<ThrottleGroup> throttle_group(const std::string& name) const;
+  // New limits of a drive; its group (empty: the drive's own). All off: it is in none any more.
+  void set_throttle(Drive& drive, const std::string& group, const ThrottleLimits& limits);
   // The first error; all are tried.
   Result<void> deactivate_all();
   Result<void> activate_all();

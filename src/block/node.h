@@ -59,6 +59,14 @@ class Node {
 
   // The layer below that shows through, or nullptr.
   virtual Node* backing() { return nullptr; }
+  // Changes it, with nothing in flight. What the header says of it is change_backing()'s.
+  virtual std::unique_ptr<Node> take_backing() { return nullptr; }
+  virtual void put_backing(std::unique_ptr<Node> backing, std::string full_name) {}
+  // Makes what shows through from below this layer's own, clusters that it does not have yet. `zeros`: it shows as
+  // zeros, and shall, whatever comes below.
+  virtual Result<void> pull(u64 offset, u64 size, bool zeros) {
+    return Error("the format '{}' has no backing images", format_name());
+  }
   virtual Result<void> set_read_only(bool read_only) {
     return Error("this image cannot change between read-only and writable");
   }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "cli/throttle_options.h"
 #include "util/text.h"
 
 namespace rhea::cli {
@@ -45,17 +46,24 @@ constexpr ShortForm kShortForms[] = {
     {"fdb", "if=floppy,index=1"},
 };
 
+std::vector<config::Parameter> all_parameters() {
+  std::vector<config::Parameter> rows(std::begin(kParameters), std::end(kParameters));
+  for (const config::Parameter& row : throttle_parameters()) rows.push_back(row);
+  return rows;
+}
+
 std::string format_list() { return "Supported formats: " + join(block::known_formats(), " ") + "\n"; }
 
 Result<config::Values> read(const Typed& typed) {
   const auto parsed = RHEA_TRY(config::parse_options(typed.argument, ""));
+  const std::vector<config::Parameter> parameters = all_parameters();
   for (const config::Part& part : parsed.parts) {
-    const bool known = std::any_of(std::begin(kParameters), std::end(kParameters),
+    const bool known = std::any_of(parameters.begin(), parameters.end(),
                                    [&](const config::Parameter& row) { return row.name == part.key; });
     const std::string* format = parsed.find("format");
     if (!known) return unknown_block_option(format ? *format : "raw", part.key);
   }
-  return config::read_values(parsed, kParameters);
+  return config::read_values(parsed, parameters);
 }
 
 Result<void> set_place(const config::Values& values, const block::DriveTable& drives, block::DriveConfig& config) {
@@ -168,34 +176,16 @@ Result<void> set_policies(const config::Values& values, block::DriveConfig& conf
 }  // namespace
 
 Error unknown_block_option(const std::string& format, const std::string& key) {
-  constexpr std::string_view kRefused[] = {"throttling.",
-                                           "iops",
-                                           "bps",
-                                           "stats-",
-                                           "file.",
-                                           "backing.",
-                                           "overlap-check",
-                                           "l2-cache",
-                                           "refcount-cache",
-                                           "cache-size",
-                                           "cache-clean-interval",
-                                           "pass-discard",
-                                           "lazy-refcounts",
-                                           "encrypt",
-                                           "x-",
-                                           "pr-manager",
-                                           "iothread",
-                                           "readahead",
-                                           "timeout",
-                                           "sslverify",
-                                           "cookie",
-                                           "username",
-                                           "password",
+  constexpr std::string_view kRefused[] = {"stats-",       "file.",          "backing.",   "overlap-check",
+                                           "l2-cache",     "refcount-cache", "cache-size", "cache-clean-interval",
+                                           "pass-discard", "lazy-refcounts", "encrypt",    "x-",
+                                           "pr-manager",   "iothread",       "readahead",  "timeout",
+                                           "sslverify",    "cookie",         "username",   "password",
                                            "proxy-"};
   for (const std::string_view prefix : kRefused)
     if (key.starts_with(prefix)) return Error("'{}' is known to QEMU, but Rhea does not have it", key);
   std::vector<std::string> names;
-  for (const config::Parameter& row : kParameters) names.emplace_back(row.name);
+  for (const config::Parameter& row : all_parameters()) names.emplace_back(row.name);
   return Error("Block format '{}' does not support the option '{}'{}", format.empty() ? "raw" : format, key,
                did_you_mean(key, names));
 }
@@ -278,7 +268,10 @@ Result<void> DrivePlan::make_drive(const Typed& typed) {
   if (!values.has("if") && !values.has("id")) defaulted_.emplace_back(typed, config.id);
   const bool plugged = config.bus == DriveBus::virtio;
   const std::string id = config.id;
+  const Throttling throttling = RHEA_TRY(read_throttling(values));
   RHEA_TRY(add(typed, std::move(config), std::move(spec)));
+  if (block::Drive* drive = machine_.drives().find(id))
+    machine_.drives().set_throttle(*drive, throttling.group, throttling.limits);
   return plugged ? plug_virtio(id) : Result<void>();
 }
 

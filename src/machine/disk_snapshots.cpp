@@ -117,6 +117,7 @@ class DiskStore final : public SnapshotStore {
   // The old one of that name goes when the new one is complete.
   Result<void> save(const std::string& tag, const StateInfo& info,
                     const std::function<Result<void>(StateSink&)>& write) override {
+    RHEA_TRY(no_jobs());
     drives_.drain_all();
     RHEA_TRY(drives_.flush_all());
     VmStateSink sink(*vm_image());
@@ -141,6 +142,7 @@ class DiskStore final : public SnapshotStore {
   Result<std::unique_ptr<StateSource>> open(const std::string& tag) override {
     const auto snapshot = find_snapshot(*vm_image(), tag);
     if (!snapshot || !snapshot->vm_state_size) return Error("it has no machine state");
+    RHEA_TRY(no_jobs());
     drives_.drain_all();
     RHEA_TRY(drives_.flush_all());
     block::ImageSpec spec = vm_image()->spec();
@@ -164,6 +166,11 @@ class DiskStore final : public SnapshotStore {
   }
 
  private:
+  // A job would miss what is put in place of the disk.
+  Result<void> no_jobs() const {
+    for (const auto& drive : drives_.all()) RHEA_TRY(drive->busy());
+    return {};
+  }
   std::vector<block::Image*> images() const {
     if (chosen_) return *chosen_;
     std::vector<block::Image*> list;

@@ -275,4 +275,10 @@ bool same_file(const std::string& a, const std::string& b) {
          first.st_ino == second.st_ino;
 }
 
+std::string absolute_path(const std::string& path) {
+  if (path.starts_with("/")) return path;
+  char here[PATH_MAX];
+  return ::getcwd(here, sizeof(here)) ? std::string(here) + "/" + path : path;
+}
+
 }  // namespace rhea::sys

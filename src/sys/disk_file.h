@@ -91,5 +91,7 @@ class DiskFile {
 bool file_exists(const std::string& path);
 // Whether both names are the same file.
 bool same_file(const std::string& a, const std::string& b);
+// From the root, by the directory of this process; as it is where that cannot be told.
+std::string absolute_path(const std::string& path);
 
 }  // namespace rhea::sys

@@ -63,6 +63,11 @@ class Qcow2Node final : public Node {
   u64 pin() override;
   void unpin(u64 ticket) override;
   Node* backing() override { return backing_.get(); }
+  std::unique_ptr<Node> take_backing() override { return std::move(backing_); }
+  void put_backing(std::unique_ptr<Node> backing, std::string full_name) override {
+    set_backing(std::move(backing), std::move(full_name));
+  }
+  Result<void> pull(u64 offset, u64 size, bool zeros) override;
   Result<void> set_read_only(bool read_only) override;
   Result<void> make_empty() override;
   Result<void> change_backing(const std::string& file, const std::string& format) override;

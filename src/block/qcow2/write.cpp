@@ -281,6 +281,31 @@ Result<void> Qcow2Node::discard(u64 offset, u64 size) {
   return first < end ? discard_clusters(first, (end - first) >> header_.cluster_bits, false) : Result<void>();
 }
 
+// What is below does not change meanwhile, so it is read before the lock is taken; who has written a cluster by then
+// has made it this layer's own, and it stays as it is.
+Result<void> Qcow2Node::pull(u64 offset, u64 size, bool zeros) {
+  std::vector<u8> bytes(zeros ? 0 : size);
+  const Segment all{bytes.data(), bytes.size()};
+  if (!zeros) RHEA_TRY(read_backing(offset, {&all, 1}));
+  std::unique_lock lock(mutex_);
+  RHEA_TRY(begin_change());
+  for (u64 done = 0; done < size;) {
+    const u64 at = offset + done;
+    const Run run = RHEA_TRY(lookup(at, size - done, false));
+    u64 count = run.size;
+    if (run.kind == Kind::unallocated && zeros && header_.version >= 3) {
+      count = std::min(cluster() - in_cluster(at), count);
+      RHEA_TRY(l2_for_write(at))->set_entry(l2_index(at), kZeroFlag);
+    } else if (run.kind == Kind::unallocated) {
+      if (zeros) bytes.resize(std::min<u64>(count, u64{1} << 20));
+      const Segment part{bytes.data() + (zeros ? 0 : done), zeros ? bytes.size() : count};
+      count = RHEA_TRY(write_new_clusters(at, {&part, 1}));
+    }
+    done += count;
+  }
+  return {};
+}
+
 Result<void> Qcow2Node::make_empty() {
   {
     std::unique_lock lock(mutex_);
