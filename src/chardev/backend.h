@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "sys/fd.h"
 #include "util/types.h"
 
 namespace rhea::chardev {
@@ -40,6 +41,8 @@ class Backend {
   // Whether the outside is there. Where it comes and goes (a server's client) the frontend gets Event::opened
   // and Event::closed.
   virtual bool is_open() const { return true; }
+  // A descriptor that came along with what was read last (a Unix socket's SCM_RIGHTS); invalid: there is none.
+  virtual sys::Fd take_descriptor() { return {}; }
   // Bytes that were written and wait for the outside.
   virtual usize queued() const { return 0; }
 };

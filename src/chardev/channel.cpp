@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 
+#include "sys/named_socket.h"
 #include "sys/serial_line.h"
 #include "sys/stream.h"
 
@@ -11,6 +12,7 @@ namespace rhea::chardev {
 
 Channel::Channel(EventLoop& loop, sys::Fd input, sys::Fd output, Overflow overflow, Hooks hooks)
     : loop_(loop), input_(std::move(input)), output_(std::move(output)), overflow_(overflow), hooks_(std::move(hooks)) {
+  may_bring_descriptors_ = sys::is_unix_socket(input_.get());
   set_watches();
 }
 
@@ -40,6 +42,13 @@ void Channel::on_input(u32 events) {
   if (events & kReadable) read();
 }
 
+sys::Fd Channel::take_descriptor() {
+  if (descriptors_.empty()) return {};
+  sys::Fd first = std::move(descriptors_.front());
+  descriptors_.erase(descriptors_.begin());
+  return first;
+}
+
 void Channel::read() {
   const usize room = hooks_.room();
   if (room == 0) {
@@ -48,7 +57,11 @@ void Channel::read() {
     return;
   }
   std::array<u8, 16384> buffer;
-  const sys::ReadSome got = sys::read_now(input_.get(), std::span(buffer).first(std::min(room, buffer.size())));
+  const auto part = std::span(buffer).first(std::min(room, buffer.size()));
+  std::vector<sys::Fd> came;
+  const sys::ReadSome got = may_bring_descriptors_ ? sys::receive_with_descriptors(input_.get(), part, came)
+                                                   : sys::read_now(input_.get(), part);
+  if (!came.empty()) descriptors_ = std::move(came);
   if (got.outcome == sys::ReadOutcome::data) hooks_.data(std::span(buffer).first(got.count));
   if (got.outcome == sys::ReadOutcome::end || got.outcome == sys::ReadOutcome::failed) end();
 }

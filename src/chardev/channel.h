@@ -39,6 +39,8 @@ class Channel {
   usize queued() const { return queue_.size() - sent_; }
   u64 dropped() const { return dropped_; }
   int input() const { return input_.get(); }
+  // One that was sent along with what came last, in the order of their coming; none: an invalid one.
+  sys::Fd take_descriptor();
 
  private:
   int out() const { return output_ ? output_.get() : input_.get(); }
@@ -58,6 +60,8 @@ class Channel {
   u64 dropped_ = 0;
   bool reading_ = true;
   bool ended_ = false;
+  bool may_bring_descriptors_ = false;
+  std::vector<sys::Fd> descriptors_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::unique_ptr<FdWatch> watch_, output_watch_;
 };

@@ -27,6 +27,7 @@ class Registry::Slot final : public Backend {
   void flush() override { device_->flush(); }
   bool is_open() const override { return device_->is_open(); }
   usize queued() const override { return device_->queued(); }
+  sys::Fd take_descriptor() override { return device_->take_descriptor(); }
 
   Backend& device() { return *device_; }
   Frontend* frontend() const { return frontend_; }

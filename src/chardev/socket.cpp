@@ -70,6 +70,7 @@ class Socket final : public Backend {
     if (channel_ && held_.empty()) channel_->accept_input();
   }
 
+  sys::Fd take_descriptor() override { return channel_ ? channel_->take_descriptor() : sys::Fd(); }
   std::string description() const override {
     std::string_view server = spec_.server ? ",server=on" : "";
     const std::string name = spec_.name.text();

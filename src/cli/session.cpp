@@ -9,6 +9,7 @@
 
 #include "accel/semihosting.h"
 #include "chardev/vc.h"
+#include "cli/device_options.h"
 #include "cli/net_options.h"
 #include "core/loop.h"
 #include "devices/device_type.h"
@@ -43,6 +44,10 @@ Session::~Session() {
   }
   frame_lines_.reset();
   gdb_.reset();
+  if (monitor_context_) {
+    std::lock_guard lock(machine_->loop().lock());
+    monitor_context_->jobs.clear();  // they use drives
+  }
   machine_->close();
   semihosting_.reset();
   monitors_.clear();
@@ -320,6 +325,9 @@ Result<void> Session::prepare() {
     return objects_.add(type, id, options);
   };
   monitor_context_->delete_object = [this](const std::string& id) { return objects_.remove(id); };
+  monitor_context_->plug_device = [this](const std::string& driver, const monitor::Context::Texts& options) {
+    return plug_device(driver, options);
+  };
   monitor_context_->command_line_options = [] {
     std::vector<monitor::OptionDescription> options;
     for (const OptionRow& row : option_rows())
@@ -357,6 +365,17 @@ Result<void> Session::prepare() {
   RHEA_TRY(load_state());
   print_warnings();
   return leave_privileges();
+}
+
+// device_add.
+Result<void> Session::plug_device(const std::string& driver, const monitor::Context::Texts& options) {
+  std::string text = config::quote_value(driver);
+  for (const auto& [name, value] : options) text += fmt::format(",{}={}", name, config::quote_value(value));
+  DevicePlan plan = RHEA_TRY(plan_device({.option = "device_add", .argument = text}));
+  if (!plan.chardev.empty()) plan.device.chardev = RHEA_TRY(machine_->chardevs().attach(plan.chardev));
+  Result<void> plugged = machine_->plug_device(plan.device);
+  if (!plugged.ok() && plan.device.chardev) machine_->chardevs().detach(plan.device.chardev);
+  return plugged;
 }
 
 Result<void> Session::leave_privileges() {

@@ -31,7 +31,8 @@ class Session {
 
   // Makes everything. Errors are what the command line asked for and cannot be.
   Result<void> prepare();
-  // Runs the machine; returns the exit status. `finished` is true when there is nothing to run (dumpdtb=).
+  // Runs the machine; returns the exit status. With -machine dumpdtb= there is nothing to run: it says where the tree
+  // is.
   int run();
 
  private:
@@ -53,6 +54,7 @@ class Session {
   Result<void> leave_privileges();
   void say(const std::string& text) const;  // "PROGRAM: text" on standard error
   void print_warnings();
+  Result<void> plug_device(const std::string& driver, const monitor::Context::Texts& options);
 
   Settings settings_;
   sys::PidFile pid_file_;

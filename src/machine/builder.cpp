@@ -43,7 +43,13 @@ Result<void> Builder::build() {
   RHEA_TRY(make_engine());
   // Counted runs are alike: what the disk does takes no time.
   if (config_.accel.icount)
-    for (const auto& drive : machine_.drives_.all()) drive->set_synchronous(true);
+    for (const auto& drive : machine_.drives_.all()) {
+      if (drive->throttle())
+        return Error(
+            "drive '{}': limits of what a disk does (throttling.*) cannot go with -icount, where it takes no time",
+            drive->id());
+      drive->set_synchronous(true);
+    }
   machine_.memory_->begin();
   Result<void> added = [&]() -> Result<void> {
     RHEA_TRY(add_board_rows());
@@ -359,8 +365,20 @@ Result<void> Builder::add_to_bus(NewDevice& wanted) {
     return Error("No '{}' bus found for device '{}'{}", bus_name(wanted.type->bus), wanted.type->name,
                  wanted.type->bus == Bus::virtio_serial ? ": a -device virtio-serial-device must come before it" : "");
   DeviceNode* node = RHEA_TRY(create(wanted));
-  node->bus = owner_id + ".0";
+  node->bus = wanted.type->bus == Bus::sd ? "sd-bus" : owner_id + ".0";
   return owner->plug_in(*node->device);
+}
+
+Result<void> Builder::plug(const DeviceConfig& config) {
+  NewDevice wanted{.type = devices::find_device_type(config.type),
+                   .id = config.id.empty() ? config.type : config.id,
+                   .properties = config.properties,
+                   .chardev = config.chardev};
+  const usize before = machine_.nodes_.size();
+  Result<void> added = add_to_bus(wanted);
+  // One that its bus did not take.
+  if (!added.ok() && machine_.nodes_.size() > before) machine_.nodes_.pop_back();
+  return added;
 }
 
 Result<void> Builder::add_plugged() {

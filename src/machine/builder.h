@@ -13,6 +13,8 @@ class Builder {
  public:
   Builder(Machine& machine, const MachineConfig& config);
   Result<void> build();
+  // A device for a bus that another one owns, while the machine runs.
+  Result<void> plug(const DeviceConfig& config);
 
  private:
   struct NewDevice {

@@ -28,12 +28,13 @@ class Machine::Requests final : public devices::MachineRequests {
   void request_shutdown() override { machine_.request_shutdown(); }
   void request_reset() override { machine_.request_reset(true); }
   void tell(std::string event, std::string data, const Device* origin) override {
+    const char* const place = event == "NIC_RX_FILTER_CHANGED" ? "path" : "qom-path";
     if (!origin) return machine_.events().emit(std::move(event), std::move(data));
     // The path is known on the loop, when all devices are there.
-    machine_.loop().post([this, event = std::move(event), data = std::move(data), origin] {
+    machine_.loop().post([this, event = std::move(event), data = std::move(data), origin, place] {
       config::Json with_path = config::Json::parse(data);
       for (const auto& node : machine_.nodes_)
-        if (node->device.get() == origin) with_path["qom-path"] = ObjectTree(machine_, {}).path_of(*node);
+        if (node->device.get() == origin) with_path[place] = ObjectTree(machine_, {}).path_of(*node);
       machine_.events().deliver(event, config::json_text(with_path));
     });
   }
@@ -85,6 +86,30 @@ std::string MachineConfig::uuid_text() const {
   for (usize i = 0; i < uuid.size(); ++i)
     text += fmt::format("{}{:02x}", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
   return text;
+}
+
+Result<void> Machine::plug_device(const DeviceConfig& config) {
+  if (replay_) return Error("a machine whose input is recorded or replayed keeps its devices");
+  if (!config.id.empty())
+    for (const auto& node : nodes_)
+      if (node->id == config.id) return Error("Duplicate ID '{}' for device", config.id);
+  RHEA_TRY(Builder(*this, config_).plug(config));
+  config_.devices.push_back(config);
+  return {};
+}
+
+Result<void> Machine::unplug_device(const DeviceNode& node) {
+  const auto found = std::find_if(nodes_.begin(), nodes_.end(), [&](const auto& one) { return one.get() == &node; });
+  if (found == nodes_.end() || node.type->bus != Bus::virtio_serial)
+    return Error("Bus '{}' does not support hotplugging", node.bus);
+  if (replay_) return Error("a machine whose input is recorded or replayed keeps its devices");
+  const auto config = std::find_if(config_.devices.begin(), config_.devices.end(),
+                                   [&](const DeviceConfig& one) { return !one.id.empty() && one.id == node.id; });
+  chardev::Backend* backend = config != config_.devices.end() ? config->chardev : nullptr;
+  if (config != config_.devices.end()) config_.devices.erase(config);
+  nodes_.erase(found);
+  if (backend) chardevs_->detach(backend);
+  return {};
 }
 
 Result<void> Machine::build(const MachineConfig& config) {

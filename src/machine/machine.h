@@ -154,6 +154,10 @@ class Machine {
   // Makes everything: RAM, devices, CPUs, and loads the guest's files. With dumpdtb the device tree is written
   // and `dumped_dtb()` is true: the caller ends.
   Result<void> build(const MachineConfig& config);
+  // While it runs: ports of a virtio-serial-device come and go. Errors: the bus's, "Duplicate ID 'x' for device", a bus
+  // without hot-plug.
+  Result<void> plug_device(const DeviceConfig& config);
+  Result<void> unplug_device(const DeviceNode& node);
   bool dumped_dtb() const { return dumped_dtb_; }
   // Lines that the user should see ("warning: ..." and such), made by build().
   const std::vector<std::string>& warnings() const { return warnings_; }

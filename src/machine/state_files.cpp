@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdio>
 
+#include "util/text.h"
+
 namespace rhea::machine {
 
 namespace {
@@ -45,8 +47,25 @@ class CommandSource final : public StateSource {
   sys::PipedCommand command_;
 };
 
+class DescriptorSource final : public StateSource {
+ public:
+  explicit DescriptorSource(sys::Fd fd) : fd_(std::move(fd)) {}
+  Result<void> read(std::span<u8> data) override { return sys::read_all(fd_.get(), data); }
+
+ private:
+  sys::Fd fd_;
+};
+
+Result<sys::Fd> descriptor(const std::string& text) {
+  const auto number = parse_number(text);
+  if (!number || *number > 0x7fffffff || !sys::is_open(static_cast<int>(*number)))
+    return Error("fd:{}: that is no open descriptor of this process, and getfd has given none that name", text);
+  return sys::Fd(static_cast<int>(*number));
+}
+
 Error unknown_protocol(const std::string& uri) {
-  return Error("unknown migration protocol: {}: there are tcp:HOST:PORT, unix:PATH, exec:COMMAND and file:PATH", uri);
+  return Error(
+      "unknown migration protocol: {}: there are tcp:HOST:PORT, unix:PATH, exec:COMMAND, file:PATH and fd:NAME", uri);
 }
 
 }  // namespace
@@ -81,6 +100,10 @@ Result<std::unique_ptr<OutputSink>> open_migration_sink(const std::string& uri) 
     sys::PipedCommand command = RHEA_TRY(sys::PipedCommand::start(uri.substr(5), true));
     return std::unique_ptr<OutputSink>(std::make_unique<CommandSink>(std::move(command)));
   }
+  if (uri.starts_with("fd:")) {
+    sys::Fd fd = RHEA_TRY(descriptor(uri.substr(3)));
+    return std::unique_ptr<OutputSink>(std::make_unique<OutputSink>(std::move(fd)));
+  }
   return unknown_protocol(uri);
 }
 
@@ -93,6 +116,8 @@ Result<std::unique_ptr<StateSource>> open_migration_source(const std::string& ur
     sys::PipedCommand command = RHEA_TRY(sys::PipedCommand::start(uri.substr(5), false));
     return std::unique_ptr<StateSource>(std::make_unique<CommandSource>(std::move(command)));
   }
+  if (uri.starts_with("fd:"))
+    return std::unique_ptr<StateSource>(std::make_unique<DescriptorSource>(RHEA_TRY(descriptor(uri.substr(3)))));
   return unknown_protocol(uri);
 }
 

@@ -38,7 +38,8 @@ class FileSource final : public StateSource {
   u64 at_ = 0;
 };
 
-// "exec:COMMAND", "file:PATH". Errors: "unknown migration protocol: foo:bar", and what the host says.
+// "exec:COMMAND", "file:PATH", "fd:NUMBER" (which is taken over). Errors: "unknown migration protocol: foo:bar", and
+// what the host says.
 Result<std::unique_ptr<OutputSink>> open_migration_sink(const std::string& uri);
 Result<std::unique_ptr<StateSource>> open_migration_source(const std::string& uri);
 

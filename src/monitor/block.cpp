@@ -84,25 +84,49 @@ Json image_chain(const std::vector<Layer>& layers, usize first) {
   return row;
 }
 
+// Of query-block: what is limited, and bursts that may be longer than a second.
+void add_limits(const block::Drive& drive, Json& row) {
+  using Limits = block::ThrottleLimits;
+  const Limits limits = drive.throttle() ? drive.throttle()->limits() : Limits{};
+  constexpr const char* kNames[] = {"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"};
+  for (usize i = 0; i < Limits::kCount; ++i) {
+    const Limits::Limit& limit = limits.limits[i];
+    const std::string name = kNames[i];
+    row[name] = limit.average;
+    if (!limit.max) continue;
+    row[name + "_max"] = limit.max;
+    row[name + "_max_length"] = limit.length;
+  }
+  if (limits.iops_size) row["iops_size"] = limits.iops_size;
+  if (drive.throttle()) row["group"] = drive.throttle()->name();
+}
+
+std::string limits_text(const block::Drive& drive) {
+  if (!drive.throttle()) return {};
+  const auto& l = drive.throttle()->limits().limits;
+  return fmt::format(
+      "    I/O throttling:   bps={} bps_rd={} bps_wr={} bps_max={} bps_rd_max={} bps_wr_max={} iops={} iops_rd={} "
+      "iops_wr={} iops_max={} iops_rd_max={} iops_wr_max={} iops_size={} group={}\n",
+      l[0].average, l[1].average, l[2].average, l[0].max, l[1].max, l[2].max, l[3].average, l[4].average, l[5].average,
+      l[3].max, l[4].max, l[5].max, drive.throttle()->limits().iops_size, drive.throttle()->name());
+}
+
 Json node_row(const block::Drive& drive, const std::vector<Layer>& layers, usize depth, bool whole) {
   const Layer& layer = layers[depth];
   const block::ImageSpec& spec = drive.medium_spec();
   const CacheFlags cache = cache_flags(spec.cache);
-  Json row = {{"iops_rd", 0},
-              {"detect_zeroes", depth ? "off" : detect_zeroes_name(spec.detect_zeroes)},
+  Json row = {{"detect_zeroes", depth ? "off" : detect_zeroes_name(spec.detect_zeroes)},
               {"image", whole ? image_chain(layers, depth) : block::image_json(layer.info, snapshots_of(layer))},
-              {"iops_wr", 0},
               {"ro", layer.node->read_only()},
               {"node-name", layer_name(drive, depth)},
               {"backing_file_depth", layers.size() - depth - 1},
               {"drv", layer.info.format},
-              {"iops", 0},
-              {"bps_wr", 0},
               {"write_threshold", 0}};
+  // Limits are the device's: they show at the layer that it sees.
+  for (const char* name : {"iops", "iops_rd", "iops_wr", "bps", "bps_rd", "bps_wr"}) row[name] = 0;
+  if (depth == 0) add_limits(drive, row);
   if (depth + 1 < layers.size()) row["backing_file"] = layers[depth + 1].info.filename;
   row["encrypted"] = false;
-  row["bps"] = 0;
-  row["bps_rd"] = 0;
   row["cache"] = {{"no-flush", cache.no_flush}, {"direct", cache.direct}, {"writeback", cache.writeback}};
   row["file"] = layer.info.filename;
   return row;
@@ -180,6 +204,7 @@ Result<void> commit_drive(Context& context, const std::string& device) {
   block::Drive* drive = find_drive(context, device);
   if (!drive) return no_such_drive(context, device);
   if (!drive->has_medium()) return Error("Device '{}' has no medium", device);
+  RHEA_TRY(drive->busy());
   drive->drain();
   Result<void> committed = drive->image()->commit();
   if (!committed.ok()) return Error("'commit' error for '{}': {}", device, committed.error().message());
@@ -194,12 +219,22 @@ Result<void> resize_drive(block::Drive& drive, u64 bytes) {
   return done;
 }
 
+Result<void> throttle_drive(Context& context, block::Drive& drive, const std::string& group,
+                            const block::ThrottleLimits& limits) {
+  RHEA_TRY(limits.check());
+  if (limits.any() && drive.synchronous()) return Error("with -icount a disk takes no time: it has no limits");
+  if (!drive.has_medium()) return Error("Device '{}' has no medium", drive.id());
+  context.machine.drives().set_throttle(drive, group, limits);
+  return {};
+}
+
 Result<void> delete_drive(Context& context, const std::string& id) {
   block::DriveTable& drives = context.machine.drives();
   block::Drive* drive = drives.find(id);
   if (!drive) return no_such_drive(context, id);
   if (!drive->config().node_name.empty() && drive->config().node_name == drive->config().id)
     return Error("Deleting device added with blockdev-add is not supported");
+  RHEA_TRY(drive->busy());
   if (!drive->client()) return drives.remove(drive->id());
   take_out_medium(context, *drive);
   return {};
@@ -216,6 +251,7 @@ Result<block::Image*> snapshot_image(Context& context, const std::string& device
   if (!drive->image()->can_snapshot())
     return Error("Block format '{}' used by device '{}' does not support internal snapshots",
                  drive->image()->info().format, device);
+  RHEA_TRY(drive->busy());
   drive->drain();
   return drive->image();
 }
@@ -325,6 +361,7 @@ std::string layer_text(const block::Drive& drive, const std::vector<Layer>& laye
                         layers.size() - depth - 1);
   if (depth == 0 && drive.medium_spec().detect_zeroes != block::DetectZeroes::off)
     text += fmt::format("    Detect zeroes:    {}\n", detect_zeroes_name(drive.medium_spec().detect_zeroes));
+  if (depth == 0) text += limits_text(drive);
   if (layer.info.corrupt) text += "    The image is marked corrupt: it is read-only\n";
   return text;
 }

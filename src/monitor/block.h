@@ -37,6 +37,9 @@ Result<void> commit_drive(Context& context, const std::string& device);
 
 // In bytes; rounded up to sectors of 512.
 Result<void> resize_drive(block::Drive& drive, u64 bytes);
+// block_set_io_throttle. `group`: empty: as it was, or the drive's own.
+Result<void> throttle_drive(Context& context, block::Drive& drive, const std::string& group,
+                            const block::ThrottleLimits& limits);
 // drive_del: takes the medium away from whatever device has it, which then fails its requests.
 Result<void> delete_drive(Context& context, const std::string& id);
 

@@ -25,8 +25,6 @@ void info_blockstats(Monitor& monitor, const Arguments&) {
   for (const auto& drive : monitor.context().machine.drives().all()) monitor.print(statistics_text(*drive));
 }
 
-void info_block_jobs(Monitor& monitor, const Arguments&) { monitor.print("No active jobs\n"); }
-
 void run_eject(Monitor& monitor, const Arguments& arguments) {
   block::Drive* drive = find_drive(monitor.context(), arguments.texts[0]);
   if (!drive) return monitor.report(no_such_drive(monitor.context(), arguments.texts[0]));
@@ -56,6 +54,14 @@ void run_block_resize(Monitor& monitor, const Arguments& arguments) {
   if (!drive)
     return monitor.print(fmt::format("Error: Cannot find device='{}' nor node-name=''\n", arguments.texts[0]));
   monitor.report(resize_drive(*drive, arguments.numbers[0]));
+}
+
+void run_block_set_io_throttle(Monitor& monitor, const Arguments& arguments) {
+  block::Drive* drive = find_drive(monitor.context(), arguments.texts[0]);
+  if (!drive) return monitor.report(no_such_drive(monitor.context(), arguments.texts[0]));
+  block::ThrottleLimits limits;
+  for (usize i = 0; i < limits.limits.size(); ++i) limits.limits[i].average = arguments.numbers[i];
+  monitor.report(throttle_drive(monitor.context(), *drive, "", limits));
 }
 
 void run_commit(Monitor& monitor, const Arguments& arguments) {

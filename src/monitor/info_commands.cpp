@@ -104,15 +104,29 @@ class Tree {
     for (const Property& row : node.type->properties)
       text += fmt::format("{}  {} = {}\n", indent, row.name, property_text(row, node.config.get()));
     for (const auto& [base, size] : node.windows) text += fmt::format("{}  mmio {:016x}/{:016x}\n", indent, base, size);
-    if (node.type->name == "virtio-mmio") text += slot(--slots_, indent + "  ");
+    if (node.type->name == "virtio-mmio")
+      text += bus(fmt::format("virtio-mmio-bus.{}", --slots_), "virtio-mmio-bus", indent + "  ");
+    auto* owner = dynamic_cast<devices::BusOwner*>(node.device.get());
+    if (owner && owner->owned_bus() == Bus::virtio_serial)
+      text += bus(node.id + ".0", "virtio-serial-bus", indent + "  ");
+    if (owner && owner->owned_bus() == Bus::sd) {
+      text += bus("sd-bus", fmt::format("{}-bus", node.type->name), indent + "  ");
+      text += card_of_the_board(indent + "    ");
+    }
     return text;
   }
 
-  std::string slot(unsigned number, const std::string& indent) {
-    const std::string bus = fmt::format("virtio-mmio-bus.{}", number);
-    std::string text = fmt::format("{}bus: {}\n{}  type virtio-mmio-bus\n", indent, bus, indent);
+  // if=sd: the card is there without being a device of its own.
+  std::string card_of_the_board(const std::string& indent) const {
+    const block::Drive* drive = machine_.drives().find(block::DriveBus::sd, 0, 0);
+    if (!drive) return {};
+    return fmt::format("{0}dev: sd-card, id \"\"\n{0}  drive = \"{1}\"\n{0}  spi = false\n", indent, drive->id());
+  }
+
+  std::string bus(const std::string& name, const std::string& type, const std::string& indent) {
+    std::string text = fmt::format("{}bus: {}\n{}  type {}\n", indent, name, indent, type);
     for (const auto& node : machine_.devices())
-      if (node->bus == bus) text += device(*node, indent + "  ");
+      if (node->bus == name) text += device(*node, indent + "  ");
     return text;
   }
 

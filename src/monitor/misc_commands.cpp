@@ -57,7 +57,8 @@ void run_gva2gpa(Monitor& monitor, const Arguments& arguments) {
   monitor.print(found ? fmt::format("gpa: {:#x}\n", physical) : "Unmapped\n");
 }
 
-// As it was given to the guest at the last start: its place in memory is known.
+// What the guest's memory has now where the tree was put at the last start: a guest may have changed it, or used the
+// room.
 void run_dumpdtb(Monitor& monitor, const Arguments& arguments) {
   machine::Machine& machine = monitor.context().machine;
   const auto& roms = machine.roms();

@@ -5,11 +5,13 @@
 
 #include <cstdio>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "block/copy_job.h"
 #include "chardev/backend.h"
 #include "machine/machine.h"
 #include "monitor/readline.h"
@@ -27,7 +29,8 @@ struct OptionDescription {
 struct Job {
   std::string id, type;
   std::string status = "created";
-  std::string error;  // empty: none
+  std::string error;                     // empty: none
+  std::unique_ptr<block::CopyJob> copy;  // of a drive's job; nullptr: a snapshot's, whose work is done in one go
 };
 
 // The last dump-guest-memory.
@@ -53,10 +56,14 @@ struct Context {
   std::function<Texts()> objects;
   std::function<Result<void>(const std::string& type, const std::string& id, const Texts& options)> add_object;
   std::function<Result<void>(const std::string& id)> delete_object;
+  // A device for a bus that takes some while the machine runs.
+  std::function<Result<void>(const std::string& driver, const Texts& options)> plug_device;
   // A drive by the text of -drive, a node by that of -blockdev (key=value or JSON); and a node taken away.
   std::function<Result<void>(const std::string&options)> add_drive, add_node;
   std::function<Result<void>(const std::string& name)> delete_node;
   std::vector<Job> jobs;
+  // Descriptors that clients have handed over (getfd), by name, for whoever of the monitors wants one.
+  std::map<std::string, sys::Fd> descriptors;
   DumpStatus dump;
   audio::Backends* audio = nullptr;  // nullptr: there are none
   // Puts a gdb server on a character device ("tcp::1234"; "none" ends it).
@@ -92,6 +99,7 @@ class Monitor final : public chardev::Frontend {
   void report(const Result<void>& result);
 
   Context& context() { return context_; }
+  chardev::Backend& backend() { return backend_; }
   const Readline& readline() const { return readline_; }
 
   // The CPU that commands act on (`cpu N`), and the last format of x, xp and p.

@@ -71,9 +71,10 @@ void run_qom_set(Monitor& monitor, const Arguments& arguments) {
 }
 
 void run_device_add(Monitor& monitor, const Arguments& arguments) {
-  const auto taken = take_options(arguments.texts[0], "driver");
+  auto taken = take_options(arguments.texts[0], "driver");
   if (!taken.ok()) return monitor.print(fmt::format("Error: {}\n", taken.error().message()));
-  monitor.report(add_device(monitor.context(), taken->type));
+  if (!taken->id.empty()) taken->options.emplace_back("id", taken->id);
+  monitor.report(add_device(monitor.context(), taken->type, std::move(taken->options)));
 }
 
 void run_device_del(Monitor& monitor, const Arguments& arguments) {

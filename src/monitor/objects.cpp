@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "config/options.h"
+#include "monitor/descriptors.h"
 #include "util/text.h"
 
 namespace rhea::monitor {
@@ -63,7 +64,37 @@ Result<void> set_property(Context& context, const std::string& path, const std::
   return Error("Property '{}.{}' is not writable", node->type, name);
 }
 
-Result<void> add_device(Context& context, const std::string& driver) {
+namespace {
+
+// Every bus that a device of this type may go on, by name; the last one that was made is the first.
+std::vector<std::string> buses_for(Context& context, const devices::DeviceType& type) {
+  std::vector<std::string> names;
+  unsigned slots = 0;
+  for (const auto& node : context.machine.devices()) {
+    if (type.bus == Bus::virtio && node->type->name == "virtio-mmio")
+      names.push_back(fmt::format("virtio-mmio-bus.{}", slots++));
+    auto* owner = dynamic_cast<devices::BusOwner*>(node->device.get());
+    if (owner && owner->owned_bus() == type.bus) names.push_back(type.bus == Bus::sd ? "sd-bus" : node->id + ".0");
+  }
+  std::reverse(names.begin(), names.end());
+  return names;
+}
+
+Result<std::string> bus_for(Context& context, const devices::DeviceType& type, const std::vector<OptionText>& options) {
+  const std::vector<std::string> names = buses_for(context, type);
+  for (const auto& [key, value] : options) {
+    if (key != "bus") continue;
+    if (std::find(names.begin(), names.end(), value) == names.end())
+      return Error("Bus '{}' not found{}", value, did_you_mean(value, names));
+    return value;
+  }
+  if (names.empty()) return Error("No '{}' bus found for device '{}'", bus_name(type.bus), type.name);
+  return names.front();
+}
+
+}  // namespace
+
+Result<void> add_device(Context& context, const std::string& driver, std::vector<OptionText> options) {
   const devices::DeviceType* type = devices::find_device_type(driver);
   if (!type) {
     std::vector<std::string> names;
@@ -73,18 +104,30 @@ Result<void> add_device(Context& context, const std::string& driver) {
   }
   if (type->bus == Bus::sysbus || type->bus == Bus::none)
     return Error("Parameter 'driver' expects a pluggable device type");
-  unsigned slots = 0;
-  for (const auto& node : context.machine.devices()) slots += node->type->name == "virtio-mmio";
-  if (type->bus != Bus::virtio || slots == 0)
-    return Error("No '{}' bus found for device '{}'", bus_name(type->bus), driver);
-  return Error("Bus 'virtio-mmio-bus.{}' does not support hotplugging", slots - 1);
+  const std::string bus = RHEA_TRY(bus_for(context, *type, options));
+  if (type->bus != Bus::virtio_serial || !context.plug_device)
+    return Error("Bus '{}' does not support hotplugging", bus);
+  std::erase_if(options, [](const OptionText& option) { return option.first == "bus"; });
+  return context.plug_device(driver, options);
 }
 
 Result<void> delete_device(Context& context, const std::string& id) {
-  const machine::ObjectTree tree = object_tree(context);
-  const auto node = tree.find(id.starts_with('/') ? id : "/machine/peripheral/" + id);
-  if (!node.ok() || !(*node)->device) return Error("Device '{}' not found", id).with_hint("DeviceNotFound");
-  return Error("Bus '{}' does not support hotplugging", (*node)->device->bus);
+  const std::string path = id.starts_with('/') ? id : "/machine/peripheral/" + id;
+  const machine::DeviceNode* device = nullptr;
+  {
+    const machine::ObjectTree tree = object_tree(context);
+    const auto node = tree.find(path);
+    if (!node.ok() || !(*node)->device) return Error("Device '{}' not found", id).with_hint("DeviceNotFound");
+    device = (*node)->device;
+  }
+  const std::string name = device->id;
+  RHEA_TRY(context.machine.unplug_device(*device));
+  config::Json data = {{"path", path}};
+  if (path.starts_with("/machine/peripheral/")) data["device"] = name;
+  // Behind the command's answer, as QEMU does.
+  context.machine.loop().post(
+      [&context, text = config::json_text(data)] { context.machine.events().deliver("DEVICE_DELETED", text); });
+  return {};
 }
 
 Result<void> add_object(Context& context, const std::string& type, const std::string& id,
@@ -111,6 +154,12 @@ Result<void> add_netdev(Context& context, const std::string& type, const std::st
                         std::vector<OptionText> options) {
   RHEA_TRY(config::check_identifier("id", id));
   if (context.network.find(id)) return Error("Duplicate ID '{}'", id);
+  for (auto& [key, value] : options) {
+    if (key != "fd" && key != "fds" && key != "vhostfd" && key != "vhostfds") continue;
+    std::vector<std::string> numbers;
+    for (const std::string& name : split(value, ':')) numbers.push_back(RHEA_TRY(descriptor_number(context, name)));
+    value = join(numbers, ":");
+  }
   RHEA_TRY(context.network.add(type, id, options));
   return {};
 }

@@ -13,11 +13,12 @@ Result<config::Json> get_property(Context& context, const std::string& path, con
 Result<void> set_property(Context& context, const std::string& path, const std::string& name,
                           const config::Json& value);
 
-// A device at run time: what the board can take then (nothing: its buses have no hot-plug).
-Result<void> add_device(Context& context, const std::string& driver);
+using OptionText = std::pair<std::string, std::string>;
+
+// A device at run time: ports of a virtio-serial-device; other buses have no hot-plug. `options`: with `id` and `bus`.
+Result<void> add_device(Context& context, const std::string& driver, std::vector<OptionText> options);
 Result<void> delete_device(Context& context, const std::string& id);
 
-using OptionText = std::pair<std::string, std::string>;
 Result<void> add_object(Context& context, const std::string& type, const std::string& id,
                         std::vector<OptionText> options);
 Result<void> delete_object(Context& context, const std::string& id);

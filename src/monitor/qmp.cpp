@@ -99,7 +99,10 @@ void QmpMonitor::send(const Json& value) {
 void QmpMonitor::send_error(const Error& error, const Json* id) {
   Json answer = Json::object();
   if (id) answer["id"] = *id;
-  answer["error"] = {{"class", error.hint().empty() ? "GenericError" : error.hint()}, {"desc", error.message()}};
+  // Other hints are for people.
+  constexpr std::string_view kClasses[] = {"CommandNotFound", "DeviceNotActive", "DeviceNotFound", "KVMMissingCap"};
+  const bool has_class = std::find(std::begin(kClasses), std::end(kClasses), error.hint()) != std::end(kClasses);
+  answer["error"] = {{"class", has_class ? error.hint() : "GenericError"}, {"desc", error.message()}};
   send(answer);
 }
 

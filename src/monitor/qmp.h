@@ -56,6 +56,7 @@ class QmpMonitor final : public chardev::Frontend {
   ~QmpMonitor() override;
   QmpMonitor(const QmpMonitor&) = delete;
 
+  chardev::Backend& backend() { return backend_; }
   // Greets, if somebody is there.
   void start();
 

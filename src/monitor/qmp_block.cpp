@@ -65,6 +65,22 @@ Result<Json> qmp_block_resize(QmpCall& call) {
   return nothing();
 }
 
+Result<Json> qmp_block_set_io_throttle(QmpCall& call) {
+  block::Drive* drive = RHEA_TRY(drive_of(call));
+  block::ThrottleLimits limits;
+  constexpr const char* kNames[] = {"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"};
+  const auto number = [&](const std::string& name, u64 absent) {
+    return static_cast<u64>(call.number(name, static_cast<s64>(absent)));  // a negative one is beyond all limits
+  };
+  for (usize i = 0; i < std::size(kNames); ++i) {
+    const std::string name = kNames[i];
+    limits.limits[i] = {number(name, 0), number(name + "_max", 0), number(name + "_max_length", 1)};
+  }
+  limits.iops_size = number("iops_size", 0);
+  RHEA_TRY(throttle_drive(call.context, *drive, call.text("group"), limits));
+  return nothing();
+}
+
 Result<Json> qmp_eject(QmpCall& call) {
   block::Drive* drive = RHEA_TRY(drive_of(call));
   RHEA_TRY(drive->may_eject(call.flag("force")));
@@ -84,6 +100,7 @@ Result<Json> qmp_blockdev_close_tray(QmpCall& call) {
 
 Result<Json> qmp_blockdev_remove_medium(QmpCall& call) {
   block::Drive* drive = RHEA_TRY(removable_drive_of(call));
+  RHEA_TRY(drive->busy());
   take_out_medium(call.context, *drive);
   return nothing();
 }

@@ -149,7 +149,7 @@ Result<Json> qmp_qom_list_properties(QmpCall& call) { return list_type(call.text
 Result<Json> qmp_device_list_properties(QmpCall& call) { return list_type(call.text("typename"), true); }
 
 Result<Json> qmp_device_add(QmpCall& call) {
-  RHEA_TRY(add_device(call.context, call.text("driver")));
+  RHEA_TRY(add_device(call.context, call.text("driver"), RHEA_TRY(texts_of(call.arguments, {"driver"}))));
   return Json::object();
 }
 

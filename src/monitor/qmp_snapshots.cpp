@@ -5,6 +5,8 @@
 // for it. It stays in the list, concluded, until its client dismisses it.
 #include <algorithm>
 
+#include "monitor/block_jobs.h"
+#include "monitor/descriptors.h"
 #include "monitor/migration.h"
 #include "monitor/qmp.h"
 #include "util/text.h"
@@ -17,36 +19,25 @@ using machine::Snapshots;
 
 Json nothing() { return Json::object(); }
 
-Job* find_job(Context& context, const std::string& id) {
-  const auto found =
-      std::find_if(context.jobs.begin(), context.jobs.end(), [&](const Job& job) { return job.id == id; });
-  return found == context.jobs.end() ? nullptr : &*found;
-}
-
-void set_status(Context& context, const std::string& id, const char* status) {
-  if (Job* job = find_job(context, id)) job->status = status;
-  context.machine.events().deliver("JOB_STATUS_CHANGE", config::json_text({{"status", status}, {"id", id}}));
-}
-
 // Notes the job; `work` runs after the command's answer.
 Result<Json> start_job(QmpCall& call, const char* type, std::function<Result<void>()> work) {
   const std::string id = call.text("job-id");
   RHEA_TRY(config::check_identifier("job-id", id));
   Context& context = call.context;
   if (find_job(context, id)) return Error("Job ID '{}' already in use", id);
-  context.jobs.push_back({.id = id, .type = type, .error = {}});
-  set_status(context, id, "created");
-  set_status(context, id, "running");
+  context.jobs.push_back({.id = id, .type = type, .error = {}, .copy = {}});
+  tell_job_status(context, id, "created");
+  tell_job_status(context, id, "running");
   context.machine.loop().post([&context, id, work = std::move(work)] {
     const Result<void> done = work();
     if (Job* job = find_job(context, id); job && !done.ok()) job->error = done.error().message();
     if (done.ok()) {
-      set_status(context, id, "waiting");
-      set_status(context, id, "pending");
+      tell_job_status(context, id, "waiting");
+      tell_job_status(context, id, "pending");
     } else {
-      set_status(context, id, "aborting");
+      tell_job_status(context, id, "aborting");
     }
-    set_status(context, id, "concluded");
+    tell_job_status(context, id, "concluded");
   });
   return nothing();
 }
@@ -87,42 +78,11 @@ Result<Json> qmp_snapshot_delete(QmpCall& call) {
                    });
 }
 
-Result<Json> qmp_query_jobs(QmpCall& call) {
-  Json list = Json::array();
-  for (const Job& job : call.context.jobs) {
-    Json row = {{"current-progress", job.status == "concluded" ? 1 : 0},
-                {"status", job.status},
-                {"total-progress", 1},
-                {"type", job.type},
-                {"id", job.id}};
-    if (!job.error.empty()) row["error"] = job.error;
-    list.push_back(std::move(row));
-  }
-  return list;
-}
-
-Result<Json> qmp_job_dismiss(QmpCall& call) {
-  const Job* job = find_job(call.context, call.text("id"));
-  if (!job) return Error("Job not found");
-  if (job->status != "concluded")
-    return Error("Job '{}' in state '{}' cannot accept command verb 'dismiss'", job->id, job->status);
-  const std::string id = job->id;
-  set_status(call.context, id, "null");
-  std::erase_if(call.context.jobs, [&](const Job& one) { return one.id == id; });
-  return nothing();
-}
-
-Result<Json> qmp_job_cancel(QmpCall& call) {
-  const Job* job = find_job(call.context, call.text("id"));
-  if (!job) return Error("Job not found");
-  return Error("Job '{}' in state '{}' cannot accept command verb 'cancel'", job->id, job->status);
-}
-
 Result<Json> qmp_migrate(QmpCall& call) {
   if (call.flag("blk") || call.flag("inc"))
     return Error("disks are not sent along: both sides use the same images ('blk' and 'inc')");
   if (call.flag("resume")) return Error("there is no postcopy that could be resumed");
-  RHEA_TRY(call.context.machine.snapshots().migrate(call.text("uri")));
+  RHEA_TRY(call.context.machine.snapshots().migrate(RHEA_TRY(migration_uri(call.context, call.text("uri")))));
   return nothing();
 }
 
@@ -136,7 +96,7 @@ Result<Json> qmp_migrate_incoming(QmpCall& call) {
   if (machine.config().incoming.empty()) return Error("'-incoming' was not specified on the command line");
   if (machine.config().incoming != "defer" || machine.state() != machine::RunState::inmigrate)
     return Error("The incoming migration has already been started");
-  RHEA_TRY(machine.take_incoming(call.text("uri")));
+  RHEA_TRY(machine.take_incoming(RHEA_TRY(migration_uri(call.context, call.text("uri")))));
   return nothing();
 }
 

@@ -4,6 +4,7 @@
 
 #include "machine/snapshots.h"
 #include "monitor/commands.h"
+#include "monitor/descriptors.h"
 #include "monitor/migration.h"
 #include "util/text.h"
 
@@ -86,7 +87,9 @@ void run_migrate(Monitor& monitor, const Arguments& arguments) {
                                        flag == 'r' ? "there is no postcopy that could be resumed"
                                                    : "disks are not sent along: both sides use the same images"));
   Snapshots& snapshots = monitor.context().machine.snapshots();
-  const Result<void> begun = snapshots.migrate(arguments.texts[0]);
+  const auto uri = migration_uri(monitor.context(), arguments.texts[0]);
+  if (!uri.ok()) return monitor.report(Error(uri.error()));
+  const Result<void> begun = snapshots.migrate(*uri);
   if (!begun.ok() || arguments.has_flag('d')) return print_error(monitor, begun);
   if (!monitor.suspend()) return monitor.print("terminal does not allow synchronous migration, continuing detached\n");
   snapshots.when_ended([&snapshots, &monitor, alive = monitor.alive()] {
@@ -113,7 +116,9 @@ void run_migrate_incoming(Monitor& monitor, const Arguments& arguments) {
     monitor.print("Error: The incoming migration has already been started\n");
     return;
   }
-  print_error(monitor, machine.take_incoming(arguments.texts[0]));
+  const auto uri = migration_uri(monitor.context(), arguments.texts[0]);
+  if (!uri.ok()) return monitor.report(Error(uri.error()));
+  print_error(monitor, machine.take_incoming(*uri));
 }
 
 void run_migrate_set_capability(Monitor& monitor, const Arguments& arguments) {

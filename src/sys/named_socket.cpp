@@ -281,6 +281,37 @@ ReadSome receive_now(int fd, std::span<u8> to) {
   }
 }
 
+bool is_unix_socket(int fd) {
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  return ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+}
+
+ReadSome receive_with_descriptors(int fd, std::span<u8> to, std::vector<Fd>& descriptors) {
+  constexpr usize kMost = 16;
+  alignas(cmsghdr) char control[CMSG_SPACE(kMost * sizeof(int))];
+  iovec piece{to.data(), to.size()};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  ssize_t count = 0;
+  do { count = ::recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC); } while (count < 0 && errno == EINTR);
+  if (count < 0) return errno == EAGAIN ? ReadSome{ReadOutcome::would_wait} : ReadSome{ReadOutcome::failed, 0, errno};
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    const usize numbers = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (usize i = 0; i < numbers; ++i) {
+      int number = -1;
+      std::memcpy(&number, CMSG_DATA(part) + i * sizeof(int), sizeof number);
+      descriptors.emplace_back(number);
+    }
+  }
+  if (count == 0) return {ReadOutcome::end};
+  return {ReadOutcome::data, static_cast<usize>(count)};
+}
+
 bool wait_readable(int fd) {
   pollfd waiting{.fd = fd, .events = POLLIN, .revents = 0};
   while (::poll(&waiting, 1, kLookAround) <= 0)

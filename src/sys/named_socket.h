@@ -71,6 +71,9 @@ void reset_on_close(int fd);
 // Never waits: bytes taken, or would_wait, or failed with errno.
 ReadSome send_now(int fd, std::span<const u8> data);
 ReadSome receive_now(int fd, std::span<u8> to);
+bool is_unix_socket(int fd);
+// The same of a Unix socket, with the descriptors that were sent along (SCM_RIGHTS).
+ReadSome receive_with_descriptors(int fd, std::span<u8> to, std::vector<Fd>& descriptors);
 // Waits until a descriptor is readable or a signal that ends the process is pending (then false).
 bool wait_readable(int fd);
 

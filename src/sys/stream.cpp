@@ -12,6 +12,8 @@
 
 namespace rhea::sys {
 
+bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
+
 ReadSome read_now(int fd, std::span<u8> to) {
   pollfd waiting{.fd = fd, .events = POLLIN, .revents = 0};
   if (::poll(&waiting, 1, 0) == 0) return {ReadOutcome::would_wait};

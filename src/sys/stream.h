@@ -19,6 +19,7 @@ struct ReadSome {
   int error = 0;  // errno, when it failed
 };
 // Never waits, whatever the descriptor's own mode is (which other processes may share).
+bool is_open(int fd);  // a descriptor of this process
 ReadSome read_now(int fd, std::span<u8> to);
 
 // An output that waits for a slow reader, but not when a signal that ends the process is pending.

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import re
+import subprocess
 
 import guest
 from test_control import BOARD, Control, Qmp
@@ -185,7 +187,7 @@ class Media(Control):
         self.assertRegex(text, r"n \(n\): null-co:// \(raw\)\n    Attached to:      /machine/peripheral-anon/device\[0\]")
         self.assertRegex(text, r"f \(#block\d+\): null-co:// \(raw\)\n    Attached to:      /machine/unattached/device\[\d+\]\n    Removable")
         self.assertIn("virtual size: 2 MiB", emulator.monitor("info block -v n"))
-        self.assertIn("No 'sd-bus' bus found", emulator.monitor("device_add sd-card,drive=n"))
+        self.assertIn("Bus 'sd-bus' does not support hotplugging", emulator.monitor("device_add sd-card,drive=n"))
         for options, message in ((("-drive", "if=sd,file=null-co://,format=raw", "-drive", "if=none,id=f,file=null-co://,format=raw",
                                    "-device", "sd-card,drive=f"), "there is a card in the slot already"),
                                  (("-blockdev", "driver=null-co,node-name=n,size=x"), "Parameter 'size' expects integer"),
@@ -233,6 +235,109 @@ class Slot(DiskTest):
         self.sh(emulator, f"i=0; while [ $i -lt 200 ] && [ $(cat /sys/block/vda/size) != {(768 << 20) // 512} ]; do i=$((i+1)); "
                           f"sleep 0.2; done; [ $(cat /sys/block/vda/size) = {(768 << 20) // 512} ]", 120)
         self.power_off(emulator)
+
+
+class Jobs(DiskTest):
+    """A Debian that writes all the while its disk is copied, committed and gone on with elsewhere."""
+
+    def start_on(self, path, *extra):
+        console = os.path.join(self.directory(), "monitor")
+        emulator = self.debian("-drive", f"if=none,id=root,file={path},format=qcow2", "-device", "virtio-blk-device,drive=root",
+                               "-net", "none", "-qmp", f"unix:{console},server=on,wait=off", *extra, root="/dev/vda2")
+        qmp = Qmp(console)
+        self.addCleanup(qmp.close)
+        self.log_in(emulator)
+        # A round is a file of a mebibyte, its sum, and a number that says how many there were.
+        self.sh(emulator, "(i=0; while :; do dd if=/dev/urandom of=/root/f$((i%4)) bs=64k count=16 conv=fsync 2>/dev/null; "
+                          "md5sum /root/f$((i%4)) > /root/s$((i%4)); i=$((i+1)); echo $i > /root/rounds; sync; done) & true")
+        return emulator, qmp
+
+    def rounds(self, emulator):
+        return int(re.search(r"rounds=(\d+)=", self.sh(emulator, "echo rounds=$(cat /root/rounds 2>/dev/null || echo 0)="))[1])
+
+    def some_rounds(self, emulator, more=2):
+        until = self.rounds(emulator) + more
+        guest.wait_until(lambda: self.rounds(emulator) >= until, f"{more} more rounds of writing", 240)
+
+    def overlay(self, folder, name, base):
+        path = os.path.join(folder, name)
+        return make(path, str(os.path.getsize(DISK)), "qcow2", "-b", base, "-F", "qcow2")
+
+    def chain(self, qmp):
+        row, names = qmp.value("query-block")[0]["inserted"]["image"], []
+        while row:
+            names.append(os.path.basename(row["filename"]))
+            row = row.get("backing-image")
+        return names
+
+    def end(self, qmp, event="BLOCK_JOB_COMPLETED"):
+        data = qmp.event(event)["data"]
+        self.assertNotIn("error", data)
+        self.assertEqual(data["len"], data["offset"])
+        guest.wait_until(lambda: not qmp.value("query-block-jobs"), "the job is forgotten", 60)
+
+    def test_mirror(self):
+        """The copy of a disk that is written to, cancelled while the machine stands still, is the disk."""
+        folder = self.directory()
+        top = self.overlay(folder, "top.qcow2", self.disk("qcow2"))
+        emulator, qmp = self.start_on(top)
+        copies = [os.path.join(folder, "copy.qcow2"), os.path.join(folder, "copy.raw")]
+        for copy in copies:
+            qmp.value("drive-mirror", device="root", target=copy, sync="full", format=copy.rsplit(".", 1)[1], job_id="copy")
+            refused = qmp.ask("block-stream", device="root")["error"]["desc"]
+            self.assertEqual(refused, "Node 'root' is busy: block device is in use by block job: mirror")
+            qmp.event("BLOCK_JOB_READY")
+            self.some_rounds(emulator)
+            self.assertEqual([(job["device"], job["ready"]) for job in qmp.value("query-block-jobs")], [("copy", True)])
+            if copy != copies[-1]:
+                qmp.value("block-job-cancel", device="copy")
+                self.end(qmp)
+        qmp.value("stop")
+        qmp.value("block-job-cancel", device="copy")
+        self.end(qmp)
+        self.assertEqual(self.chain(qmp), ["top.qcow2", "sd.qcow2"])
+        qmp.value("quit")
+        self.assertEqual(emulator.wait(60), 0)
+        self.sound(top)
+        self.sound(copies[0])
+        done = subprocess.run(["qemu-img", "compare", top, copies[1]], stdout=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_layers(self):
+        """Commit of a middle layer, a mirror that is gone on with, a stream, a commit of the active layer; and a clean boot."""
+        base, folder = self.disk("qcow2"), self.directory()
+        top = self.overlay(folder, "top.qcow2", self.overlay(folder, "middle.qcow2", base))
+        emulator, qmp = self.start_on(top)
+        qmp.value("block-commit", device="root", top=os.path.join(folder, "middle.qcow2"))
+        self.end(qmp)
+        self.assertEqual(self.chain(qmp), ["top.qcow2", "sd.qcow2"])
+        self.some_rounds(emulator)
+        qmp.value("drive-mirror", device="root", target=os.path.join(folder, "copy.qcow2"), sync="top", format="qcow2")
+        qmp.event("BLOCK_JOB_READY")
+        self.some_rounds(emulator)
+        qmp.value("block-job-complete", device="root")
+        self.end(qmp)
+        self.assertEqual(self.chain(qmp), ["copy.qcow2", "sd.qcow2"])
+        self.some_rounds(emulator)
+        qmp.value("block-commit", device="root")
+        qmp.event("BLOCK_JOB_READY")
+        self.some_rounds(emulator)
+        qmp.value("block-job-complete", device="root")
+        self.end(qmp)
+        self.assertEqual(self.chain(qmp), ["sd.qcow2"])
+        self.some_rounds(emulator)
+        self.sh(emulator, "kill %1; wait; cd /root; md5sum f0 f1 f2 f3 > all; sync")
+        self.power_off(emulator)
+        self.sound(base)
+        last = self.overlay(folder, "last.qcow2", base)
+        again, qmp = self.start_on(last)
+        self.assertRegex(guest.plain(again.text), r"ext4: clean,")
+        qmp.value("block-stream", device="root", speed=64 << 20)
+        self.end(qmp)
+        self.assertEqual(self.chain(qmp), ["last.qcow2"])
+        self.power_off(again)
+        self.sound(last)
+        self.assertNotIn("backing", image_tool("info", last).stdout)
 
 
 if __name__ == "__main__":

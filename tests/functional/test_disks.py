@@ -314,7 +314,7 @@ class Refused(GuestTest):
                                  ("format=raw,bogus=1", "Block format 'raw' does not support the option 'bogus'"),
                                  ("format=raw,cache=foo", "cache"), ("format=raw,media=foo", "'foo' invalid media"),
                                  ("format=raw,copy-on-read=on", "copy-on-read"),
-                                 ("format=raw,throttling.iops-total=5", "throttling.iops-total"),
+                                 ("format=raw,throttling.iops-total=5,iops_rd=5", "cannot be used at the same time"),
                                  ("format=qcow2", "Image is not in qcow2 format"),
                                  ("if=sd,format=raw,werror=stop", "werror is not supported by this bus type")):
             self.assertIn(message, self.says("-drive", f"file={path},{options}"), options)
