@@ -27,7 +27,7 @@ class LanTest(GuestTest):
         self.runtime = self.directory()
         os.chmod(self.runtime, 0o700)
         self.prefix = []
-        if os.geteuid() == 0 and shutil.which("setpriv"):
+        if host.is_root() and shutil.which("setpriv"):
             os.chown(self.runtime, 65534, 65534)
             self.prefix = ORDINARY
         os.environ["XDG_RUNTIME_DIR"] = self.runtime
