@@ -401,7 +401,11 @@ bool VirtioNet::reserve(usize bytes, net::Reservation& reservation) {
     mutex_.unlock();
     return false;
   };
-  if (lent_ || !live(receive_queue_)) return refuse();
+  if (lent_) return refuse();
+  if (!live(receive_queue_)) {
+    starved_ = true;  // the driver's next start ends it
+    return refuse();
+  }
   const Collected collected = collect(header_size_ + bytes, reserved_);
   if (collected != Collected::yes) {
     if (collected == Collected::too_small) lends_ = false;  // copying handles what such buffers hold
