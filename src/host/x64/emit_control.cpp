@@ -84,7 +84,7 @@ void Emitter::emit(const Inst& inst) {
   if (value.target != kNone) before_pin_write(value.target, kNoRef);
   locked_ = 0;
   if (!emit_integer(inst) && !emit_state(inst) && !emit_flags(inst) && !emit_memory(inst) && !emit_control(inst) &&
-      !emit_float(inst) && !emit_vector(inst)) {
+      !emit_float(inst) && !emit_vector(inst) && !emit_parallel(inst)) {
     emit_eval(inst);
   }
   end_instruction(inst);

@@ -234,6 +234,10 @@ class Emitter {
   bool emit_control(const Inst& inst);
   bool emit_float(const Inst& inst);
   bool emit_vector(const Inst& inst);
+  bool emit_parallel(const Inst& inst);
+  void parallel_sum(const Inst& inst, bool saturates);
+  void parallel_ge(const Inst& inst);
+  void select_bytes(const Inst& inst);
   void emit_eval(const Inst& inst);
 
   void get_state(const Inst& inst);
