@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "sys/memory_map.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -34,6 +35,58 @@ Result<MemoryMap> map_anonymous(usize size) {
   void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) return Error("mapping {} bytes: {}", size, errno_text());
   return MemoryMap(static_cast<u8*>(data), size);
+}
+
+Result<MemoryMap> reserve(usize size) {
+  void* data = ::mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (data == MAP_FAILED) return Error("reserving {} bytes of addresses: {}", size, errno_text());
+  return MemoryMap(static_cast<u8*>(data), size);
+}
+
+bool place_anonymous(u8* at, usize size) {
+  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  return ::mmap(at, size, PROT_READ | PROT_WRITE, kFlags, -1, 0) != MAP_FAILED;
+}
+
+bool place_shared(u8* at, usize size, int fd, u64 offset, bool writable) {
+  const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+  constexpr int kFlags = MAP_SHARED | MAP_NORESERVE | MAP_FIXED | MAP_POPULATE;
+  return ::mmap(at, size, protection, kFlags, fd, static_cast<off_t>(offset)) != MAP_FAILED;
+}
+
+bool place_nothing(u8* at, usize size) {
+  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  return ::mmap(at, size, PROT_NONE, kFlags, -1, 0) != MAP_FAILED;
+}
+
+bool write_protect(u8* at, usize size) { return ::mprotect(at, size, PROT_READ) == 0; }
+
+namespace {
+
+// The kernel copies for us, and says so where it may not.
+class Courier {
+ public:
+  Courier() {
+    if (::pipe2(ends_, O_CLOEXEC) != 0) ends_[0] = ends_[1] = -1;
+  }
+  ~Courier() {
+    ::close(ends_[0]);
+    ::close(ends_[1]);
+  }
+  bool take(const u8* from) { return ::write(ends_[1], from, 1) == 1; }
+  bool bring(u8* to) { return ::read(ends_[0], to, 1) == 1; }
+
+ private:
+  int ends_[2];
+};
+
+}  // namespace
+
+bool can_read(const u8* at) { return Courier().take(at); }
+
+bool can_write(u8* at) {
+  Courier courier;
+  return courier.take(at) && courier.bring(at);
 }
 
 void discard(u8* data, usize size) { ::madvise(data, size, MADV_DONTNEED); }

@@ -44,6 +44,18 @@ Result<Fd> create_memory_file(const std::string& name, u64 size);
 Result<MemoryMap> map_shared(int fd, u64 offset, usize size, Protection protection, void* hint = nullptr);
 // Private zeroed memory that costs nothing until touched (no swap reserved).
 Result<MemoryMap> map_anonymous(usize size);
+// Addresses and nothing behind them: every access faults.
+Result<MemoryMap> reserve(usize size);
+// Within a mapping of one's own: private zeroed memory; pages of a memory file, there at once; nothing
+// again. False: the host refuses (too many mappings), and what was there may be gone or not.
+bool place_anonymous(u8* at, usize size);
+bool place_shared(u8* at, usize size, int fd, u64 offset, bool writable);
+bool place_nothing(u8* at, usize size);
+// Stores to [at, at+size) fault from now on.
+bool write_protect(u8* at, usize size);
+// Whether a byte could be read or written now, without a fault where it cannot.
+bool can_read(const u8* at);
+bool can_write(u8* at);
 // Gives the pages of [data, data+size) back: they read as zero again. Private mappings.
 void discard(u8* data, usize size);
 
