@@ -31,6 +31,8 @@ struct Options {
   bool group = true;                  // one lookup for a run of accesses (LDM, STM)
   bool inline_fp = true;              // floating point and vectors inline
   bool tables = true;                 // soft tables; off: every access takes the slow path
+  bool windows = true;                // guest pages of busy address spaces in the host's page tables
+  bool eager_windows = false;         // windows are opened at once, of the kernel too
   bool passes = true;                 // IR passes
   bool halt_poll = true;              // a CPU that was woken soon looks for interrupts itself for a while
   unsigned max_block = 64;            // guest instructions of a block, at most

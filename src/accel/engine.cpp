@@ -457,6 +457,10 @@ std::string EngineImpl::statistics() const {
         "{} flushes, {} page flushes\n",
         cpu->index(), mmu.fills, mmu.slow_loads, mmu.slow_stores, mmu.device_accesses, mmu.code_stores, mmu.flushes,
         mmu.page_flushes);
+    if (mmu.windows_opened) {
+      text += fmt::format("CPU {}: {} windows opened, {} closed; {} mappings made in them, {} undone\n", cpu->index(),
+                          mmu.windows_opened, mmu.windows_closed, mmu.window_maps, mmu.window_unmaps);
+    }
   }
   if (counter_) text += fmt::format("{} instructions, virtual time {} ns\n", counter_->instructions(), counter_->now());
   return text;

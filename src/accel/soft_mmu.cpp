@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "accel/debugger.h"
+#include "accel/table_set.h"
 #include "util/bits.h"
 
 namespace rhea::accel {
@@ -158,7 +159,11 @@ bool SoftMmu::translate_range(u64 address, unsigned bytes, ir::Access access, u8
     if (!translate(next, access, user, parts[1])) return false;
     enter(parts[1], next, access, user);
   }
+  entering_around_ = true;  // mapped below, with its neighbours
   enter(parts[0], address, access, user);
+  entering_around_ = false;
+  const TableSet* set = user ? user_set_ : privileged_set_;
+  if (set && set->open) enter_around(address, user);
   return true;
 }
 
@@ -433,12 +438,13 @@ bool SoftMmu::code_page(u64 address, CodePage& page, ir::Fault& fault) {
   address &= kAddressMask;
   const bool user = !guest_.privileged();
   const u64 number = address >> memory::kPageBits;
-  const u32 id = reinterpret_cast<const u32*>(state_.exec_table)[number];
+  const u32 key = reinterpret_cast<const u32*>(state_.exec_table)[number];
+  const u32 id = key & ~kWindowedCode;
   for (const Ram& ram : ram_) {
     if (!id) break;
     const u64 offset = u64{id - 1 - ram.block->first_page_index} << memory::kPageBits;
     if (id - 1 < ram.block->first_page_index || offset < ram.offset || offset >= ram.offset + ram.size) continue;
-    page = {id, ram.block, offset, ram.base + (offset - ram.offset), ram.block->data() + offset};
+    page = {id, key, ram.block, offset, ram.base + (offset - ram.offset), ram.block->data() + offset};
     return true;
   }
   fault = {.address = address, .access = ir::Access::execute};
@@ -452,8 +458,11 @@ bool SoftMmu::code_page(u64 address, CodePage& page, ir::Fault& fault) {
   }
   target.host = target.range->host(target.physical);
   const u64 offset = target.range->ram_offset + (target.physical - target.range->base);
-  page = {page_id(*target.range->ram, offset), target.range->ram, offset, target.physical, target.host};
   enter(target, address, ir::Access::execute, user);
+  const TableSet* set = user ? user_set_ : privileged_set_;
+  const u32 new_id = page_id(*target.range->ram, offset);
+  page = {new_id,     set && set->open ? new_id | kWindowedCode : new_id, target.range->ram, offset, target.physical,
+          target.host};
   return true;
 }
 

@@ -25,6 +25,14 @@
 // Memory of a set is reserved, not committed; a chunk (4 KiB of table, 512 pages = 2 MiB of guest addresses) that
 // was touched is marked, so that emptying a set costs what was used of it.
 //
+// Windows. Behind a set's tables 4 GiB of host addresses are reserved (kWindow), one for each guest address of the set.
+// In a set that is run in a lot the window is opened: every page that has an entry is mapped there too, writable when
+// it has one in the write table, so that an access is one host instruction without any lookup. What is not there faults
+// on the host, and the instruction goes on in its slow path. Windows never have what the tables have not, so an access
+// may always use the tables instead. Host mappings are dear (some microseconds each): a window is opened only for a set
+// that earned it, and closed again when its mappings change too often (soft_windows.cpp). Code of an open window has
+// ids of its own in the execution table (kWindowedCode), and so its own translations.
+//
 // Stores to code. Each write entry is recorded under its page of RAM, so that page_becomes_code() drops exactly the
 // entries there are, in the sets of all CPUs. A record may be stale; the entry is dropped only if it still leads to the
 // page.
@@ -50,6 +58,11 @@ constexpr u64 kTableEntries = u64{1} << 20;
 constexpr u64 kWriteTable = kTableEntries * 8;  // displacement in bytes from the read table
 constexpr u64 kExecTable = kTableEntries * 16;  // of the execution table
 constexpr u64 kTableSetBytes = kTableEntries * 20;
+// Of the window. Around it nothing is mapped, so that an address and a displacement of less than that may be added.
+constexpr u64 kWindow = u64{32} << 20;
+constexpr u64 kWindowBytes = u64{1} << 32;
+constexpr u64 kWindowGuard = u64{1} << 20;
+constexpr u32 kWindowedCode = 1u << 30;  // in an id of the execution table
 
 // Dense number of a page of RAM, never 0.
 inline u32 page_id(const memory::RamBlock& ram, u64 offset) {
@@ -59,6 +72,7 @@ inline u32 page_id(const memory::RamBlock& ram, u64 offset) {
 // A page that code is fetched from.
 struct CodePage {
   u32 id = 0;
+  u32 key = 0;  // as the execution table has it: the id, and whether its set's window is open
   memory::RamBlock* ram = nullptr;
   u64 offset = 0;    // of the page in the RAM block
   u64 physical = 0;  // of the page
@@ -83,7 +97,10 @@ class MmuOwner {
 class SoftMmu {
  public:
   // `use_tables` false: every access takes the slow path (Options::tables).
-  SoftMmu(ir::Guest& guest, memory::AddressSpace& memory, MmuOwner& owner, Log& log, unsigned cpu, bool use_tables);
+  // Whether windows are opened: not at all, where look_around() finds it worth while, or at its first look.
+  enum class Windows : u8 { off, earned, eager };
+  SoftMmu(ir::Guest& guest, memory::AddressSpace& memory, MmuOwner& owner, Log& log, unsigned cpu, bool use_tables,
+          Windows windows = Windows::off);
   ~SoftMmu();
   SoftMmu(const SoftMmu&) = delete;
   SoftMmu& operator=(const SoftMmu&) = delete;
@@ -121,12 +138,20 @@ class SoftMmu {
   void update_space();
   void update_space_tables();
 
+  // What was dropped by maintenance leaves the windows. Before the guest may take it as done.
+  void finish_windows();
+  // Opens and closes windows by what was run since the last call. The engine calls it now and then, between blocks, on
+  // the CPU's thread; `now` in ns.
+  void look_around(s64 now);
+  bool eager() const { return windows_ == Windows::eager; }
+
   // Debugger's accesses: no faults, no side effects, no devices.
   bool debug_access(u64 address, void* data, u64 size, bool write);
   bool debug_translate(u64 address, u64& physical);
 
   struct Statistics {
     u64 fills = 0, slow_loads = 0, slow_stores = 0, device_accesses = 0, code_stores = 0, flushes = 0, page_flushes = 0;
+    u64 windows_opened = 0, windows_closed = 0, window_maps = 0, window_unmaps = 0;
   };
   const Statistics& statistics() const { return statistics_; }
 
@@ -150,6 +175,10 @@ class SoftMmu {
     bool holds(u64 at, unsigned size) const {  // physical address
       return at - target.range->base < target.range->size && target.range->end() - at >= size;
     }
+  };
+  struct Leaving {
+    TableSet* set;
+    u32 page;
   };
   struct WriteRecord {
     u32 next;
@@ -177,6 +206,21 @@ class SoftMmu {
   void clear_address(TableSet& set, u64 address);
   void drop_local_entries(TableSet& set);
   void learn_ram();
+  sys::MemoryMap map_set(bool& has_window_space) const;
+
+  // ---- soft_windows.cpp; those that take a Window with the lock held ----
+  void open_window(TableSet& set);
+  void close_window(TableSet& set);
+  void map_range(TableSet& set, u64 begin, u64 end);
+  void map_page(TableSet& set, u64 page, memory::RamBlock& ram, u64 offset, bool writable);
+  void unmap(TableSet& set, u64 page, usize count);
+  void forbid_writes(TableSet& set, u64 page);
+  memory::RamBlock* ram_at(const u8* host, u64& offset);
+  void count_change(TableSet& set);
+  void forget_code(TableSet& set);
+  bool place(TableSet& set, u64 page, usize count, memory::RamBlock& ram, u64 offset, bool writable);
+  void enter_around(u64 address, bool user);
+  void judge_window(TableSet& set, s64 elapsed);
 
   bool translate(u64 address, ir::Access access, bool user, Target& target);
   DevicePage& device_slot(u64 address);
@@ -212,6 +256,12 @@ class SoftMmu {
   const Debugger* debugger_ = nullptr;
   const u16 cpu_;
   const bool use_tables_;
+  const Windows windows_;
+  std::vector<Leaving> leaving_;  // dropped, and still mapped in a window
+  bool entering_around_ = false;  // entries are made now and mapped together afterwards
+  s64 looked_at_ = 0;             // when look_around() was called last
+  usize window_pieces_ = 0;       // of all windows, and how many there may be
+  usize window_budget_ = 0;
   sys::MemoryMap empty_;
   std::vector<std::unique_ptr<TableSet>> sets_;
   TableSet* user_set_ = nullptr;  // of the current space, or nullptr: nothing entered yet

@@ -76,6 +76,14 @@ class SoftMmuTest : public testing::Test {
     mmu_->update_space();
   }
 
+  u8* window() { return reinterpret_cast<u8*>(guest_.s.header.read_table) + kWindow; }
+  void use_windows() {
+    mmu_ = std::make_unique<SoftMmu>(guest_, memory_, owner_, log_, 0, true, SoftMmu::Windows::eager);
+    mmu_->set_tracker(&tracker_);
+    mmu_->update_space();
+  }
+  void fuzz(bool windows);
+
   Log log_;
   std::unique_ptr<memory::RamBlock> ram_ = memory::RamBlock::create("ram", kRamSize).take();
   FakeDevice device_;
@@ -293,8 +301,44 @@ TEST_F(SoftMmuTest, Execution) {
   EXPECT_TRUE(fault.external);
 }
 
+TEST_F(SoftMmuTest, WindowsShowWhatTheTablesHave) {
+  use_windows();
+  map(0, 5, 1);
+  map(0, 6, 2, false);
+  map(0, 0x40, 9);
+  read(0x5010);
+  EXPECT_FALSE(sys::can_read(window() + 0x5010));
+  mmu_->look_around(0);
+  EXPECT_TRUE(sys::can_read(window() + 0x5010));
+  EXPECT_FALSE(sys::can_read(window() + 0x6000));
+  // What comes now comes with its neighbours, writable where that is allowed.
+  write(0x5014, 7);
+  EXPECT_TRUE(sys::can_write(window() + 0x5014));
+  EXPECT_EQ(load_raw<u32>(window() + 0x5014), 7u);
+  EXPECT_TRUE(sys::can_read(window() + 0x6000));
+  EXPECT_FALSE(sys::can_write(window() + 0x6000));
+  EXPECT_FALSE(sys::can_read(window() + 0x40000));
+  // Code is found with an id of its own, and its page is not written through the window.
+  CodePage page;
+  ir::Fault fault;
+  ASSERT_TRUE(mmu_->code_page(0x5000, page, fault));
+  EXPECT_EQ(page.key, page.id | kWindowedCode);
+  SoftMmu* mmus[] = {mmu_.get()};
+  SoftMmu::page_becomes_code(*ram_, 0x1000, mmus);
+  EXPECT_FALSE(sys::can_write(window() + 0x5014));
+  EXPECT_TRUE(sys::can_read(window() + 0x5014));
+  // Maintenance is done with the barrier.
+  guest_.pages.erase({0, 6});
+  mmu_->flush_page(0, 0x6000, false);
+  mmu_->finish_windows();
+  EXPECT_FALSE(sys::can_read(window() + 0x6000));
+  mmu_->flush_all();
+  EXPECT_FALSE(sys::can_read(window() + 0x5014));
+  EXPECT_EQ(mmu_->statistics().windows_opened, mmu_->statistics().windows_closed);
+}
+
 // Random mappings, maintenance as an architecture demands it, random accesses: tables and walker agree.
-TEST_F(SoftMmuTest, Fuzz) {
+void SoftMmuTest::fuzz(bool windows) {
   for (u32 seed = 0; seed < 8; seed++) {
     std::mt19937 random(seed);
     guest_.pages.clear();
@@ -345,6 +389,14 @@ TEST_F(SoftMmuTest, Fuzz) {
                                            !guest_.privileged(), mapping, ignored);
           const u64 entry = is_write ? write_entry(address) : read_entry(address);
           u8* host = allowed ? ram_->data() + (mapping.physical - kRamBase) + (address & 0xfff) : nullptr;
+          if (windows && random() % 4 == 0) {
+            mmu_->look_around(0);
+            u8* there = window() + address;
+            if (is_write ? sys::can_write(there) : sys::can_read(there)) {
+              ASSERT_TRUE(entry) << "seed " << seed << " step " << step;
+              ASSERT_EQ(load_raw<u32>(there), load_raw<u32>(host)) << "seed " << seed << " step " << step;
+            }
+          }
           if (entry) {
             ASSERT_TRUE(allowed) << "seed " << seed << " step " << step;
             ASSERT_EQ(entry + address, reinterpret_cast<u64>(host)) << "seed " << seed << " step " << step;
@@ -352,6 +404,11 @@ TEST_F(SoftMmuTest, Fuzz) {
             break;
           }
           const u32 value = random();
+          if (windows) {
+            mmu_->look_around(0);
+            ASSERT_FALSE(sys::can_read(window() + address) && !read_entry(address))
+                << "seed " << seed << " step " << step;
+          }
           if (is_write) {
             ASSERT_EQ(write(address, value), allowed);
             if (allowed) { ASSERT_EQ(load_raw<u32>(host), value); }
@@ -364,6 +421,14 @@ TEST_F(SoftMmuTest, Fuzz) {
       }
     }
   }
+}
+
+TEST_F(SoftMmuTest, Fuzz) { fuzz(false); }
+
+TEST_F(SoftMmuTest, FuzzWithWindows) {
+  use_windows();
+  fuzz(true);
+  EXPECT_GT(mmu_->statistics().windows_opened, 100u);
 }
 
 }  // namespace

@@ -25,16 +25,28 @@ void put(T& entry, T value) {
 }  // namespace
 
 SoftMmu::SoftMmu(ir::Guest& guest, memory::AddressSpace& memory, MmuOwner& owner, Log& log, unsigned cpu,
-                 bool use_tables)
+                 bool use_tables, Windows windows)
     : guest_(guest), state_(guest.state()), memory_(memory), owner_(owner), log_(log), cpu_(static_cast<u16>(cpu)),
-      use_tables_(use_tables) {
-  Result<sys::MemoryMap> empty = sys::map_anonymous(kTableSetBytes);
-  if (empty.ok()) empty_ = empty.take();
+      use_tables_(use_tables), windows_(use_tables ? windows : Windows::off) {
+  bool ignored;
+  empty_ = map_set(ignored);
   learn_ram();
   records_.push_back({});  // 0 ends a list
 }
 
 SoftMmu::~SoftMmu() = default;
+
+// Room for a set's tables, zeroed, and for its window.
+sys::MemoryMap SoftMmu::map_set(bool& has_window_space) const {
+  has_window_space = false;
+  if (windows_ != Windows::off) {
+    Result<sys::MemoryMap> map = sys::reserve(kWindow + kWindowBytes + kWindowGuard);
+    has_window_space = map.ok() && sys::place_anonymous(map->data(), kTableSetBytes);
+    if (has_window_space) return map.take();
+  }
+  Result<sys::MemoryMap> map = sys::map_anonymous(kTableSetBytes);
+  return map.ok() ? map.take() : sys::MemoryMap();
+}
 
 void SoftMmu::learn_ram() {
   ram_.clear();
@@ -65,11 +77,13 @@ SoftMmu::TableSet* SoftMmu::make_set(bool user, u64 key) {
     if (!oldest || set->last_use < oldest->last_use) oldest = set.get();
   }
   if (count < (user ? kUserSets : kPrivilegedSets)) {
-    Result<sys::MemoryMap> map = sys::map_anonymous(kTableSetBytes);
-    if (map.ok()) {
+    bool has_window_space;
+    sys::MemoryMap map = map_set(has_window_space);
+    if (map) {
       std::lock_guard lock(mutex_);
       auto set = std::make_unique<TableSet>();
-      set->map = map.take();
+      set->map = std::move(map);
+      set->has_window_space = has_window_space;
       set->user = user;
       set->index = static_cast<u32>(sets_.size());
       sets_.push_back(std::move(set));
@@ -119,6 +133,8 @@ void SoftMmu::update_space_tables() {
 }
 
 void SoftMmu::clear_set(TableSet& set) {
+  close_window(set);
+  set.heat = 0;
   if (set.touched.count() > kDiscardChunks) {
     sys::discard(set.map.data(), kTableSetBytes);
   } else {
@@ -137,6 +153,7 @@ void SoftMmu::clear_page(TableSet& set, u64 page) {
   if (set.read()[page]) put(set.read()[page], u64{0});
   if (set.write()[page]) put(set.write()[page], u64{0});
   if (set.exec()[page]) put(set.exec()[page], u32{0});
+  if (set.open && set.open->mapped.test(page)) leaving_.push_back({&set, static_cast<u32>(page)});
 }
 
 void SoftMmu::clear_address(TableSet& set, u64 address) {
@@ -197,6 +214,7 @@ void SoftMmu::enter(const Target& target, u64 address, ir::Access access, bool u
   if (access != ir::Access::execute && debugger_ && debugger_->watches() && debugger_->watches_page(address)) return;
   TableSet* set = set_for(user);
   if (!set) return;
+  if (!leaving_.empty()) finish_windows();
   const u64 page = address >> memory::kPageBits;
   memory::RamBlock& ram = *target.range->ram;
   const u64 offset = target.range->ram_offset + (physical_page - target.range->base);
@@ -207,18 +225,29 @@ void SoftMmu::enter(const Target& target, u64 address, ir::Access access, bool u
   if (target.mapping.size_bits > memory::kPageBits) set->large.set(page / 512);
   if (access == ir::Access::execute) {
     set->touch_exec(page);
-    put(set->exec()[page], page_id(ram, offset));
+    put(set->exec()[page], page_id(ram, offset) | (set->open ? kWindowedCode : 0));
     return;
   }
   set->touch_read(page);
+  if (set->read()[page] && set->read()[page] != entry) {
+    clear_page(*set, page);
+    finish_windows();
+  }
   put(set->read()[page], entry);
-  if (access == ir::Access::write && !target.range->read_only) enter_write(*set, page, entry, ram, offset);
+  if (access == ir::Access::write && !target.range->read_only) {
+    enter_write(*set, page, entry, ram, offset);
+  } else if (set->open && !entering_around_) {
+    std::lock_guard lock(mutex_);
+    map_page(*set, page, ram, offset, false);
+  }
 }
 
 void SoftMmu::enter_write(TableSet& set, u64 page, u64 entry, memory::RamBlock& ram, u64 offset) {
   std::lock_guard lock(mutex_);
   std::atomic<u8>& flags = ram.page_flags(offset);
-  if (flags.load(std::memory_order_seq_cst) & memory::kPageHasCode) return;
+  const bool has_code = flags.load(std::memory_order_seq_cst) & memory::kPageHasCode;
+  if (set.open && !entering_around_) map_page(set, page, ram, offset, !has_code);
+  if (has_code) return;
   set.touch_write(page);
   put(set.write()[page], entry);
   const u32 id = page_id(ram, offset);
@@ -256,7 +285,10 @@ void SoftMmu::drop_write_entries(u32 id, const u8* host_page) {
     TableSet& set = *sets_[record.set];
     u64& entry = set.write()[record.page];
     const u64 host = __atomic_load_n(&entry, __ATOMIC_RELAXED) + (u64{record.page} << memory::kPageBits);
-    if (host == reinterpret_cast<u64>(host_page)) put(entry, u64{0});
+    if (host == reinterpret_cast<u64>(host_page)) {
+      put(entry, u64{0});
+      if (set.open) forbid_writes(set, record.page);
+    }
     record_heads_[id] = record.next;
     record.next = free_record_;
     free_record_ = at;

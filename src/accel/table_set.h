@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bitset>
+#include <memory>
 
 #include "accel/soft_mmu.h"
 
@@ -15,6 +16,7 @@ struct SoftMmu::TableSet {
   static constexpr usize kChunks = 2 * kReadChunks + kExecChunks;
 
   sys::MemoryMap map;
+  bool has_window_space = false;  // the map goes on behind the tables (kWindow)
   bool user = false;
   u32 index = 0;
   u64 key = 0;    // user: the whole space word; privileged: its high half
@@ -29,6 +31,18 @@ struct SoftMmu::TableSet {
   u64* read() const { return base(); }
   u64* write() const { return reinterpret_cast<u64*>(map.data() + kWriteTable); }
   u32* exec() const { return reinterpret_cast<u32*>(map.data() + kExecTable); }
+  u8* window() const { return map.data() + kWindow; }
+
+  // ---- the window; all under the MMU's lock while it is open, but `heat` ----
+  struct Window {
+    std::bitset<kTableEntries> mapped, writable;  // guest pages
+    usize pieces = 0;                             // host mappings that it may have made separate, at most
+    bool full = false;                            // there are too many
+    u32 changes = 0;                              // host mappings changed since the last look
+  };
+  std::unique_ptr<Window> open;  // nullptr: it is closed
+  s64 heat = 0;                  // ns of running in this set that count for opening it
+
   void touch_read(u64 page) { touched.set(page / 512); }
   void touch_write(u64 page) { touched.set(kReadChunks + page / 512); }
   void touch_exec(u64 page) { touched.set(2 * kReadChunks + page / 1024); }

@@ -25,13 +25,18 @@ constexpr std::chrono::milliseconds kShortestEventWait{1};
 constexpr std::chrono::milliseconds kLongestEventWait{32};
 constexpr s64 kShortestPoll = 20'000, kLongestPoll = 200'000;  // ns
 constexpr unsigned kLooks = 32;                                // between two looks at the clock
+
+SoftMmu::Windows windows_of(const Options& options) {
+  if (!options.windows || options.engine != "tcg") return SoftMmu::Windows::off;
+  return options.eager_windows ? SoftMmu::Windows::eager : SoftMmu::Windows::earned;
+}
 }  // namespace
 
 VirtualCpu::VirtualCpu(unsigned index, std::unique_ptr<GuestCpu> guest_cpu, memory::AddressSpace& memory,
                        RunControl& control, BlockRunner& runner, Debugger& debugger, const Options& options, Log& log)
     : index_(index), guest_cpu_(std::move(guest_cpu)), guest_(guest_cpu_->guest()), state_(guest_.state()),
       memory_(memory), control_(control), runner_(runner), debugger_(debugger), options_(options), log_(log),
-      mmu_(guest_, memory, *this, log, index, options.tables) {
+      mmu_(guest_, memory, *this, log, index, options.tables, windows_of(options)) {
   state_.engine = this;
   guest_.set_engine(*this);
   mmu_.set_tracker(&runner);
@@ -285,6 +290,7 @@ void VirtualCpu::take_flushes() {
     flushes.swap(flushes_);
   }
   for (const Flush& flush : flushes) apply(flush);
+  mmu_.finish_windows();
   {
     std::lock_guard lock(flush_mutex_);
     flush_pending_.store(!flushes_.empty(), std::memory_order_seq_cst);
@@ -301,6 +307,7 @@ void VirtualCpu::flush_page(u64 space, u64 address, bool all_spaces, bool all_cp
 }
 
 void VirtualCpu::synchronize() {
+  mmu_.finish_windows();
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!flushes_others_) return;
   flushes_others_ = false;

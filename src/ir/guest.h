@@ -44,6 +44,9 @@ struct StateHeader {
   u32 unaligned = 0;                 // not zero: data accesses without kAligned need no alignment in normal memory
   void* engine = nullptr;            // engine's own: the virtual CPU that runs this state
   const void* jump_table = nullptr;  // engine's own: translations by pc, for indirect jumps
+  // Engine's own, of accesses through a window: the one that faulted last on the host, how many mappings had been made
+  // then and have been made by now, and one that has faulted too often for nothing.
+  u32 fault_site = 0, fault_maps = 0, window_maps = 0, worn_site = 0;
   u32 ahead = 0;  // icount: instructions of the running block from the one at `location` on, when a helper
                   // or a slow path is called: `budget` counts them as done
 };

@@ -106,6 +106,10 @@ Result<std::vector<Outcome>> run_rhea(const std::string& harness, const std::str
 
   accel::Options options;
   options.engine = engine_name;
+  if (engine_name == "tcg-windows") {
+    options.engine = "tcg";
+    options.eager_windows = true;
+  }
   accel::CpuConfig config{.model = model, .reset_pc = kBareStart};
   auto engine = RHEA_TRY(accel::create_engine(options, config, space, loop.loop(), log));
   engine->reset();

@@ -29,6 +29,13 @@ u32 CodeCache::find(const ir::Key& key, u32 page, u32 second_page) const {
   return kNoBlock;
 }
 
+u32 CodeCache::block_at(u32 offset) const {
+  // They are made one behind the other.
+  const auto next = std::upper_bound(blocks_.begin(), blocks_.end(), offset,
+                                     [](u32 at, const Translation& block) { return at < block.entry; });
+  return next == blocks_.begin() ? kNoBlock : static_cast<u32>(next - blocks_.begin()) - 1;
+}
+
 u32 CodeCache::add(const Translation& translation, std::span<const x64::ExitSite> sites, const ir::Block& block) {
   const u32 index = static_cast<u32>(blocks_.size());
   blocks_.push_back(translation);

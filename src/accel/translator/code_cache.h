@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The translations there are: found by key and page, linked with each other, dropped when their code is written.
 //
-// A block is made from one or two pages of RAM (ids as in the execution table). It is found by (pc, mode, first
+// A block is made from one or two pages of RAM (ids as in the execution table; lists of a page's blocks are by its own
+// id, without kWindowedCode). It is found by (pc, mode, first
 // page). Exits to known keys are linked to their target's code; each block lists the exits that are linked to it, so
 // that dropping a block takes exactly these links back. Dead blocks keep their code until everything is emptied
 // (clear(), with all CPUs stopped): a CPU may still be in one.
@@ -66,7 +67,7 @@ class CodeCache {
     std::vector<u32> victims;
     for (const u32 index : list) {
       const Translation& translation = blocks_[index];
-      const unsigned part = translation.pages[0] == page ? 0 : 1;
+      const unsigned part = (translation.pages[0] & ~kWindowedCode) == page ? 0 : 1;
       if (translation.begin[part] < end && begin < translation.end[part]) victims.push_back(index);
     }
     for (const u32 index : victims) {
@@ -75,6 +76,9 @@ class CodeCache {
     }
     return !list.empty();
   }
+  // The block with an offset in its code that runs often, or kNoBlock.
+  u32 block_at(u32 offset) const;
+  void drop(u32 block, x64::Compiler& compiler) { remove(block, compiler); }
   // Drops what has instructions at virtual addresses in [begin, end). Calls `dropped` with each.
   template <typename F>
   void drop_addresses(u64 begin, u64 end, x64::Compiler& compiler, F&& dropped) {
@@ -104,6 +108,7 @@ class CodeCache {
   // Ids are those of all RAM, code is in few places.
   static constexpr u32 kGroup = 256;
   Page& page(u32 id) {
+    id &= ~kWindowedCode;
     const u32 group = id / kGroup;
     if (group >= pages_.size()) pages_.resize(group + 1);
     if (!pages_[group]) pages_[group] = std::make_unique<std::array<Page, kGroup>>();

@@ -3,10 +3,12 @@
 #include "util/bits.h"
 
 #include <chrono>
+#include <new>
 
 #include "accel/code_reader.h"
 #include "ir/passes/passes.h"
 #include "sys/perf_map.h"
+#include "sys/poller.h"
 
 namespace rhea::accel {
 
@@ -36,12 +38,26 @@ Result<std::unique_ptr<Translator>> Translator::create(const RunnerContext& cont
   translator->file_ = RHEA_TRY(sys::create_memory_file("rhea-code", size));
   translator->write_ = RHEA_TRY(sys::map_shared(translator->file_.get(), 0, size, sys::Protection::read_write));
   translator->run_ = RHEA_TRY(sys::map_shared(translator->file_.get(), 0, size, sys::Protection::read_execute));
+  if (context.options.windows) translator->faults_.open(translator->run_.data(), size);
   return translator;
+}
+
+Translator::Data::Data() {
+  Result<sys::MemoryMap> mapped = sys::map_anonymous(x64::kJumpEntries * sizeof(x64::JumpEntry));
+  if (!mapped.ok()) throw std::bad_alloc();
+  map = mapped.take();
+  jumps = reinterpret_cast<x64::JumpEntry*>(map.data());
+  clear_jumps();
+}
+
+void Translator::Data::clear_jumps() {
+  sys::discard(map.data(), map.size());
+  jumps[x64::jump_index(0)] = x64::JumpEntry{};
 }
 
 void Translator::attach(VirtualCpu& cpu) {
   auto data = std::make_unique<Data>();
-  cpu.state().jump_table = data->jumps.data();
+  cpu.state().jump_table = data->jumps;
   cpu.runner_data = std::move(data);
   std::lock_guard lock(mutex_);
   cpus_.push_back(&cpu);
@@ -58,6 +74,7 @@ void Translator::make_compiler(VirtualCpu& cpu) {
   settings.features = x64::detect_features() & x64::parse_features(options_.host_features).value();
   settings.write_table = kWriteTable;
   settings.exec_table = kExecTable;
+  settings.window = faults_.active() ? kWindow : 0;
   settings.pin = options_.pin;
   settings.lazy_flags = options_.lazy_flags;
   settings.inline_fp = options_.inline_fp;
@@ -101,6 +118,7 @@ Leave Translator::run(VirtualCpu& cpu) {
   }
   u32 from = 0;
   for (;;) {
+    if (cpu.mmu().eager()) cpu.mmu().look_around(0);
     const void* code = find(cpu, data, from);
     from = 0;
     if (!code) {
@@ -119,8 +137,12 @@ Leave Translator::run(VirtualCpu& cpu) {
       state.pc = target.pc;
       state.mode = target.mode;
     }
+    if (state.worn_site) replace_worn(cpu);
     switch (left & ~u64{0xffffffff}) {
-      case x64::Left::kPoll: data.left_poll++; return Leave::poll;
+      case x64::Left::kPoll:
+        data.left_poll++;
+        cpu.mmu().look_around(sys::monotonic_now());
+        return Leave::poll;
       case x64::Left::kBudget: return Leave::budget;
       case x64::Left::kException:
         data.left_exception++;
@@ -180,13 +202,13 @@ const void* Translator::find(VirtualCpu& cpu, Data& data, u32 from) {
 
 u32 Translator::look_up(VirtualCpu& cpu, const CodePage& first) {
   ir::StateHeader& state = cpu.state();
-  for (u32 at = cache_.first_of({state.pc, state.mode}, first.id); at != kNoBlock; at = cache_.next_of(at)) {
+  for (u32 at = cache_.first_of({state.pc, state.mode}, first.key); at != kNoBlock; at = cache_.next_of(at)) {
     const Translation& translation = cache_.block(at);
     if (!translation.pages[1]) return at;
     CodePage second;
     ir::Fault ignored;
     const u64 next = ((state.pc | kPageMask) + 1) & 0xffffffff;
-    if (cpu.mmu().code_page(next, second, ignored) && second.id == translation.pages[1]) return at;
+    if (cpu.mmu().code_page(next, second, ignored) && second.key == translation.pages[1]) return at;
   }
   return kNoBlock;
 }
@@ -250,11 +272,13 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
   translation.first_exit = cache_.next_exit();
   const u64 in_page = state.pc & kPageMask;
   const u64 end = in_page + std::max<u32>(block_.guest_bytes, 1);
-  translation.pages = {first.id, end > memory::kPageSize ? second.id : 0};
+  translation.pages = {first.key, end > memory::kPageSize ? second.key : 0};
   translation.begin = {static_cast<u16>(in_page), 0};
   translation.end = {static_cast<u16>(std::min(end, memory::kPageSize)),
                      static_cast<u16>(end > memory::kPageSize ? end - memory::kPageSize : 0)};
-  switch (compiler_->compile(block_, translation.first_exit, translation.pages[1], compiled_)) {
+  const bool windowed = (first.key & kWindowedCode) && state.unaligned && faults_.active() &&
+                        !worn_.contains({block_.key.pc, block_.key.mode, first.key});
+  switch (compiler_->compile(block_, translation.first_exit, translation.pages[1], windowed, compiled_)) {
     case x64::Compiler::Outcome::full: full = true; return kNoBlock;
     case x64::Compiler::Outcome::too_complex: retry = true; return kNoBlock;
     case x64::Compiler::Outcome::done: break;
@@ -262,9 +286,10 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
   translation.entry = compiled_.entry;
   for (unsigned i = 0; i < 2; i++) {
     if (!translation.pages[i]) continue;
-    lines_.make(translation.pages[i])
+    lines_.make(translation.pages[i] & ~kWindowedCode)
         .fetch_or(line_mask(translation.begin[i], translation.end[i]), std::memory_order_seq_cst);
   }
+  for (const x64::FaultSite& site : compiled_.faults) faults_.add(site.at, site.slow);
   const u32 index = cache_.add(translation, compiled_.sites, block_);
   link_new(index, cpu);
   if (log_.on(LogItem::out_asm)) {
@@ -273,6 +298,7 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
   }
   note_perf(block_, compiled_);
   counts_.blocks++;
+  counts_.windowed += windowed;
   counts_.guest_insns += block_.guest_insns;
   counts_.guest_bytes += block_.guest_bytes;
   counts_.hot_bytes += compiled_.hot_bytes;
@@ -336,6 +362,19 @@ void Translator::enter_jump(Data& data, u32 index) {
   std::atomic_ref<const void*>(entry.code).store(compiler_->address(translation.entry), std::memory_order_release);
 }
 
+// An access that faults again and again (on a device, in ever new pages) is dear: its block is made anew, with tables.
+void Translator::replace_worn(VirtualCpu& cpu) {
+  const u32 at = std::exchange(cpu.state().worn_site, 0);
+  std::lock_guard lock(mutex_);
+  const u32 index = cache_.block_at(at);
+  if (index == kNoBlock || cache_.block(index).dead) return;
+  const Translation& block = cache_.block(index);
+  worn_.emplace(block.key.pc, block.key.mode, block.pages[0]);
+  cache_.drop(index, *compiler_);
+  forget_jumps(block);
+  counts_.replaced++;
+}
+
 // ---- dropping ------------------------------------------------------------------------------------------------------
 // The CPUs' jump tables are written by their own threads under the lock, and here.
 void Translator::forget_jumps(const Translation& translation) {
@@ -384,12 +423,14 @@ void Translator::forget_code(u64 begin, u64 end) {
 void Translator::drop_everything() {
   cache_.clear();
   compiler_->reset();
+  faults_.clear();
+  worn_.clear();
   lines_.clear();
   for (const auto& [ram, offset] : code_pages_) {
     ram->page_flags(offset).fetch_and(static_cast<u8>(~memory::kPageHasCode), std::memory_order_seq_cst);
   }
   code_pages_.clear();
-  for (VirtualCpu* cpu : cpus_) static_cast<Data&>(*cpu->runner_data).jumps.fill(x64::JumpEntry{});
+  for (VirtualCpu* cpu : cpus_) static_cast<Data&>(*cpu->runner_data).clear_jumps();
   epoch_++;
   counts_.emptied++;
 }
@@ -430,6 +471,7 @@ std::string Translator::statistics() const {
       counts_.nanoseconds / std::max<u64>(counts_.guest_insns, 1), counts_.links, counts_.dropped, counts_.emptied);
   text += fmt::format("left generated code {} to link, {} to look up, {} to poll, {} with an exception; {} lookups\n",
                       link, dispatch, poll, exception, lookups);
+  text += fmt::format("through windows     {} blocks; {} made anew without\n", counts_.windowed, counts_.replaced);
   if (compiler_) {
     text += fmt::format("cache used          {} of {} bytes ({} hot)\n", compiler_->hot_used() + compiler_->cold_used(),
                         compiler_->capacity(), compiler_->hot_used());

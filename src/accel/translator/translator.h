@@ -14,10 +14,13 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "accel/translator/code_cache.h"
+#include "accel/translator/fault_sites.h"
 #include "accel/virtual_cpu.h"
 #include "host/x64/compiler.h"
 #include "sys/fd.h"
@@ -54,7 +57,12 @@ class Translator final : public BlockRunner {
 
  private:
   struct Data final : RunnerData {
-    alignas(64) std::array<x64::JumpEntry, x64::kJumpEntries> jumps{};
+    // Throws std::bad_alloc.
+    Data();
+    // None leads anywhere. What is all zeros belongs to address 0, which the first one must not.
+    void clear_jumps();
+    sys::MemoryMap map;
+    x64::JumpEntry* jumps = nullptr;
     u64 left_link = 0, left_dispatch = 0, left_poll = 0, left_exception = 0, lookups = 0;
   };
   explicit Translator(const RunnerContext& context) : options_(context.options), log_(context.log) {}
@@ -69,6 +77,7 @@ class Translator final : public BlockRunner {
   bool may_link(u32 exit_id, u32 target, VirtualCpu& cpu);
   void link_new(u32 index, VirtualCpu& cpu);
   void enter_jump(Data& data, u32 index);
+  void replace_worn(VirtualCpu& cpu);
   void forget_jumps(const Translation& translation);
   void empty(VirtualCpu& cpu);
   void drop_everything();
@@ -81,6 +90,7 @@ class Translator final : public BlockRunner {
   sys::Fd file_;
   sys::MemoryMap write_, run_;
   std::unique_ptr<x64::Compiler> compiler_;
+  FaultSites faults_;
   std::atomic<bool> ready_{false};  // compiler_ is there; it is made by the first CPU that runs
   std::atomic<u64> epoch_{1};       // raised when everything is dropped
   std::atomic<bool> logging_{false};
@@ -91,11 +101,12 @@ class Translator final : public BlockRunner {
   std::vector<VirtualCpu*> cpus_;
   std::vector<std::pair<memory::RamBlock*, u64>> code_pages_;  // where page flags are set
   CodeLines lines_;
-  u64 unload_at_ = 0;  // bytes of host code made until the next unload_written()
+  std::set<std::tuple<u64, u64, u32>> worn_;  // blocks (pc, mode, page) that do without windows from now on
+  u64 unload_at_ = 0;                         // bytes of host code made until the next unload_written()
   std::FILE* perf_map_ = nullptr;
   struct {
     u64 blocks = 0, guest_insns = 0, guest_bytes = 0, hot_bytes = 0, cold_bytes = 0, dropped = 0, emptied = 0,
-        links = 0;
+        links = 0, windowed = 0, replaced = 0;
     u64 nanoseconds = 0;
   } counts_;
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What the emitter knows of a block before it starts: uses, what crosses labels, live flags, and which values can
 // be computed right into a pin or give their flags without a second computation.
+#include <algorithm>
+
 #include "host/x64/emitter.h"
 #include "ir/op_kinds.h"
 
@@ -38,6 +40,11 @@ bool touches(const Inst& inst, u32 offset, u32 size) {
   return inst.imm < offset + size && offset < inst.imm + bytes;
 }
 
+bool is_plain_access(Op op) {
+  return op == Op::Load || op == Op::Store || op == Op::LoadF || op == Op::StoreF || op == Op::LoadV ||
+         op == Op::StoreV;
+}
+
 bool is_call(Op op) { return op >= Op::Call0 && op <= Op::Call3; }
 
 }  // namespace
@@ -65,6 +72,7 @@ void Emitter::analyze_uses() {
       }
     }
   }
+  if (windowed_) fold_addresses();
   if (!any_label) return;
   for (usize i = 0; i < insts.size(); i++) {
     Value& value = values_[i];
@@ -74,6 +82,25 @@ void Emitter::analyze_uses() {
     for (usize k = i + 1; k <= value.last_use; k++) {
       if (touches(insts[k], static_cast<u32>(insts[i].imm), 16) || is_call(insts[k].op)) value.overwritten = true;
     }
+  }
+}
+
+// base + constant, for one access through the window: it adds by itself. Where that leaves 32 bits it faults between
+// the windows, and the slow path adds as the guest does.
+void Emitter::fold_addresses() {
+  constexpr s32 kMost = 1 << 16;
+  const std::vector<Inst>& insts = block_->insts;
+  for (usize i = 0; i < insts.size(); i++) {
+    const Inst& inst = insts[i];
+    if (!is_plain_access(inst.op) || !through_window(inst)) continue;
+    const Ref address = inst.args[0];
+    const Inst& add = insts[address];
+    if (add.op != Op::Add || values_[address].uses != 1 || insts[add.args[1]].op != Op::Const) continue;
+    const s32 displacement = static_cast<s32>(insts[add.args[1]].imm);
+    if (displacement < -kMost || displacement > kMost || insts[add.args[0]].op == Op::Const) continue;
+    values_[address].folded = true;
+    Value& base = values_[add.args[0]];
+    base.last_use = std::max(base.last_use, static_cast<u16>(i));
   }
 }
 

@@ -230,7 +230,7 @@ void Compiler::Impl::make_probe() {
   Assembler& a = assembler_;
   a.align(16);
   stubs_.probe = a.position();
-  static_assert(kJumpEntries == 4096 && sizeof(JumpEntry) == 32);
+  static_assert(sizeof(JumpEntry) == 32);
   a.mov(a.eax, a.ecx);  // jump_index
   a.shr(a.eax, 12);
   a.xor_(a.eax, a.ecx);
@@ -325,10 +325,12 @@ Compiler::Compiler(const Settings& settings, u8* write, const u8* run, usize siz
     : impl_(std::make_unique<Impl>(settings, write, run, size)) {}
 Compiler::~Compiler() = default;
 
-Compiler::Outcome Compiler::compile(const ir::Block& block, u32 first_exit, u32 second_page, CompiledBlock& out) {
+Compiler::Outcome Compiler::compile(const ir::Block& block, u32 first_exit, u32 second_page, bool windowed,
+                                    CompiledBlock& out) {
   Impl& impl = *impl_;
-  const Emitter::Outcome outcome = impl.emitter_.run(block, first_exit, second_page, impl.hot_, impl.cold_start_,
-                                                     impl.cold_, static_cast<u32>(impl.size_), out);
+  const Emitter::Outcome outcome =
+      impl.emitter_.run(block, {first_exit, second_page, windowed},
+                        {impl.hot_, impl.cold_start_, impl.cold_, static_cast<u32>(impl.size_)}, out);
   if (outcome == Emitter::Outcome::full) return Outcome::full;
   if (outcome == Emitter::Outcome::too_complex) return Outcome::too_complex;
   impl.hot_ = out.entry + out.hot_bytes;
@@ -366,6 +368,10 @@ void Compiler::unlink(const ExitSite& site) {
 usize Compiler::hot_used() const { return impl_->hot_; }
 usize Compiler::cold_used() const { return impl_->cold_ - impl_->cold_start_; }
 usize Compiler::capacity() const { return impl_->size_; }
+
+StateHeader* Compiler::state_of(const u64* registers) {
+  return reinterpret_cast<StateHeader*>(registers[kR15] - kStateBias);
+}
 
 void Compiler::sync_fp_flags(StateHeader& state) {
   const u32 raised = (state.mxcsr_ieee | state.mxcsr_neon | state.mxcsr_other) & kSticky;

@@ -45,6 +45,7 @@ struct Settings {
   bool lazy_flags = true;
   bool inline_fp = true;
   bool tables = true;
+  u32 window = 0;  // displacement from the read table to the host addresses that guest addresses are mapped at
   bool ibtc = true;
   bool icount = false;
 };
@@ -60,7 +61,7 @@ struct JumpEntry {
   u64 reserved = 0;
 };
 static_assert(sizeof(JumpEntry) == 32);
-constexpr u32 kJumpEntries = 4096;
+constexpr u32 kJumpEntries = 1u << 14;
 // Instructions are mostly words; functions of different pages that share low address bits get different entries.
 constexpr u32 jump_index(u64 pc) { return static_cast<u32>((pc >> 12 ^ pc) >> 2 & (kJumpEntries - 1)); }
 
@@ -74,12 +75,18 @@ struct ExitSite {
   u32 stub_jump = 0;      // rel32 field of the stub's jump (not same_page)
 };
 
+// An access through a window, which goes on at `slow` where it faults on the host. Offsets in the buffer.
+struct FaultSite {
+  u32 at = 0, slow = 0;
+};
+
 struct CompiledBlock {
   u32 entry = 0;
   u32 hot_bytes = 0;
   u32 cold_entry = 0;
   u32 cold_bytes = 0;
   std::vector<ExitSite> sites;  // ids are first_exit + index
+  std::vector<FaultSite> faults;
 };
 
 // What enter() came back with.
@@ -103,8 +110,9 @@ class Compiler {
     too_complex,  // too many values at a time: try with fewer guest instructions
   };
   // `first_exit` is the id of the first exit site, not 0. `second_page`: id of
-  // the page behind the first one when the block's code reaches into it, else 0.
-  Outcome compile(const ir::Block& block, u32 first_exit, u32 second_page, CompiledBlock& out);
+  // the page behind the first one when the block's code reaches into it, else 0. `windowed`: plain accesses go through
+  // the window, and look at no alignment.
+  Outcome compile(const ir::Block& block, u32 first_exit, u32 second_page, bool windowed, CompiledBlock& out);
   // Forgets all blocks.
   void reset();
 
@@ -121,6 +129,8 @@ class Compiler {
   usize hot_used() const;
   usize cold_used() const;
   usize capacity() const;
+  // The state of the CPU whose generated code has these registers (by their x86-64 numbers).
+  static ir::StateHeader* state_of(const u64* registers);
   // Moves the cumulative FP flags from the host's images to StateHeader::fp_flags.
   static void sync_fp_flags(ir::StateHeader& state);
   // The code of a block as text, one line an instruction.

@@ -9,6 +9,8 @@
 #include "host/x64/assembler.h"
 #include "ir/op_kinds.h"
 #include "ir/test_machine.h"
+#include "sys/host_fault.h"
+#include "sys/memory_map.h"
 
 namespace rhea::x64 {
 namespace {
@@ -102,10 +104,11 @@ void group_commit(StateHeader* state, u64 pointer) {
   trash();
 }
 
-class Harness {
+class Harness final : public sys::FaultHandler {
  public:
-  explicit Harness(u32 features, bool pin = true, bool lazy_flags = true, bool inline_fp = true)
-      : code_(static_cast<u8*>(std::aligned_alloc(4096, kCodeSize))), tables_(kTable * 20 / 8) {
+  // `windows`: plain accesses go through a window in which nothing is mapped, so that each of them faults.
+  explicit Harness(u32 features, bool pin = true, bool lazy_flags = true, bool inline_fp = true, bool windows = false)
+      : windows_(windows), code_(static_cast<u8*>(std::aligned_alloc(4096, kCodeSize))), tables_(kTable * 20 / 8) {
     EXPECT_TRUE(Xbyak::CodeArray::protect(code_, kCodeSize, Xbyak::CodeArray::PROTECT_RWE));
     for (unsigned i = 0; i < 16; i++) pins_.push_back({TestMachine::kSlots + 4 * ((i * 5) % 16), Type::I32, "r"});
     for (unsigned i = 0; i < 8; i++) pins_.push_back({TestMachine::kVectors + 16 * (7 - i), Type::V128, "v"});
@@ -118,6 +121,12 @@ class Harness {
     settings.pin = pin;
     settings.lazy_flags = lazy_flags;
     settings.inline_fp = inline_fp;
+    if (windows) {
+      settings.window = kWindow;
+      room_ = sys::reserve(kWindow + (u64{1} << 32) + kWindow).take();
+      EXPECT_TRUE(sys::place_anonymous(room_.data(), kTable * 20));
+      faults_ = std::make_unique<sys::FaultRegistration>(*this);
+    }
     compiler_ = std::make_unique<Compiler>(settings, code_, code_, kCodeSize);
     for (u32 page = 0; page < kTable; page++) {
       if (page % 3 == 1) continue;
@@ -125,6 +134,7 @@ class Harness {
       tables_[page] = entry;
       tables_[kTable + page] = entry;
     }
+    if (windows) std::memcpy(room_.data(), tables_.data(), kTable * 16);
   }
   ~Harness() {
     Xbyak::CodeArray::protect(code_, kCodeSize, Xbyak::CodeArray::PROTECT_RW);
@@ -133,10 +143,10 @@ class Harness {
 
   void compile(const ir::Block& block) {
     CompiledBlock compiled;
-    Compiler::Outcome outcome = compiler_->compile(block, 1, 0, compiled);
+    Compiler::Outcome outcome = compiler_->compile(block, 1, 0, windows_, compiled);
     if (outcome == Compiler::Outcome::full) {
       compiler_->reset();
-      outcome = compiler_->compile(block, 1, 0, compiled);
+      outcome = compiler_->compile(block, 1, 0, windows_, compiled);
     }
     EXPECT_EQ(outcome, Compiler::Outcome::done);
     last = compiled;
@@ -147,6 +157,7 @@ class Harness {
     StateHeader& header = machine.header();
     header.engine = &machine;
     header.read_table = header.user_read_table = tables_.data();
+    if (windows_) header.read_table = reinterpret_cast<u64*>(room_.data());
     header.mxcsr_ieee = header.mxcsr_other = 0x1f80;
     header.mxcsr_neon = 0x9fc0;
     const u64 left = compiler_->enter(header, compiler_->address(last.entry));
@@ -155,13 +166,25 @@ class Harness {
     EXPECT_TRUE(id >= 1 && id <= last.sites.size());
     return last.sites.at(id - 1).exit;
   }
+  u64 handle(const sys::HostFault& fault) noexcept override {
+    const u64 at = fault.instruction - reinterpret_cast<u64>(code_);
+    for (const FaultSite& site : last.faults) {
+      if (site.at == at && Compiler::state_of(fault.registers) == &machine.header())
+        return reinterpret_cast<u64>(code_) + site.slow;
+    }
+    return 0;
+  }
   std::string code() const { return compiler_->disassemble(last); }
 
   Machine machine;
   CompiledBlock last;
 
  private:
+  static constexpr u64 kWindow = u64{32} << 20;
+  const bool windows_;
   u8* code_;
+  sys::MemoryMap room_;
+  std::unique_ptr<sys::FaultRegistration> faults_;
   std::vector<u64> tables_;
   std::vector<ir::Pin> pins_;
   std::unique_ptr<Compiler> compiler_;
@@ -212,8 +235,8 @@ void fill(std::mt19937& random, Harness& harness, TestMachine& plain, bool memor
   header.unaligned = random() & 1;
 }
 
-void compare_random(u32 features, bool pin, bool lazy, bool passes, unsigned count) {
-  auto harness = std::make_unique<Harness>(features, pin, lazy);
+void compare_random(u32 features, bool pin, bool lazy, bool passes, unsigned count, bool windows = false) {
+  auto harness = std::make_unique<Harness>(features, pin, lazy, true, windows);
   for (unsigned seed = 0; seed < count; seed++) {
     std::mt19937 random(seed * 7 + 1);
     ir::Block block = ir::RandomBlock(seed).make(4 + seed * 60 / count);
@@ -235,6 +258,8 @@ TEST(Compiler, RandomBlocks) { compare_random(~0u, true, true, false, 4000); }
 TEST(Compiler, RandomBlocksAfterPasses) { compare_random(~0u, true, true, true, 4000); }
 TEST(Compiler, RandomBlocksBaseline) { compare_random(0, true, true, true, 3000); }
 TEST(Compiler, RandomBlocksWithoutPins) { compare_random(~0u, false, true, true, 1500); }
+TEST(Compiler, RandomBlocksThroughWindows) { compare_random(~0u, true, true, true, 3000, true); }
+TEST(Compiler, RandomBlocksThroughWindowsWithoutPins) { compare_random(~0u, false, true, false, 1500, true); }
 TEST(Compiler, RandomBlocksWithoutLazyFlags) { compare_random(~0u, true, false, true, 1500); }
 
 // More values live than there are registers while some loads go the slow way: what was spilled there has to be there

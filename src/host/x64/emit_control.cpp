@@ -19,13 +19,14 @@ Emitter::Emitter(const Settings& settings, Assembler& assembler, const Stubs& st
   }
 }
 
-Emitter::Outcome Emitter::run(const ir::Block& block, u32 first_exit, u32 second_page, u32 hot, u32 hot_end, u32 cold,
-                              u32 cold_end, CompiledBlock& out) {
+Emitter::Outcome Emitter::run(const ir::Block& block, const Request& request, const Room& room, CompiledBlock& out) {
   block_ = &block;
   out_ = &out;
-  first_exit_ = first_exit;
+  first_exit_ = request.first_exit;
+  windowed_ = request.windowed && settings_.window && settings_.tables;
   failed_ = false;
   out.sites.clear();
+  out.faults.clear();
   owner_.fill(kNoRef);
   owner_xmm_.fill(kNoRef);
   spills_.fill(0);
@@ -45,29 +46,29 @@ Emitter::Outcome Emitter::run(const ir::Block& block, u32 first_exit, u32 second
 
   // The most that an instruction takes, with room to spare.
   constexpr u32 kRoom = 4096;
-  a_.set_position(static_cast<u32>(align_up(hot, 16)));
+  a_.set_position(static_cast<u32>(align_up(room.hot, 16)));
   out.entry = a_.position();
-  prologue(second_page);
+  prologue(request.second_page);
   for (usize i = 0; i < block.insts.size(); i++) {
-    if (a_.position() + kRoom > hot_end) return Outcome::full;
+    if (a_.position() + kRoom > room.hot_end) return Outcome::full;
     index_ = static_cast<Ref>(i);
     emit(block.insts[i]);
     if (failed_) return Outcome::too_complex;
   }
   out.hot_bytes = a_.position() - out.entry;
-  a_.set_position(cold);
-  out.cold_entry = cold;
+  a_.set_position(room.cold);
+  out.cold_entry = room.cold;
   for (usize i = 0; i < cold_.size(); i++) {
-    if (a_.position() + kRoom > cold_end) return Outcome::full;
+    if (a_.position() + kRoom > room.cold_end) return Outcome::full;
     cold_[i]();
   }
-  out.cold_bytes = a_.position() - cold;
+  out.cold_bytes = a_.position() - room.cold;
   return Outcome::done;
 }
 
 void Emitter::emit(const Inst& inst) {
   Value& value = values_[index_];
-  if (value.uses == 0 && !ir::has_effect(inst)) return;
+  if (value.folded || (value.uses == 0 && !ir::has_effect(inst))) return;
   // Conditions are evaluated here unless the instruction can take them from the flags.
   for (unsigned i = 0; i < 3; i++) {
     const Ref arg = inst.args[i];

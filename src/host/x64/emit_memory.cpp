@@ -10,12 +10,12 @@ using ir::StateHeader;
 
 bool Emitter::emit_memory(const Inst& inst) {
   switch (inst.op) {
-    case Op::Load: load(inst); return true;
-    case Op::Store: store(inst); return true;
+    case Op::Load: through_window(inst) ? window_load(inst) : load(inst); return true;
+    case Op::Store: through_window(inst) ? window_store(inst) : store(inst); return true;
     case Op::LoadF:
-    case Op::LoadV: load_vector(inst); return true;
+    case Op::LoadV: through_window(inst) ? window_load_vector(inst) : load_vector(inst); return true;
     case Op::StoreF:
-    case Op::StoreV: store_vector(inst); return true;
+    case Op::StoreV: through_window(inst) ? window_store_vector(inst) : store_vector(inst); return true;
     case Op::GroupRead:
     case Op::GroupWrite: group(inst); return true;
     case Op::GroupCommit: group_commit(inst); return true;

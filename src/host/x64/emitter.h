@@ -96,6 +96,7 @@ struct Value {
   u8 target = kNone;         // index of the pin that it is computed into
   bool crosses = false;      // lives across a label
   bool overwritten = false;  // the slot it was read from is written while it lives
+  bool folded = false;       // an address that the access which uses it makes by itself
   bool fused = false;        // a SetFlags takes its flags right from the instruction that makes it
   u16 last_use = 0;
   u16 uses = 0;
@@ -138,8 +139,14 @@ class Emitter {
   Emitter(const Settings& settings, Assembler& assembler, const Stubs& stubs);
 
   enum class Outcome : u8 { done, full, too_complex };
-  Outcome run(const ir::Block& block, u32 first_exit, u32 second_page, u32 hot, u32 hot_end, u32 cold, u32 cold_end,
-              CompiledBlock& out);
+  struct Request {
+    u32 first_exit, second_page;
+    bool windowed;
+  };
+  struct Room {
+    u32 hot, hot_end, cold, cold_end;
+  };
+  Outcome run(const ir::Block& block, const Request& request, const Room& room, CompiledBlock& out);
 
  private:
   // ---- analysis.cpp ------------------------------------------------------------------------------------------
@@ -147,6 +154,7 @@ class Emitter {
   void analyze_uses();
   void analyze_flags();
   void find_targets();
+  void fold_addresses();
   void find_fused_flags();
   bool blocks_target(const Inst& inst, u8 pin, usize index, usize definition) const;
 
@@ -306,6 +314,35 @@ class Emitter {
   };
   Access begin_access(Ref address, unsigned bytes, u8 flags, bool write);
   Label& new_cold_label();
+  struct Saved {
+    u32 gprs = 0;
+    u32 xmms = 0;
+    FpClass fp = FpClass::ieee;
+    u8 fp_mode = 0;
+    u64 location = 0;
+    u32 ahead = 0;
+  };
+  // An access through the window, and what its slow path needs to know of the flags, which it does not touch.
+  struct WindowAccess {
+    u8 address = kNone;  // register, kNone: constant
+    u32 displacement = 0;
+    Label* cold = nullptr;
+    u32 descriptor = 0;
+    u8 host_flags = 0, stale = 0;
+    bool carry_inverted = false;
+  };
+  bool through_window(const Inst& inst) const {
+    return windowed_ && !(inst.aux & (ir::kAligned | ir::kUserAccess | ir::kBigEndian));
+  }
+  WindowAccess begin_window(const Inst& inst);
+  Xbyak::RegExp in_window(const WindowAccess& access) const;
+  void enter_slow_path(const WindowAccess& access, const Saved& saved, u32 at);
+  void slow_address(const WindowAccess& access, u8 keep = kNone);
+  void leave_slow_path(const WindowAccess& access, const Saved& saved, u32 back);
+  void window_load(const Inst& inst);
+  void window_store(const Inst& inst);
+  void window_load_vector(const Inst& inst);
+  void window_store_vector(const Inst& inst);
   void load(const Inst& inst);
   void store(const Inst& inst);
   void load_vector(const Inst& inst);
@@ -319,14 +356,6 @@ class Emitter {
   void load_exclusive(const Inst& inst);
   void store_exclusive(const Inst& inst);
   void extend_loaded(u8 to, const Xbyak::Operand& from, unsigned bits, bool is_signed, Type type);
-  struct Saved {
-    u32 gprs = 0;
-    u32 xmms = 0;
-    FpClass fp = FpClass::ieee;
-    u8 fp_mode = 0;
-    u64 location = 0;
-    u32 ahead = 0;
-  };
   Saved saved() const { return {live_temps(), live_xmms(), fp_class_, fp_other_mode_, location_, ahead_}; }
   void save(const Saved& saved);
   void restore(const Saved& saved);
@@ -429,6 +458,7 @@ class Emitter {
   const ir::Block* block_ = nullptr;
   CompiledBlock* out_ = nullptr;
   u32 first_exit_ = 0;
+  bool windowed_ = false;
   bool failed_ = false;
 
   std::vector<Value> values_;

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+// Accesses through a window: one instruction, which faults on the host where the page is not there. Then it goes on in
+// its slow path (FaultSite), as if it had not begun.
+//
+// EFLAGS stay what they are, the guest's flags in them too: only the slow path writes these into the image, and
+// makes EFLAGS of it again when it is done.
+#include "host/x64/emitter.h"
+
+namespace rhea::x64 {
+
+using ir::StateHeader;
+
+Emitter::WindowAccess Emitter::begin_window(const Inst& inst) {
+  WindowAccess access;
+  access.descriptor = inst.lane / 8u | static_cast<u32>(inst.aux) << 8;
+  access.cold = &new_cold_label();
+  const Ref address = inst.args[0];
+  if (values_[address].folded) {
+    const Inst& add = this->inst(address);
+    access.displacement = static_cast<u32>(constant(add.args[1]));
+    access.address = use(add.args[0]);
+  } else if (is_constant(address) && constant(address) < 0x7fffffff - settings_.window) {
+    access.displacement = static_cast<u32>(constant(address));
+  } else {
+    access.address = use(address);
+  }
+  // Nobody may take the flags of an earlier computation from EFLAGS any more: the slow path brings back the guest's.
+  if (!host_flags_) forget_host_flags();
+  flags_of_ = kNoRef;
+  access.host_flags = host_flags_;
+  access.stale = stale_;
+  access.carry_inverted = carry_inverted_;
+  return access;
+}
+
+Xbyak::RegExp Emitter::in_window(const WindowAccess& access) const {
+  const s32 displacement = static_cast<s32>(settings_.window + access.displacement);
+  if (access.address == kNone) return a_.r14 + displacement;
+  return a_.r14 + r64(access.address) + displacement;
+}
+
+// The guest's state is whole behind it. `at`: the instruction that faulted.
+void Emitter::enter_slow_path(const WindowAccess& access, const Saved& saved, u32 at) {
+  a_.bind(*access.cold);
+  out_->faults.push_back({at, a_.position()});
+  if (access.stale) {
+    constexpr u32 kFlagsOffset = offsetof(StateHeader, flags);
+    a_.mov(a_.qword[a_.rsp + kArgsOffset], a_.rax);
+    if (access.carry_inverted && access.stale & ir::kFlagC) a_.cmc();
+    a_.seto(a_.al);
+    a_.lahf();
+    a_.and_(a_.eax, ir::image_mask(access.stale));
+    a_.and_(dword_state(kFlagsOffset), ir::kImageMask & ~ir::image_mask(access.stale));
+    a_.or_(dword_state(kFlagsOffset), a_.eax);
+    a_.mov(a_.rax, a_.qword[a_.rsp + kArgsOffset]);
+  }
+  save(saved);
+}
+
+// rax = the guest's address; `keep` goes to rdx, whichever way round the two are now.
+void Emitter::slow_address(const WindowAccess& access, u8 keep) {
+  if (access.address == kNone) {
+    if (keep != kNone) move(kRdx, keep, Type::I64);
+    a_.mov(a_.eax, access.displacement);
+    return;
+  }
+  if (keep == kRax && access.address == kRdx) {
+    a_.xchg(a_.rax, a_.rdx);
+  } else if (keep == kRax) {
+    a_.mov(a_.rdx, a_.rax);
+    move(kRax, access.address, Type::I32);
+  } else {
+    move(kRax, access.address, Type::I32);
+    if (keep != kNone) move(kRdx, keep, Type::I64);
+  }
+  if (access.displacement) a_.add(a_.eax, access.displacement);
+}
+
+void Emitter::leave_slow_path(const WindowAccess& access, const Saved& saved, u32 back) {
+  restore(saved);
+  if (access.host_flags) {
+    a_.mov(a_.qword[a_.rsp + kArgsOffset], a_.rax);
+    a_.mov(a_.eax, dword_state(offsetof(StateHeader, flags)));
+    a_.add(a_.al, 0x7f);
+    a_.sahf();
+    if (access.carry_inverted) a_.cmc();
+    a_.mov(a_.rax, a_.qword[a_.rsp + kArgsOffset]);
+  }
+  a_.jump(back);
+}
+
+void Emitter::window_load(const Inst& inst) {
+  const unsigned bits = inst.lane, bytes = bits / 8;
+  const bool is_signed = inst.aux & ir::kSigned;
+  const Type type = inst.type;
+  const WindowAccess access = begin_window(inst);
+  const u8 to = define(index_);
+  const Saved saved = this->saved();
+  const u32 at = a_.position();
+  switch (bits) {
+    case 8: extend_loaded(to, a_.byte[in_window(access)], bits, is_signed, type); break;
+    case 16: extend_loaded(to, a_.word[in_window(access)], bits, is_signed, type); break;
+    case 32: extend_loaded(to, a_.dword[in_window(access)], bits, is_signed, type); break;
+    default: extend_loaded(to, a_.qword[in_window(access)], bits, is_signed, type); break;
+  }
+  const u32 back = a_.position();
+  cold_.push_back([=, this] {
+    enter_slow_path(access, saved, at);
+    slow_address(access);
+    a_.mov(a_.ecx, access.descriptor);
+    a_.call_to(stubs_.load);
+    if (is_signed && bytes < (type == Type::I64 ? 8 : 4)) {
+      if (bits == 8) a_.movsx(rt(to, type), a_.al);
+      else if (bits == 16) a_.movsx(rt(to, type), a_.ax);
+      else a_.movsxd(r64(to), a_.eax);
+    } else {
+      move(to, kRax, type);
+    }
+    leave_slow_path(access, saved, back);
+  });
+}
+
+void Emitter::window_store(const Inst& inst) {
+  const unsigned bits = inst.lane;
+  const Ref data = inst.args[1];
+  if (!is_constant(data) || !is_imm32(data)) use(data);
+  const WindowAccess access = begin_window(inst);
+  const bool immediate = where(data) == kNone;
+  const u8 from = immediate ? kNone : use(data);
+  const u32 value = immediate ? static_cast<u32>(imm32(data)) : 0;
+  const Type type = inst.type;
+  const Saved saved = this->saved();
+  const u32 at = a_.position();
+  if (immediate) {
+    switch (bits) {
+      case 8: a_.mov(a_.byte[in_window(access)], value & 0xff); break;
+      case 16: a_.mov(a_.word[in_window(access)], value & 0xffff); break;
+      case 32: a_.mov(a_.dword[in_window(access)], value); break;
+      default: a_.mov(a_.qword[in_window(access)], value); break;
+    }
+  } else {
+    switch (bits) {
+      case 8: a_.mov(a_.byte[in_window(access)], r8(from)); break;
+      case 16: a_.mov(a_.word[in_window(access)], r16(from)); break;
+      case 32: a_.mov(a_.dword[in_window(access)], r32(from)); break;
+      default: a_.mov(a_.qword[in_window(access)], r64(from)); break;
+    }
+  }
+  const u32 back = a_.position();
+  cold_.push_back([=, this] {
+    enter_slow_path(access, saved, at);
+    slow_address(access, from);
+    if (immediate && type == Type::I64) a_.mov(a_.rdx, static_cast<s32>(value));
+    else if (immediate) a_.mov(a_.edx, value);
+    a_.mov(a_.ecx, access.descriptor);
+    a_.call_to(stubs_.store);
+    leave_slow_path(access, saved, back);
+  });
+}
+
+void Emitter::window_load_vector(const Inst& inst) {
+  const unsigned bits = inst.lane;
+  const u8 to = take_xmm();
+  const WindowAccess access = begin_window(inst);
+  const Saved saved = this->saved();
+  define_in(index_, to);
+  const u32 at = a_.position();
+  if (bits == 32) a_.movd(xmm(to), a_.dword[in_window(access)]);
+  else if (bits == 64) a_.movq(xmm(to), a_.qword[in_window(access)]);
+  else a_.movups(xmm(to), a_.xword[in_window(access)]);
+  const u32 back = a_.position();
+  cold_.push_back([=, this] {
+    enter_slow_path(access, saved, at);
+    slow_address(access);
+    a_.mov(a_.ecx, access.descriptor);
+    a_.call_to(bits == 128 ? stubs_.load128 : stubs_.load);
+    if (bits == 32) a_.movd(xmm(to), a_.eax);
+    else a_.movq(xmm(to), a_.rax);
+    if (bits == 128) a_.pinsrq(xmm(to), a_.rdx, 1);
+    leave_slow_path(access, saved, back);
+  });
+}
+
+void Emitter::window_store_vector(const Inst& inst) {
+  const unsigned bits = inst.lane;
+  const u8 from = use(inst.args[1]);
+  const WindowAccess access = begin_window(inst);
+  const Saved saved = this->saved();
+  const u32 at = a_.position();
+  if (bits == 32) a_.movd(a_.dword[in_window(access)], xmm(from));
+  else if (bits == 64) a_.movq(a_.qword[in_window(access)], xmm(from));
+  else a_.movups(a_.xword[in_window(access)], xmm(from));
+  const u32 back = a_.position();
+  cold_.push_back([=, this] {
+    enter_slow_path(access, saved, at);
+    slow_address(access);
+    a_.mov(a_.ecx, access.descriptor);
+    if (bits == 32) a_.movd(a_.edx, xmm(from));
+    else a_.movq(a_.rdx, xmm(from));
+    if (bits == 128) a_.pextrq(a_.r11, xmm(from), 1);
+    a_.call_to(bits == 128 ? stubs_.store128 : stubs_.store);
+    leave_slow_path(access, saved, back);
+  });
+}
+
+}  // namespace rhea::x64
