@@ -3,6 +3,7 @@
 
 #include "helper/access_list.h"
 #include "sys/interface.h"
+#include "sys/named_socket.h"
 #include "sys/pass_descriptor.h"
 #include "sys/privilege.h"
 #include "sys/tap.h"

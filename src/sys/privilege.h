@@ -21,6 +21,4 @@ bool is_there(const std::string& path);  // or it cannot be known
 // The text of a file that is root's, and that nobody else may write. Errors: it is not, or cannot be read.
 Result<std::string> read_trusted(const std::string& path);
 
-bool is_unix_socket(int fd);
-
 }  // namespace rhea::sys
