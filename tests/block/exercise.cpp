@@ -179,7 +179,9 @@ class Exercise {
 
   void snapshots() {
     if (!image_->can_snapshot() || spec_.format != "qcow2") return;
-    const bool counts_two = image_->info().refcount_bits > 1;
+    // A cluster is counted for the disk, for each snapshot, for all compressed ones in it, and once more for a snapshot
+    // that is made or applied: narrow counts may not reach so far. Then it is refused, and everything is as it was.
+    const bool may_refuse = image_->info().refcount_bits < 16;
     const u64 choice = random_() % 3;
     if (choice == 0 || saved_.empty()) {
       if (saved_.size() >= 3) return;
@@ -187,7 +189,7 @@ class Exercise {
       std::vector<u8> state(random_() % 3 ? 0 : 1 + random_() % 300000, static_cast<u8>(round_));
       if (!state.empty()) must(image_->write_vm_state(0, state), "write_vm_state");
       auto made = image_->create_snapshot({.name = name, .vm_state_size = state.size()});
-      if (!counts_two && !made.ok()) return;
+      if (may_refuse && !made.ok()) return;
       must(std::move(made), "create_snapshot");
       saved_[name] = {model_, state};
       return;
@@ -195,7 +197,9 @@ class Exercise {
     auto at = std::next(saved_.begin(), static_cast<std::ptrdiff_t>(random_() % saved_.size()));
     if (choice == 1) {
       if (at->second.disk.size() != model_.size() && image_->info().compat == "0.10") return;
-      must(image_->apply_snapshot(at->first), "apply_snapshot");
+      auto applied = image_->apply_snapshot(at->first);
+      if (may_refuse && !applied.ok()) return compare(0, model_.size());
+      must(std::move(applied), "apply_snapshot");
       model_ = at->second.disk;
       if (image_->size() != model_.size()) fail("the snapshot's size did not come back");
       std::vector<u8> state(at->second.state.size());

@@ -124,6 +124,8 @@ class RandomImages(ImageTest):
             if options.get("preallocation") in ("falloc", "full"):
                 del options["preallocation"]
         maker = dice.choice([rhea, qemu])
+        if base and maker is qemu:  # which refuses metadata that would hide the base
+            options.pop("preallocation", None)
         text = ",".join(f"{key}={value}" for key, value in options.items())
         maker("create", "-q", "-f", "qcow2", *(["-o", text] if text else []), *extra, "image", size)
         if base and options.get("preallocation"):  # which hides the base
