@@ -162,7 +162,7 @@ bool SoftMmu::translate_range(u64 address, unsigned bytes, ir::Access access, u8
   entering_around_ = true;  // mapped below, with its neighbours
   enter(parts[0], address, access, user);
   entering_around_ = false;
-  const TableSet* set = user ? user_set_ : privileged_set_;
+  const TableSet* set = current_set(user);
   if (set && set->open) enter_around(address, user);
   return true;
 }
@@ -459,10 +459,9 @@ bool SoftMmu::code_page(u64 address, CodePage& page, ir::Fault& fault) {
   target.host = target.range->host(target.physical);
   const u64 offset = target.range->ram_offset + (target.physical - target.range->base);
   enter(target, address, ir::Access::execute, user);
-  const TableSet* set = user ? user_set_ : privileged_set_;
+  const TableSet* set = current_set(user);
   const u32 new_id = page_id(*target.range->ram, offset);
-  page = {new_id,     set && set->open ? new_id | kWindowedCode : new_id, target.range->ram, offset, target.physical,
-          target.host};
+  page = {new_id, set ? set->code_key(new_id) : new_id, target.range->ram, offset, target.physical, target.host};
   return true;
 }
 

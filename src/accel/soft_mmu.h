@@ -201,12 +201,13 @@ class SoftMmu {
   TableSet* find_set(bool user, u64 key);
   TableSet* make_set(bool user, u64 key);
   TableSet* set_for(bool user);
+  TableSet* current_set(bool user) const { return user ? user_set_ : privileged_set_; }
   void clear_set(TableSet& set);
   void clear_page(TableSet& set, u64 page);
   void clear_address(TableSet& set, u64 address);
   void drop_local_entries(TableSet& set);
   void learn_ram();
-  sys::MemoryMap map_set(bool& has_window_space) const;
+  sys::MemoryMap map_set() const;
 
   // ---- soft_windows.cpp; those that take a Window with the lock held ----
   void open_window(TableSet& set);

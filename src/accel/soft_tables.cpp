@@ -28,8 +28,7 @@ SoftMmu::SoftMmu(ir::Guest& guest, memory::AddressSpace& memory, MmuOwner& owner
                  bool use_tables, Windows windows)
     : guest_(guest), state_(guest.state()), memory_(memory), owner_(owner), log_(log), cpu_(static_cast<u16>(cpu)),
       use_tables_(use_tables), windows_(use_tables ? windows : Windows::off) {
-  bool ignored;
-  empty_ = map_set(ignored);
+  empty_ = map_set();
   learn_ram();
   records_.push_back({});  // 0 ends a list
 }
@@ -37,12 +36,10 @@ SoftMmu::SoftMmu(ir::Guest& guest, memory::AddressSpace& memory, MmuOwner& owner
 SoftMmu::~SoftMmu() = default;
 
 // Room for a set's tables, zeroed, and for its window.
-sys::MemoryMap SoftMmu::map_set(bool& has_window_space) const {
-  has_window_space = false;
+sys::MemoryMap SoftMmu::map_set() const {
   if (windows_ != Windows::off) {
     Result<sys::MemoryMap> map = sys::reserve(kWindow + kWindowBytes + kWindowGuard);
-    has_window_space = map.ok() && sys::place_anonymous(map->data(), kTableSetBytes);
-    if (has_window_space) return map.take();
+    if (map.ok() && sys::place_anonymous(map->data(), kTableSetBytes)) return map.take();
   }
   Result<sys::MemoryMap> map = sys::map_anonymous(kTableSetBytes);
   return map.ok() ? map.take() : sys::MemoryMap();
@@ -77,13 +74,11 @@ SoftMmu::TableSet* SoftMmu::make_set(bool user, u64 key) {
     if (!oldest || set->last_use < oldest->last_use) oldest = set.get();
   }
   if (count < (user ? kUserSets : kPrivilegedSets)) {
-    bool has_window_space;
-    sys::MemoryMap map = map_set(has_window_space);
+    sys::MemoryMap map = map_set();
     if (map) {
       std::lock_guard lock(mutex_);
       auto set = std::make_unique<TableSet>();
       set->map = std::move(map);
-      set->has_window_space = has_window_space;
       set->user = user;
       set->index = static_cast<u32>(sets_.size());
       sets_.push_back(std::move(set));
@@ -127,7 +122,7 @@ void SoftMmu::update_space_tables() {
   u64* empty = reinterpret_cast<u64*>(empty_.data());
   state_.user_read_table = user_set_ ? user_set_->base() : empty;
   privileged_ = guest_.privileged();
-  TableSet* now = privileged_ ? privileged_set_ : user_set_;
+  TableSet* now = current_set(!privileged_);
   state_.read_table = now ? now->base() : empty;
   state_.exec_table = reinterpret_cast<u64>(state_.read_table) + kExecTable;
 }
@@ -225,7 +220,7 @@ void SoftMmu::enter(const Target& target, u64 address, ir::Access access, bool u
   if (target.mapping.size_bits > memory::kPageBits) set->large.set(page / 512);
   if (access == ir::Access::execute) {
     set->touch_exec(page);
-    put(set->exec()[page], page_id(ram, offset) | (set->open ? kWindowedCode : 0));
+    put(set->exec()[page], set->code_key(page_id(ram, offset)));
     return;
   }
   set->touch_read(page);

@@ -40,7 +40,7 @@ void SoftMmu::look_around(s64 now) {
   const s64 elapsed = std::min(now - looked_at_, kLongestLook);
   looked_at_ = now;
   TableSet* set = !privileged_ ? user_set_ : eager() ? privileged_set_ : nullptr;
-  if (!set || !set->has_window_space) return;
+  if (!set || !set->has_window_space()) return;
   if (set->open) return judge_window(*set, elapsed);
   set->heat += elapsed;
   if (set->heat >= kEarned || (eager() && set->heat >= 0)) open_window(*set);
@@ -167,7 +167,7 @@ void SoftMmu::enter_around(u64 address, bool user) {
   const u64 first = align_down(address, kAround);
   entering_around_ = true;
   for (u64 at = first; at < first + kAround; at += memory::kPageSize) {
-    TableSet* set = user ? user_set_ : privileged_set_;
+    TableSet* set = current_set(user);
     if (!set || !set->open || set->read()[at >> memory::kPageBits]) continue;
     Target target;
     ir::Fault ignored;
@@ -180,7 +180,7 @@ void SoftMmu::enter_around(u64 address, bool user) {
     enter(target, at, write ? ir::Access::write : ir::Access::read, user);
   }
   entering_around_ = false;
-  TableSet* set = user ? user_set_ : privileged_set_;
+  TableSet* set = current_set(user);
   if (!set || !set->open) return;
   std::lock_guard lock(mutex_);
   map_range(*set, first >> memory::kPageBits, (first + kAround) >> memory::kPageBits);

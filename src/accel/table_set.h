@@ -16,7 +16,6 @@ struct SoftMmu::TableSet {
   static constexpr usize kChunks = 2 * kReadChunks + kExecChunks;
 
   sys::MemoryMap map;
-  bool has_window_space = false;  // the map goes on behind the tables (kWindow)
   bool user = false;
   u32 index = 0;
   u64 key = 0;    // user: the whole space word; privileged: its high half
@@ -31,6 +30,9 @@ struct SoftMmu::TableSet {
   u64* read() const { return base(); }
   u64* write() const { return reinterpret_cast<u64*>(map.data() + kWriteTable); }
   u32* exec() const { return reinterpret_cast<u32*>(map.data() + kExecTable); }
+  bool has_window_space() const { return map.size() > kWindow; }
+  // As the execution table of this set has it.
+  u32 code_key(u32 id) const { return open ? id | kWindowedCode : id; }
   u8* window() const { return map.data() + kWindow; }
 
   // ---- the window; all under the MMU's lock while it is open, but `heat` ----

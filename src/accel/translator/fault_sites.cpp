@@ -19,8 +19,10 @@ void FaultSites::open(const u8* run, u64 size) {
   if (!registration_->active()) registration_.reset();
 }
 
+FaultSites::Site& FaultSites::site(u64 offset) const { return reinterpret_cast<Site*>(map_.data())[offset / kSpacing]; }
+
 void FaultSites::add(u32 at, u32 slow) {
-  Site& site = reinterpret_cast<Site*>(map_.data())[at / kSpacing];
+  Site& site = this->site(at);
   site.slow.store(slow, std::memory_order_relaxed);
   site.faults.store(0, std::memory_order_relaxed);
   site.at.store(at + 1, std::memory_order_release);
@@ -33,11 +35,11 @@ void FaultSites::clear() {
 u64 FaultSites::handle(const sys::HostFault& fault) noexcept {
   const u64 offset = fault.instruction - run_;
   if (offset >= size_) return 0;
-  Site& site = reinterpret_cast<Site*>(map_.data())[offset / kSpacing];
+  Site& site = this->site(offset);
   if (site.at.load(std::memory_order_acquire) != offset + 1) return 0;
   ir::StateHeader& state = *x64::Compiler::state_of(fault.registers);
   if (state.fault_site && state.fault_maps == state.window_maps) {
-    Site& last = reinterpret_cast<Site*>(map_.data())[state.fault_site / kSpacing];
+    Site& last = this->site(state.fault_site);
     if (last.faults.fetch_add(1, std::memory_order_relaxed) + 1 == kPatience) {
       state.worn_site = state.fault_site;
       state.poll.fetch_or(ir::kPollRequest, std::memory_order_seq_cst);

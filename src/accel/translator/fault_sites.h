@@ -32,6 +32,8 @@ class FaultSites final : public sys::FaultHandler {
     std::atomic<u32> slow;
     std::atomic<u32> faults;
   };
+  Site& site(u64 offset) const;
+
   u64 run_ = 0, size_ = 0;
   sys::MemoryMap map_;  // Sites, by offset / 4
   std::unique_ptr<sys::FaultRegistration> registration_;

@@ -362,7 +362,8 @@ void Translator::enter_jump(Data& data, u32 index) {
   std::atomic_ref<const void*>(entry.code).store(compiler_->address(translation.entry), std::memory_order_release);
 }
 
-// An access that faults again and again (on a device, in ever new pages) is dear: its block is made anew, with tables.
+// An access that faults again and again and has no page mapped by it (a device) is dear: its block is made anew, with
+// tables.
 void Translator::replace_worn(VirtualCpu& cpu) {
   const u32 at = std::exchange(cpu.state().worn_site, 0);
   std::lock_guard lock(mutex_);

@@ -187,15 +187,7 @@ void Emitter::jump_if_denormal_scalar(u8 reg, bool wide, Label& cold) {
 // clear: the host raises it for a flushed result. Its underflow flag, which is never left set, tells what was flushed.
 void Emitter::jump_if_flushed(u8 reg, bool wide, Label& cold) {
   Label& odd = new_cold_label();
-  const Xbyak::Address rest = literal(wide ? Constant::abs64 : Constant::abs32);
-  if (avx()) {
-    a_.vandps(xmm(kXmmA), xmm(reg), rest);
-  } else {
-    a_.movaps(xmm(kXmmA), xmm(reg));
-    a_.andps(xmm(kXmmA), rest);
-  }
-  if (wide) a_.ucomisd(xmm(kXmmA), literal(Constant::least64));
-  else a_.ucomiss(xmm(kXmmA), literal(Constant::least32));
+  compare_with_least(reg, wide);
   a_.jump(Cc::be, odd);
   const u32 back = a_.position();
   cold_.push_back([=, this, &odd, &cold] {
@@ -257,7 +249,8 @@ void Emitter::float_arithmetic(const Inst& inst, FpClass fp) {
   repair(inst, cold, to);
 }
 
-void Emitter::jump_if_nan_or_least(u8 reg, bool wide, Label& cold) {
+// EFLAGS of the magnitude against the least normal number.
+void Emitter::compare_with_least(u8 reg, bool wide) {
   const Xbyak::Address rest = literal(wide ? Constant::abs64 : Constant::abs32);
   if (avx()) {
     a_.vandps(xmm(kXmmA), xmm(reg), rest);
@@ -267,6 +260,10 @@ void Emitter::jump_if_nan_or_least(u8 reg, bool wide, Label& cold) {
   }
   if (wide) a_.ucomisd(xmm(kXmmA), literal(Constant::least64));
   else a_.ucomiss(xmm(kXmmA), literal(Constant::least32));
+}
+
+void Emitter::jump_if_nan_or_least(u8 reg, bool wide, Label& cold) {
+  compare_with_least(reg, wide);
   a_.jump(Cc::e, cold);
 }
 

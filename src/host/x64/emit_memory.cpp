@@ -140,6 +140,88 @@ void Emitter::extend_loaded(u8 to, const Xbyak::Operand& from, unsigned bits, bo
   }
 }
 
+// ---- what every kind of access does with its data ----------------------------------------------------------------
+void Emitter::load_from(u8 to, const Xbyak::RegExp& where, unsigned bits, bool is_signed, Type type) {
+  switch (bits) {
+    case 8: extend_loaded(to, a_.byte[where], bits, is_signed, type); break;
+    case 16: extend_loaded(to, a_.word[where], bits, is_signed, type); break;
+    case 32: extend_loaded(to, a_.dword[where], bits, is_signed, type); break;
+    default: extend_loaded(to, a_.qword[where], bits, is_signed, type); break;
+  }
+}
+
+// A register, or where that is kNone a constant (of 64 bits: its sign-extended low half).
+void Emitter::store_to(const Xbyak::RegExp& where, unsigned bits, u8 from, u32 value) {
+  if (from == kNone) {
+    switch (bits) {
+      case 8: a_.mov(a_.byte[where], value & 0xff); break;
+      case 16: a_.mov(a_.word[where], value & 0xffff); break;
+      case 32: a_.mov(a_.dword[where], value); break;
+      default: a_.mov(a_.qword[where], value); break;
+    }
+    return;
+  }
+  switch (bits) {
+    case 8: a_.mov(a_.byte[where], r8(from)); break;
+    case 16: a_.mov(a_.word[where], r16(from)); break;
+    case 32: a_.mov(a_.dword[where], r32(from)); break;
+    default: a_.mov(a_.qword[where], r64(from)); break;
+  }
+}
+
+void Emitter::load_xmm(u8 to, const Xbyak::RegExp& where, unsigned bits) {
+  if (bits == 32) a_.movd(xmm(to), a_.dword[where]);
+  else if (bits == 64) a_.movq(xmm(to), a_.qword[where]);
+  else a_.movups(xmm(to), a_.xword[where]);
+}
+
+void Emitter::store_xmm(const Xbyak::RegExp& where, u8 from, unsigned bits) {
+  if (bits == 32) a_.movd(a_.dword[where], xmm(from));
+  else if (bits == 64) a_.movq(a_.qword[where], xmm(from));
+  else a_.movups(a_.xword[where], xmm(from));
+}
+
+// What a slow load left in rax (and rdx).
+void Emitter::take_loaded(u8 to, unsigned bits, bool is_signed, Type type) {
+  if (is_signed && bits < (type == Type::I64 ? 64 : 32)) {
+    if (bits == 8) a_.movsx(rt(to, type), a_.al);
+    else if (bits == 16) a_.movsx(rt(to, type), a_.ax);
+    else a_.movsxd(r64(to), a_.eax);
+  } else {
+    move(to, kRax, type);
+  }
+}
+
+void Emitter::take_loaded_xmm(u8 to, unsigned bits) {
+  if (bits == 32) a_.movd(xmm(to), a_.eax);
+  else a_.movq(xmm(to), a_.rax);
+  if (bits == 128) a_.pinsrq(xmm(to), a_.rdx, 1);
+}
+
+// rax = address; rdx = data, unless that is kNone: whichever way round they are.
+void Emitter::slow_arguments(u8 address, u8 data) {
+  if (data == kRax && address == kRdx) {
+    a_.xchg(a_.rax, a_.rdx);
+  } else if (data == kRax) {
+    a_.mov(a_.rdx, a_.rax);
+    move(kRax, address, Type::I32);
+  } else {
+    move(kRax, address, Type::I32);
+    if (data != kNone) move(kRdx, data, Type::I64);
+  }
+}
+
+void Emitter::slow_immediate(u32 value, Type type) {
+  if (type == Type::I64) a_.mov(a_.rdx, static_cast<s32>(value));
+  else a_.mov(a_.edx, value);
+}
+
+void Emitter::slow_xmm(u8 from, unsigned bits) {
+  if (bits == 32) a_.movd(a_.edx, xmm(from));
+  else a_.movq(a_.rdx, xmm(from));
+  if (bits == 128) a_.pextrq(a_.r11, xmm(from), 1);
+}
+
 void Emitter::load(const Inst& inst) {
   const unsigned bits = inst.lane, bytes = bits / 8;
   const bool is_signed = inst.aux & ir::kSigned, swap = inst.aux & ir::kBigEndian && bytes > 1;
@@ -151,12 +233,7 @@ void Emitter::load(const Inst& inst) {
   else to = define_in(index_, access.entry);
   const Type type = inst.type;
   if (!swap) {
-    switch (bits) {
-      case 8: extend_loaded(to, a_.byte[where], bits, is_signed, type); break;
-      case 16: extend_loaded(to, a_.word[where], bits, is_signed, type); break;
-      case 32: extend_loaded(to, a_.dword[where], bits, is_signed, type); break;
-      default: extend_loaded(to, a_.qword[where], bits, is_signed, type); break;
-    }
+    load_from(to, where, bits, is_signed, type);
   } else if (bits == 16) {
     a_.movzx(r32(to), a_.word[where]);
     a_.rol(r16(to), 8);
@@ -176,13 +253,7 @@ void Emitter::load(const Inst& inst) {
     move(kRax, access.address, Type::I32);
     a_.mov(a_.ecx, access.descriptor);
     a_.call_to(slow_access(bytes, flags, false));
-    if (is_signed && bits < (type == Type::I64 ? 64 : 32)) {
-      if (bits == 8) a_.movsx(rt(to, type), a_.al);
-      else if (bits == 16) a_.movsx(rt(to, type), a_.ax);
-      else a_.movsxd(r64(to), a_.eax);
-    } else {
-      move(to, kRax, type);
-    }
+    take_loaded(to, bits, is_signed, type);
     restore(saved);
     a_.jump(back);
   });
@@ -208,40 +279,16 @@ void Emitter::store(const Inst& inst) {
     if (bits == 16) a_.mov(a_.word[where], r16(swapped));
     else if (bits == 32) a_.mov(a_.dword[where], r32(swapped));
     else a_.mov(a_.qword[where], r64(swapped));
-  } else if (immediate) {
-    switch (bits) {
-      case 8: a_.mov(a_.byte[where], value & 0xff); break;
-      case 16: a_.mov(a_.word[where], value & 0xffff); break;
-      case 32: a_.mov(a_.dword[where], value); break;
-      default: a_.mov(a_.qword[where], value); break;
-    }
   } else {
-    switch (bits) {
-      case 8: a_.mov(a_.byte[where], r8(from)); break;
-      case 16: a_.mov(a_.word[where], r16(from)); break;
-      case 32: a_.mov(a_.dword[where], r32(from)); break;
-      default: a_.mov(a_.qword[where], r64(from)); break;
-    }
+    store_to(where, bits, from, value);
   }
   const Saved saved = this->saved();
   const u32 back = a_.position();
   cold_.push_back([=, this, flags = inst.aux] {
     a_.bind(*access.cold);
     save(saved);
-    // rax = address, rdx = data: whichever way round they are.
-    if (immediate) {
-      move(kRax, access.address, Type::I32);
-      if (type == Type::I64) a_.mov(a_.rdx, static_cast<s32>(value));
-      else a_.mov(a_.edx, value);
-    } else if (from == kRax && access.address == kRdx) {
-      a_.xchg(a_.rax, a_.rdx);
-    } else if (from == kRax) {
-      a_.mov(a_.rdx, a_.rax);
-      move(kRax, access.address, Type::I32);
-    } else {
-      move(kRax, access.address, Type::I32);
-      move(kRdx, from, Type::I64);
-    }
+    slow_arguments(access.address, from);
+    if (immediate) slow_immediate(value, type);
     a_.mov(a_.ecx, access.descriptor);
     a_.call_to(slow_access(bytes, flags, true));
     restore(saved);
@@ -258,15 +305,8 @@ void Emitter::load_vector(const Inst& inst) {
   const Saved saved = this->saved();
   const Xbyak::RegExp where = r64(access.entry) + r64(access.address);
   define_in(index_, to);
-  if (swap) {
-    a_.jump(*access.cold);
-  } else if (bits == 32) {
-    a_.movd(xmm(to), a_.dword[where]);
-  } else if (bits == 64) {
-    a_.movq(xmm(to), a_.qword[where]);
-  } else {
-    a_.movups(xmm(to), a_.xword[where]);
-  }
+  if (swap) a_.jump(*access.cold);
+  else load_xmm(to, where, bits);
   const u32 back = a_.position();
   cold_.push_back([=, this, flags = inst.aux] {
     a_.bind(*access.cold);
@@ -274,9 +314,7 @@ void Emitter::load_vector(const Inst& inst) {
     move(kRax, access.address, Type::I32);
     a_.mov(a_.ecx, access.descriptor);
     a_.call_to(slow_access(bytes, flags, false));
-    if (bits == 32) a_.movd(xmm(to), a_.eax);
-    else a_.movq(xmm(to), a_.rax);
-    if (bits == 128) a_.pinsrq(xmm(to), a_.rdx, 1);
+    take_loaded_xmm(to, bits);
     restore(saved);
     a_.jump(back);
   });
@@ -289,24 +327,15 @@ void Emitter::store_vector(const Inst& inst) {
   const Access access = begin_access(inst.args[0], bytes, inst.aux, true);
   const Saved saved = this->saved();
   const Xbyak::RegExp where = r64(access.entry) + r64(access.address);
-  if (swap) {
-    a_.jump(*access.cold);
-  } else if (bits == 32) {
-    a_.movd(a_.dword[where], xmm(from));
-  } else if (bits == 64) {
-    a_.movq(a_.qword[where], xmm(from));
-  } else {
-    a_.movups(a_.xword[where], xmm(from));
-  }
+  if (swap) a_.jump(*access.cold);
+  else store_xmm(where, from, bits);
   const u32 back = a_.position();
   cold_.push_back([=, this, flags = inst.aux] {
     a_.bind(*access.cold);
     save(saved);
     move(kRax, access.address, Type::I32);
     a_.mov(a_.ecx, access.descriptor);
-    if (bits == 32) a_.movd(a_.edx, xmm(from));
-    else a_.movq(a_.rdx, xmm(from));
-    if (bits == 128) a_.pextrq(a_.r11, xmm(from), 1);
+    slow_xmm(from, bits);
     a_.call_to(slow_access(bytes, flags, true));
     restore(saved);
     a_.jump(back);

@@ -64,15 +64,7 @@ void Emitter::slow_address(const WindowAccess& access, u8 keep) {
     a_.mov(a_.eax, access.displacement);
     return;
   }
-  if (keep == kRax && access.address == kRdx) {
-    a_.xchg(a_.rax, a_.rdx);
-  } else if (keep == kRax) {
-    a_.mov(a_.rdx, a_.rax);
-    move(kRax, access.address, Type::I32);
-  } else {
-    move(kRax, access.address, Type::I32);
-    if (keep != kNone) move(kRdx, keep, Type::I64);
-  }
+  slow_arguments(access.address, keep);
   if (access.displacement) a_.add(a_.eax, access.displacement);
 }
 
@@ -90,32 +82,21 @@ void Emitter::leave_slow_path(const WindowAccess& access, const Saved& saved, u3
 }
 
 void Emitter::window_load(const Inst& inst) {
-  const unsigned bits = inst.lane, bytes = bits / 8;
+  const unsigned bits = inst.lane;
   const bool is_signed = inst.aux & ir::kSigned;
   const Type type = inst.type;
   const WindowAccess access = begin_window(inst);
   const u8 to = define(index_);
   const Saved saved = this->saved();
   const u32 at = a_.position();
-  switch (bits) {
-    case 8: extend_loaded(to, a_.byte[in_window(access)], bits, is_signed, type); break;
-    case 16: extend_loaded(to, a_.word[in_window(access)], bits, is_signed, type); break;
-    case 32: extend_loaded(to, a_.dword[in_window(access)], bits, is_signed, type); break;
-    default: extend_loaded(to, a_.qword[in_window(access)], bits, is_signed, type); break;
-  }
+  load_from(to, in_window(access), bits, is_signed, type);
   const u32 back = a_.position();
   cold_.push_back([=, this] {
     enter_slow_path(access, saved, at);
     slow_address(access);
     a_.mov(a_.ecx, access.descriptor);
     a_.call_to(stubs_.load);
-    if (is_signed && bytes < (type == Type::I64 ? 8 : 4)) {
-      if (bits == 8) a_.movsx(rt(to, type), a_.al);
-      else if (bits == 16) a_.movsx(rt(to, type), a_.ax);
-      else a_.movsxd(r64(to), a_.eax);
-    } else {
-      move(to, kRax, type);
-    }
+    take_loaded(to, bits, is_signed, type);
     leave_slow_path(access, saved, back);
   });
 }
@@ -131,27 +112,12 @@ void Emitter::window_store(const Inst& inst) {
   const Type type = inst.type;
   const Saved saved = this->saved();
   const u32 at = a_.position();
-  if (immediate) {
-    switch (bits) {
-      case 8: a_.mov(a_.byte[in_window(access)], value & 0xff); break;
-      case 16: a_.mov(a_.word[in_window(access)], value & 0xffff); break;
-      case 32: a_.mov(a_.dword[in_window(access)], value); break;
-      default: a_.mov(a_.qword[in_window(access)], value); break;
-    }
-  } else {
-    switch (bits) {
-      case 8: a_.mov(a_.byte[in_window(access)], r8(from)); break;
-      case 16: a_.mov(a_.word[in_window(access)], r16(from)); break;
-      case 32: a_.mov(a_.dword[in_window(access)], r32(from)); break;
-      default: a_.mov(a_.qword[in_window(access)], r64(from)); break;
-    }
-  }
+  store_to(in_window(access), bits, from, value);
   const u32 back = a_.position();
   cold_.push_back([=, this] {
     enter_slow_path(access, saved, at);
     slow_address(access, from);
-    if (immediate && type == Type::I64) a_.mov(a_.rdx, static_cast<s32>(value));
-    else if (immediate) a_.mov(a_.edx, value);
+    if (immediate) slow_immediate(value, type);
     a_.mov(a_.ecx, access.descriptor);
     a_.call_to(stubs_.store);
     leave_slow_path(access, saved, back);
@@ -165,18 +131,14 @@ void Emitter::window_load_vector(const Inst& inst) {
   const Saved saved = this->saved();
   define_in(index_, to);
   const u32 at = a_.position();
-  if (bits == 32) a_.movd(xmm(to), a_.dword[in_window(access)]);
-  else if (bits == 64) a_.movq(xmm(to), a_.qword[in_window(access)]);
-  else a_.movups(xmm(to), a_.xword[in_window(access)]);
+  load_xmm(to, in_window(access), bits);
   const u32 back = a_.position();
   cold_.push_back([=, this] {
     enter_slow_path(access, saved, at);
     slow_address(access);
     a_.mov(a_.ecx, access.descriptor);
     a_.call_to(bits == 128 ? stubs_.load128 : stubs_.load);
-    if (bits == 32) a_.movd(xmm(to), a_.eax);
-    else a_.movq(xmm(to), a_.rax);
-    if (bits == 128) a_.pinsrq(xmm(to), a_.rdx, 1);
+    take_loaded_xmm(to, bits);
     leave_slow_path(access, saved, back);
   });
 }
@@ -187,17 +149,13 @@ void Emitter::window_store_vector(const Inst& inst) {
   const WindowAccess access = begin_window(inst);
   const Saved saved = this->saved();
   const u32 at = a_.position();
-  if (bits == 32) a_.movd(a_.dword[in_window(access)], xmm(from));
-  else if (bits == 64) a_.movq(a_.qword[in_window(access)], xmm(from));
-  else a_.movups(a_.xword[in_window(access)], xmm(from));
+  store_xmm(in_window(access), from, bits);
   const u32 back = a_.position();
   cold_.push_back([=, this] {
     enter_slow_path(access, saved, at);
     slow_address(access);
     a_.mov(a_.ecx, access.descriptor);
-    if (bits == 32) a_.movd(a_.edx, xmm(from));
-    else a_.movq(a_.rdx, xmm(from));
-    if (bits == 128) a_.pextrq(a_.r11, xmm(from), 1);
+    slow_xmm(from, bits);
     a_.call_to(bits == 128 ? stubs_.store128 : stubs_.store);
     leave_slow_path(access, saved, back);
   });

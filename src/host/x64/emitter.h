@@ -355,6 +355,15 @@ class Emitter {
   void exclusive(const Inst& inst);
   void load_exclusive(const Inst& inst);
   void store_exclusive(const Inst& inst);
+  void load_from(u8 to, const Xbyak::RegExp& where, unsigned bits, bool is_signed, Type type);
+  void store_to(const Xbyak::RegExp& where, unsigned bits, u8 from, u32 value);
+  void load_xmm(u8 to, const Xbyak::RegExp& where, unsigned bits);
+  void store_xmm(const Xbyak::RegExp& where, u8 from, unsigned bits);
+  void take_loaded(u8 to, unsigned bits, bool is_signed, Type type);
+  void take_loaded_xmm(u8 to, unsigned bits);
+  void slow_arguments(u8 address, u8 data);
+  void slow_immediate(u32 value, Type type);
+  void slow_xmm(u8 from, unsigned bits);
   void extend_loaded(u8 to, const Xbyak::Operand& from, unsigned bits, bool is_signed, Type type);
   Saved saved() const { return {live_temps(), live_xmms(), fp_class_, fp_other_mode_, location_, ahead_}; }
   void save(const Saved& saved);
@@ -371,6 +380,7 @@ class Emitter {
   }
   void repair(const Inst& inst, Label& cold, u8 to);
   void scalar(Op op, bool wide, u8 to, u8 a, u8 b);
+  void compare_with_least(u8 reg, bool wide);
   void jump_if_nan_or_least(u8 reg, bool wide, Label& cold);
   void jump_if_denormal_scalar(u8 reg, bool wide, Label& cold);
   void jump_if_flushed(u8 reg, bool wide, Label& cold);
