@@ -38,6 +38,7 @@ struct Options {
   unsigned max_block = 64;            // guest instructions of a block, at most
   u64 cache_size = u64{128} << 20;    // bytes of generated code
   std::string host_features = "all";  // what of the host CPU is used beyond x86-64-v2: "all", "none", "avx2+bmi2", ...
+  std::string cache_folder;           // translations are kept here for later runs; empty: not at all
   bool perf_map = false;              // names of generated code for perf: /tmp/perf-PID.map
   bool icount = false;                // virtual time from instructions; one thread runs all CPUs
   unsigned icount_shift = 3;          // an instruction takes 2^shift ns

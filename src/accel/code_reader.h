@@ -3,7 +3,10 @@
 // beforehand, so that reading takes no lock and enters no device.
 #pragma once
 
+#include <array>
+#include <bitset>
 #include <cstring>
+#include <span>
 
 #include "accel/virtual_cpu.h"
 
@@ -15,6 +18,7 @@ class PageReader final : public ir::CodeReader {
   bool open(VirtualCpu& cpu, u64 pc, unsigned max_bytes) {
     pc_ = pc;
     second_.id = 0;
+    for (auto& page : read_) page.reset();
     if (!cpu.mmu().code_page(pc, first_, fault_)) return false;
     const u64 in_page = pc & (memory::kPageSize - 1);
     if (in_page + max_bytes > memory::kPageSize) {
@@ -39,6 +43,7 @@ class PageReader final : public ir::CodeReader {
       return false;
     }
     used_second_ = used_second_ || beyond;
+    read_[beyond].set((address & (memory::kPageSize - 1)) / 2);
     std::memcpy(&value, page.host + (address & (memory::kPageSize - 1)), 2);
     return true;
   }
@@ -48,7 +53,28 @@ class PageReader final : public ir::CodeReader {
   bool used_second() const { return used_second_; }
   const ir::Fault& fault() const { return fault_; }
 
+  // What was fetched, in runs: each(page, begin, code) with page 0 or 1 (the next one) and begin an offset in it.
+  template <typename F>
+  void for_each_run(F&& each) const {
+    for (unsigned page = 0; page < 2; page++) {
+      const u8* host = page ? second_.host : first_.host;
+      for (usize at = 0; at < kHalves; at++) {
+        if (!read_[page].test(at)) continue;
+        const usize begin = at;
+        while (at < kHalves && read_[page].test(at)) at++;
+        each(page, begin * 2, std::span<const u8>(host + begin * 2, (at - begin) * 2));
+      }
+    }
+  }
+  // Whether these bytes are there.
+  bool has(unsigned page, usize begin, std::span<const u8> code) const {
+    const CodePage& at = page ? second_ : first_;
+    return at.id && std::memcmp(at.host + begin, code.data(), code.size()) == 0;
+  }
+
  private:
+  static constexpr usize kHalves = memory::kPageSize / 2;
+  std::array<std::bitset<kHalves>, 2> read_;
   u64 pc_ = 0;
   CodePage first_, second_;
   ir::Fault fault_, second_fault_;

@@ -3,6 +3,8 @@
 
 #include "cli/settings.h"
 #include "machine/replay.h"
+#include "sys/claim.h"
+#include "sys/file.h"
 #include "util/text.h"
 
 namespace rhea::cli {
@@ -25,6 +27,8 @@ std::string accel_help() {
   text += fmt::format("{:<24} - {}\n", "  tb-size=<num>", "MiB of generated code");
   text += fmt::format("{:<24} - {}\n", "  host-features=<list>",
                       "of the host CPU: all, none, or names joined by '+' (avx2+bmi2)");
+  text += fmt::format("{:<24} - {}\n", "  cache=<on|off|folder>",
+                      "translations are kept for later runs (on: $XDG_CACHE_HOME/rhea or ~/.cache/rhea)");
   text += fmt::format("{:<24} - {}\n", "  thread=<single|multi>", "one host thread for each CPU (multi)");
   text += fmt::format("{:<24} - {}\n", "  trace=<file>[:<n>[:<from>]]",
                       "with -icount: a line of CPU state every n instructions, from the given one on");
@@ -39,8 +43,23 @@ Result<void> set_thread(const std::string& value) {
                did_you_mean(value, std::vector<std::string>{"single", "multi"}));
 }
 
+// Where translations are kept: "on" is this user's folder for such things.
+Result<void> set_cache(accel::Options& options, const std::string& value) {
+  if (value == "off") {
+    options.cache_folder.clear();
+  } else if (value == "on") {
+    options.cache_folder = RHEA_TRY(sys::cache_folder());
+  } else if (sys::is_folder(value)) {
+    options.cache_folder = value;
+  } else {
+    return Error("Parameter 'cache' expects 'on', 'off' or a folder; '{}' is none{}", value,
+                 did_you_mean(value, std::vector<std::string>{"on", "off"}));
+  }
+  return {};
+}
+
 Result<void> set_property(accel::Options& options, const std::string& engine, const config::Part& part) {
-  std::vector<std::string> names = {"max-block", "tb-size", "thread", "trace", "host-features"};
+  std::vector<std::string> names = {"max-block", "tb-size", "thread", "trace", "host-features", "cache"};
   for (const accel::Switch& row : accel::switches()) {
     names.emplace_back(row.name);
     if (row.name != part.key) continue;
@@ -53,6 +72,7 @@ Result<void> set_property(accel::Options& options, const std::string& engine, co
     options.trace_file = part.value;
     return {};
   }
+  if (part.key == "cache") return set_cache(options, part.value);
   if (part.key == "host-features") {
     options.host_features = part.value;
     return {};
@@ -98,6 +118,7 @@ Result<void> read_accel_option(Settings& settings, const Typed& typed) {
 // Several -accel are tried in turn: the first that there is is taken.
 Result<void> apply_accelerators(Settings& settings) {
   std::optional<Error> first;
+  if (auto folder = sys::cache_folder(); folder.ok()) settings.machine.accel.cache_folder = folder.take();
   for (const Typed& typed : settings.accelerators) {
     const auto parsed = RHEA_TRY(config::parse_options(typed.argument, "accel", config::Style::strict));
     const std::string* engine = parsed.find("accel");

@@ -114,7 +114,8 @@ class EngineHooks {
  public:
   virtual ~EngineHooks() = default;
   // Translation tables changed: nothing / one space / one page of a space or of all may be cached any more.
-  // `all_cpus`: broadcast (the inner-shareable operations); complete when the CPU has left the block that called synchronize().
+  // `all_cpus`: broadcast (the inner-shareable operations); complete when the CPU has left the block that called
+  // synchronize().
   virtual void flush_all(bool all_cpus) = 0;
   virtual void flush_space(u64 space, bool all_cpus) = 0;
   virtual void flush_page(u64 space, u64 address, bool all_spaces, bool all_cpus) = 0;
@@ -150,6 +151,8 @@ class EngineHooks {
 class Guest {
  public:
   virtual ~Guest() = default;
+  // What its translations depend on besides their code and key: the model's name.
+  virtual std::string_view model_name() const { return {}; }
   virtual const StateLayout& layout() const = 0;
   virtual StateHeader& state() = 0;
   virtual std::span<const Helper> helpers() const = 0;

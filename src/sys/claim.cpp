@@ -25,6 +25,12 @@ bool is_own_folder(const std::string& path) {
          (status.st_mode & 022) == 0;
 }
 
+Result<std::string> own_folder(std::string path) {
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Error("{}: {}", path, errno_text());
+  if (!is_own_folder(path)) return Error("{} is not a folder that only this user may write to", path);
+  return path;
+}
+
 }  // namespace
 
 Result<std::string> runtime_folder() {
@@ -34,16 +40,11 @@ Result<std::string> runtime_folder() {
   if (given && *given == '/' && is_own_folder(given)) path = std::string(given) + "/rhea";
   else if (is_own_folder(of_user)) path = of_user + "/rhea";
   else path = fmt::format("/tmp/rhea-{}", ::geteuid());
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Error("{}: {}", path, errno_text());
-  if (!is_own_folder(path)) return Error("{} is not a folder that only this user may write to", path);
-  return path;
+  return own_folder(path);
 }
 
 Result<std::string> runtime_folder(const std::string& below) {
-  const std::string path = RHEA_TRY(runtime_folder()) + "/" + below;
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Error("{}: {}", path, errno_text());
-  if (!is_own_folder(path)) return Error("{} is not a folder that only this user may write to", path);
-  return path;
+  return own_folder(RHEA_TRY(runtime_folder()) + "/" + below);
 }
 
 Result<std::string> state_folder(const std::string& below) {
@@ -54,6 +55,16 @@ Result<std::string> state_folder(const std::string& below) {
   if (!is_own_folder(path) || !is_own_folder(folder))
     return Error("{} is not a folder that only this user may write to", folder);
   return folder;
+}
+
+Result<std::string> cache_folder() {
+  const char* given = std::getenv("XDG_CACHE_HOME");
+  if (given && *given == '/') return own_folder(std::string(given) + "/rhea");
+  const char* home = std::getenv("HOME");
+  if (!home || *home != '/') return Error("neither XDG_CACHE_HOME nor HOME names a folder");
+  const std::string caches = std::string(home) + "/.cache";
+  ::mkdir(caches.c_str(), 0700);
+  return own_folder(caches + "/rhea");
 }
 
 Result<Fd> claim(const std::string& name) { return claim_file(RHEA_TRY(runtime_folder()) + "/" + name); }

@@ -20,6 +20,10 @@ Result<std::string> runtime_folder(const std::string& below);
 // cannot be made) the runtime folder.
 Result<std::string> state_folder(const std::string& below);
 
+// A folder of this user's own for what can be made anew, and is kept so that it need not: $XDG_CACHE_HOME/rhea, or
+// ~/.cache/rhea. Errors: neither variable is set, it cannot be made, or others may write to it.
+Result<std::string> cache_folder();
+
 // The lock of a name, which goes with the descriptor (so also when the process is killed); an invalid descriptor when
 // another process has it. `name` is a file name, or a path below the folder.
 Result<Fd> claim(const std::string& name);

@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
+#include <filesystem>
 
 #include "sys/fd.h"
 
@@ -34,17 +36,54 @@ Result<std::vector<u8>> read_file(const std::string& path, u64 limit) {
   }
 }
 
+namespace {
+
+Result<void> write_all(const Fd& fd, std::span<const u8> data) {
+  while (!data.empty()) {
+    const ssize_t count = ::write(fd.get(), data.data(), data.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return Error("{}", errno_text());
+    data = data.subspan(static_cast<usize>(count));
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<void> write_file(const std::string& path, const std::vector<u8>& data) {
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   if (!fd) return Error("{}", errno_text());
-  usize done = 0;
-  while (done < data.size()) {
-    const ssize_t count = ::write(fd.get(), data.data() + done, data.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return Error("{}", errno_text());
-    done += count;
+  return write_all(fd, data);
+}
+
+Result<void> replace_file(const std::string& path, std::span<const std::span<const u8>> pieces) {
+  std::string name = path + ".XXXXXX";
+  const Fd fd(::mkostemp(name.data(), O_CLOEXEC));
+  if (!fd) return Error("{}: {}", name, errno_text());
+  Result<void> written;
+  for (usize i = 0; i < pieces.size() && written.ok(); i++) written = write_all(fd, pieces[i]);
+  if (written.ok() && ::rename(name.c_str(), path.c_str()) != 0) written = Error("{}: {}", path, errno_text());
+  if (!written.ok()) ::unlink(name.c_str());
+  return written;
+}
+
+bool is_folder(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_directory(path, error);
+}
+
+void prune_files(const std::string& folder, const std::string& prefix, usize keep) {
+  namespace fs = std::filesystem;
+  std::vector<std::pair<fs::file_time_type, fs::path>> files;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    if (!at->path().filename().string().starts_with(prefix)) continue;
+    const fs::file_time_type changed = fs::last_write_time(at->path(), error);
+    if (!error) files.emplace_back(changed, at->path());
+    error.clear();
   }
-  return {};
+  std::sort(files.rbegin(), files.rend());
+  for (usize i = keep; i < files.size(); i++) fs::remove(files[i].second, error);
 }
 
 Result<std::shared_ptr<InputFile>> InputFile::open(const std::string& path) {

@@ -25,6 +25,13 @@ Result<std::vector<u8>> read_file(const std::string& path, u64 limit = u64{1} <<
 // Replaces a file.
 Result<void> write_file(const std::string& path, const std::vector<u8>& data);
 
+// Replaces a file as a whole, with these pieces one behind the other: who reads it sees the old or the new one. Only
+// this user may read it. Errors: what the host says; the old file is still there then.
+Result<void> replace_file(const std::string& path, std::span<const std::span<const u8>> pieces);
+bool is_folder(const std::string& path);
+// Removes files of a folder whose names begin so, but for the `keep` that were changed last.
+void prune_files(const std::string& folder, const std::string& prefix, usize keep);
+
 class InputFile {
  public:
   // Errors: what open says; directories and devices are no such files.

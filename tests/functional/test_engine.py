@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The engine: each switch off, the interpreter, -icount runs that are equal, and engines compared in lockstep."""
 import os
+import re
 import threading
 
 import guest
 from guest import DTB, INITRD, KERNEL, GuestTest, rhea_only
 
-SWITCHES = ("chain", "ibtc", "pin", "lazy-flags", "group", "inline-fp", "tables", "passes")
+SWITCHES = ("chain", "ibtc", "pin", "lazy-flags", "group", "inline-fp", "tables", "windows", "passes", "cache")
 EVERY = 1000
 QUIET = "console=ttyAMA0 rhea.net=off rhea.off"
 
@@ -16,12 +17,15 @@ class Computes(GuestTest):
 
     def check(self, *options):
         emulator = self.boot(*options, "-nic", "user", timeout=600)
+        self.computes(emulator)
+        emulator.send("poweroff -f\n")
+        self.assertEqual(emulator.wait(120), 0)
+
+    def computes(self, emulator):
         self.guest_runs(emulator, "dd if=/dev/zero bs=1024 count=1024 2>/dev/null | md5sum | grep -q "
                                   "b6d81b360a5672d80c27430f39153e2c", 300)
         text = self.guest_runs(emulator, "awk 'BEGIN{for(i=1;i<500;i++)s+=i*i/7+1/i; printf \"%.9f\\n\", s}'", 300)
         self.assertEqual(text.strip(), "%.9f" % sum(i * i / 7 + 1 / i for i in range(1, 500)))
-        emulator.send("poweroff -f\n")
-        self.assertEqual(emulator.wait(120), 0)
 
     def test_defaults(self):
         self.check()
@@ -43,6 +47,36 @@ def one_switch(name):
 
 for _name in SWITCHES:
     setattr(Switches, f"test_{_name.replace('-', '_')}_off", one_switch(_name))
+
+
+@rhea_only("QEMU keeps no translations")
+class Kept(Computes):
+    """Translations of one run in the next, from a whole file and from a damaged one."""
+
+    test_defaults = None
+
+    def taken(self, folder):
+        """Boots and computes; how many translations came out of the file."""
+        emulator = self.boot("-net", "none", "-accel", f"tcg,cache={folder}")
+        self.computes(emulator)
+        text = emulator.in_monitor("info jit")
+        found = re.search(r"kept translations +(\d+) read, (\d+) taken", text)
+        self.assertTrue(found, text)
+        emulator.send("poweroff\n")
+        self.assertEqual(emulator.wait(60), 0)
+        return int(found[2])
+
+    def test_the_second_run_takes_them(self):
+        folder = self.directory()
+        self.assertLess(self.taken(folder), 20_000)  # dead ones of its own
+        (name,) = os.listdir(folder)
+        self.assertEqual(os.stat(os.path.join(folder, name)).st_mode & 0o777, 0o600)
+        self.assertGreater(self.taken(folder), 40_000)
+        with open(os.path.join(folder, name), "r+b") as file:
+            for at in range(file.seek(0, os.SEEK_END) // 2, file.tell(), 10_007):
+                file.seek(at)
+                file.write(b"\x90\x90\xcc\xcc")
+        self.taken(folder)
 
 
 @rhea_only("QEMU's interpreter is another build")

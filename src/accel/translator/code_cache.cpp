@@ -7,37 +7,52 @@ namespace rhea::accel {
 
 CodeCache::CodeCache() : buckets_(kBuckets) { exits_.resize(1); }
 
+void CodeCache::reserve(u32 blocks, u32 exits) {
+  reserved_ = blocks;
+  first_exit_ = exits;
+  exits_.clear();
+}
+
+void CodeCache::adopt(std::vector<Translation>&& blocks, std::vector<ExitRecord>&& exits) {
+  read_ = std::move(blocks);
+  read_exits_ = std::move(exits);
+}
+
 u32 CodeCache::next_of(u32 index) const {
-  const Translation& last = blocks_[index];
-  for (u32 at = last.next; at != kNoBlock; at = blocks_[at].next) {
-    if (blocks_[at].key == last.key && blocks_[at].pages[0] == last.pages[0]) return at;
+  const Translation& last = block(index);
+  for (u32 at = last.next; at != kNoBlock; at = block(at).next) {
+    if (block(at).key == last.key && block(at).pages[0] == last.pages[0]) return at;
   }
   return kNoBlock;
 }
 
 u32 CodeCache::first_of(const ir::Key& key, u32 page) const {
-  for (u32 at = buckets_[bucket(key, page)] - 1; at != kNoBlock; at = blocks_[at].next) {
-    if (blocks_[at].key == key && blocks_[at].pages[0] == page) return at;
+  for (u32 at = buckets_[bucket(key, page)] - 1; at != kNoBlock; at = block(at).next) {
+    if (block(at).key == key && block(at).pages[0] == page) return at;
   }
   return kNoBlock;
 }
 
 u32 CodeCache::find(const ir::Key& key, u32 page, u32 second_page) const {
   for (u32 at = first_of(key, page); at != kNoBlock; at = next_of(at)) {
-    if (blocks_[at].pages[1] == second_page) return at;
+    if (block(at).pages[1] == second_page) return at;
   }
   return kNoBlock;
 }
 
 u32 CodeCache::block_at(u32 offset) const {
-  // They are made one behind the other.
-  const auto next = std::upper_bound(blocks_.begin(), blocks_.end(), offset,
-                                     [](u32 at, const Translation& block) { return at < block.entry; });
-  return next == blocks_.begin() ? kNoBlock : static_cast<u32>(next - blocks_.begin()) - 1;
+  // They are made one behind the other, those of a file too.
+  const auto last_of = [&](const std::vector<Translation>& blocks, u32 first) {
+    const auto next = std::upper_bound(blocks.begin(), blocks.end(), offset,
+                                       [](u32 at, const Translation& block) { return at < block.entry; });
+    return next == blocks.begin() ? kNoBlock : first + static_cast<u32>(next - blocks.begin()) - 1;
+  };
+  const u32 made = last_of(blocks_, reserved_);
+  return made != kNoBlock ? made : last_of(read_, 0);
 }
 
 u32 CodeCache::add(const Translation& translation, std::span<const x64::ExitSite> sites, const ir::Block& block) {
-  const u32 index = static_cast<u32>(blocks_.size());
+  const u32 index = end_block();
   blocks_.push_back(translation);
   Translation& added = blocks_.back();
   added.exits = static_cast<u32>(sites.size());
@@ -48,56 +63,68 @@ u32 CodeCache::add(const Translation& translation, std::span<const x64::ExitSite
     record.from = index;
     exits_.push_back(record);
   }
+  enlist(index);
+  return index;
+}
+
+void CodeCache::revive(u32 index, const std::array<u32, 2>& pages) {
+  Translation& translation = block(index);
+  translation.pages = pages;
+  translation.dead = false;
+  enlist(index);
+}
+
+void CodeCache::enlist(u32 index) {
+  Translation& translation = block(index);
   u32& head = buckets_[bucket(translation.key, translation.pages[0])];
-  added.next = head - 1;
+  translation.next = head - 1;
   head = index + 1;
   for (const u32 id : translation.pages) {
     if (id) page(id).blocks.push_back(index);
   }
-  return index;
 }
 
 void CodeCache::link(u32 exit_id, u32 target, x64::Compiler& compiler) {
-  ExitRecord& exit = exits_[exit_id];
-  Translation& to = blocks_[target];
+  ExitRecord& exit = this->exit(exit_id);
+  Translation& to = block(target);
   exit.to = target;
   exit.previous = 0;
   exit.next = to.incoming;
-  if (to.incoming) exits_[to.incoming].previous = exit_id;
+  if (to.incoming) this->exit(to.incoming).previous = exit_id;
   to.incoming = exit_id;
   compiler.link(exit.site, to.entry, to.pages[0]);
 }
 
 void CodeCache::unlist(u32 exit_id) {
-  ExitRecord& exit = exits_[exit_id];
+  ExitRecord& exit = this->exit(exit_id);
   if (exit.to == kNoBlock) return;
-  if (exit.previous) exits_[exit.previous].next = exit.next;
-  else blocks_[exit.to].incoming = exit.next;
-  if (exit.next) exits_[exit.next].previous = exit.previous;
+  if (exit.previous) this->exit(exit.previous).next = exit.next;
+  else block(exit.to).incoming = exit.next;
+  if (exit.next) this->exit(exit.next).previous = exit.previous;
   exit.to = kNoBlock;
   exit.next = exit.previous = 0;
 }
 
 void CodeCache::remove(u32 index, x64::Compiler& compiler) {
-  Translation& dead = blocks_[index];
+  Translation& dead = block(index);
   dead.dead = true;
   while (dead.incoming) {
     const u32 id = dead.incoming;
-    compiler.unlink(exits_[id].site);
+    compiler.unlink(exit(id).site);
     unlist(id);
   }
   // Its own exits leave from now on: who is still in it comes back soon.
   for (u32 id = dead.first_exit; id < dead.first_exit + dead.exits; id++) {
-    if (exits_[id].to == kNoBlock) continue;
-    compiler.unlink(exits_[id].site);
+    if (exit(id).to == kNoBlock) continue;
+    compiler.unlink(exit(id).site);
     unlist(id);
   }
   u32& head = buckets_[bucket(dead.key, dead.pages[0])];
   if (head == index + 1) {
     head = dead.next + 1;
   } else {
-    u32* at = &blocks_[head - 1].next;
-    while (*at != index) at = &blocks_[*at].next;
+    u32* at = &block(head - 1).next;
+    while (*at != index) at = &block(*at).next;
     *at = dead.next;
   }
   for (const u32 id : dead.pages) {
@@ -111,6 +138,9 @@ void CodeCache::remove(u32 index, x64::Compiler& compiler) {
 }
 
 void CodeCache::clear() {
+  read_.clear();
+  read_exits_.clear();
+  reserved_ = first_exit_ = 0;
   blocks_.clear();
   exits_.resize(1);
   buckets_.reset(kBuckets);

@@ -5,7 +5,9 @@
 // id, without kWindowedCode). It is found by (pc, mode, first
 // page). Exits to known keys are linked to their target's code; each block lists the exits that are linked to it, so
 // that dropping a block takes exactly these links back. Dead blocks keep their code until everything is emptied
-// (clear(), with all CPUs stopped): a CPU may still be in one.
+// (clear(), with all CPUs stopped): a CPU may still be in one. One that is made from the same code again comes back to
+// life (revive()). Blocks of a code file (code_file.h) are such dead ones, with the lowest numbers and exit ids, which
+// are reserved until they have been read.
 //
 // All members are called with the translator's lock held, but may_have_code().
 #pragma once
@@ -53,41 +55,53 @@ class CodeCache {
   // The first one of a key and page whose second page is any; goes on with next_of().
   u32 first_of(const ir::Key& key, u32 page) const;
   u32 next_of(u32 block) const;
-  Translation& block(u32 index) { return blocks_[index]; }
-  ExitRecord& exit(u32 id) { return exits_[id]; }
-  u32 next_exit() const { return static_cast<u32>(exits_.size()); }
-  usize blocks() const { return blocks_.size(); }
+  Translation& block(u32 index) { return index < reserved_ ? read_[index] : blocks_[index - reserved_]; }
+  const Translation& block(u32 index) const { return const_cast<CodeCache&>(*this).block(index); }
+  ExitRecord& exit(u32 id) { return id < first_exit_ ? read_exits_[id] : exits_[id - first_exit_]; }
+  const ExitRecord& exit(u32 id) const { return const_cast<CodeCache&>(*this).exit(id); }
+  u32 next_exit() const { return first_exit_ + static_cast<u32>(exits_.size()); }
+  // Numbers go from first_block(), which is past those that are reserved and have not been read, to end_block().
+  u32 first_block() const { return read_.empty() ? reserved_ : 0; }
+  u32 end_block() const { return reserved_ + static_cast<u32>(blocks_.size()); }
+
+  // Numbers and ids (0 included) that the blocks of a code file will have. While it is empty.
+  void reserve(u32 blocks, u32 exits);
+  // What they are: all dead, no exit linked.
+  void adopt(std::vector<Translation>&& blocks, std::vector<ExitRecord>&& exits);
+  // A dead block is one of these pages again.
+  void revive(u32 index, const std::array<u32, 2>& pages);
 
   u32 add(const Translation& translation, std::span<const x64::ExitSite> sites, const ir::Block& block);
   void link(u32 exit_id, u32 target, x64::Compiler& compiler);
-  // Drops what overlaps [begin, end) of a page. Calls `dropped` with each. Returns whether the page has code left.
+  // Drops what overlaps [begin, end) of a page. Calls `dropped` with each number. Returns whether the page has code
+  // left.
   template <typename F>
   bool drop(u32 page, u32 begin, u32 end, x64::Compiler& compiler, F&& dropped) {
     std::vector<u32>& list = this->page(page).blocks;
     std::vector<u32> victims;
     for (const u32 index : list) {
-      const Translation& translation = blocks_[index];
+      const Translation& translation = block(index);
       const unsigned part = (translation.pages[0] & ~kWindowedCode) == page ? 0 : 1;
       if (translation.begin[part] < end && begin < translation.end[part]) victims.push_back(index);
     }
     for (const u32 index : victims) {
       remove(index, compiler);
-      dropped(blocks_[index]);
+      dropped(index);
     }
     return !list.empty();
   }
   // The block with an offset in its code that runs often, or kNoBlock.
   u32 block_at(u32 offset) const;
   void drop(u32 block, x64::Compiler& compiler) { remove(block, compiler); }
-  // Drops what has instructions at virtual addresses in [begin, end). Calls `dropped` with each.
+  // Drops what has instructions at virtual addresses in [begin, end). Calls `dropped` with each number.
   template <typename F>
   void drop_addresses(u64 begin, u64 end, x64::Compiler& compiler, F&& dropped) {
-    for (u32 index = 0; index < blocks_.size(); index++) {
-      const Translation& translation = blocks_[index];
+    for (u32 index = first_block(); index < end_block(); index++) {
+      const Translation& translation = block(index);
       const u64 size = u64{translation.end[0]} - translation.begin[0] + translation.end[1] - translation.begin[1];
       if (translation.dead || translation.key.pc >= end || begin >= translation.key.pc + size) continue;
       remove(index, compiler);
-      dropped(blocks_[index]);
+      dropped(index);
     }
   }
   bool has_code(u32 page) const {
@@ -100,7 +114,7 @@ class CodeCache {
   struct Page {
     std::vector<u32> blocks;
   };
-  static constexpr usize kBuckets = 1u << 16;
+  static constexpr usize kBuckets = 1u << 18;
   static usize bucket(const ir::Key& key, u32 page) {
     return ((key.pc * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{page} * 0x9e3779b1)) >> 17 &
            (kBuckets - 1);
@@ -116,9 +130,11 @@ class CodeCache {
   }
   void remove(u32 index, x64::Compiler& compiler);
   void unlist(u32 exit_id);
+  void enlist(u32 index);
 
-  std::vector<Translation> blocks_;
-  std::vector<ExitRecord> exits_;
+  std::vector<Translation> read_, blocks_;  // those of a code file, and those made since
+  std::vector<ExitRecord> read_exits_, exits_;
+  u32 reserved_ = 0, first_exit_ = 0;
   ZeroedArray<u32> buckets_;  // the first block of each hash chain, plus 1
   std::vector<std::unique_ptr<std::array<Page, kGroup>>> pages_;
 };

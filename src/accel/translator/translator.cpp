@@ -61,11 +61,10 @@ void Translator::attach(VirtualCpu& cpu) {
   cpu.runner_data = std::move(data);
   std::lock_guard lock(mutex_);
   cpus_.push_back(&cpu);
+  if (!compiler_) make_compiler(cpu);
 }
 
 void Translator::make_compiler(VirtualCpu& cpu) {
-  std::lock_guard lock(mutex_);
-  if (compiler_) return;
   x64::Settings settings;
   settings.layout = cpu.guest().layout();
   settings.helpers = cpu.guest().helpers();
@@ -83,7 +82,15 @@ void Translator::make_compiler(VirtualCpu& cpu) {
   settings.icount = options_.icount;
   compiler_ = std::make_unique<x64::Compiler>(settings, write_.data(), run_.data(), write_.size());
   if (options_.perf_map) perf_map_ = sys::open_perf_map();
-  ready_.store(true, std::memory_order_release);
+  open_store(cpu);
+}
+
+// Options that change the IR, which the compiler does not know of.
+void Translator::open_store(VirtualCpu& cpu) {
+  if (options_.cache_folder.empty()) return;
+  const std::string fingerprint = fmt::format("{} {} {} {} {}", cpu.guest().model_name(), options_.group,
+                                              options_.passes, options_.max_block, compiler_->fingerprint());
+  store_.open(options_.cache_folder, fingerprint, *compiler_);
 }
 
 std::atomic<u64>& CodeLines::make(u32 page) {
@@ -108,7 +115,6 @@ void CodeLines::clear() {
 
 // ---- running ------------------------------------------------------------------------------------------------------
 Leave Translator::run(VirtualCpu& cpu) {
-  if (!ready_.load(std::memory_order_acquire)) make_compiler(cpu);
   Data& data = static_cast<Data&>(*cpu.runner_data);
   ir::StateHeader& state = cpu.state();
   const bool logs = cpu.logs_blocks();
@@ -238,21 +244,37 @@ u32 Translator::translate(VirtualCpu& cpu, bool& full) {
   }
 }
 
+// Stores to the page are announced from now on, before its code is read.
+void Translator::watch(VirtualCpu& cpu, const CodePage& page) {
+  if (!(page.ram->page_flags(page.offset).load(std::memory_order_relaxed) & memory::kPageHasCode)) {
+    code_pages_.emplace_back(page.ram, page.offset);
+  }
+  SoftMmu::page_becomes_code(*page.ram, page.offset, cpu.all_mmus());
+}
+
+bool Translator::goes_through_window(VirtualCpu& cpu, const CodePage& page) const {
+  const ir::StateHeader& state = cpu.state();
+  return (page.key & kWindowedCode) && state.unaligned && faults_.active() &&
+         !worn_.contains({state.pc, state.mode, page.key});
+}
+
 u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bool& full, bool& retry) {
   const auto start = std::chrono::steady_clock::now();
   ir::StateHeader& state = cpu.state();
   const CodePage& first = reader.first();
   const CodePage& second = reader.second();
+  const bool debugging = cpu.debugging();
   block_.clear();
   block_.key = {state.pc, state.mode};
-  const auto watch = [&](const CodePage& page) {
-    if (!(page.ram->page_flags(page.offset).load(std::memory_order_relaxed) & memory::kPageHasCode)) {
-      code_pages_.emplace_back(page.ram, page.offset);
-    }
-    SoftMmu::page_becomes_code(*page.ram, page.offset, cpu.all_mmus());
-  };
-  watch(first);
-  if (second.id) watch(second);
+  watch(cpu, first);
+  if (second.id) watch(cpu, second);
+  const bool windowed = goes_through_window(cpu, first);
+  const bool shown = log_.mask() & (static_cast<u32>(LogItem::in_asm) | static_cast<u32>(LogItem::op) |
+                                    static_cast<u32>(LogItem::op_opt) | static_cast<u32>(LogItem::out_asm));
+  if (store_.active() && !debugging && !shown) {
+    const u32 index = revive(cpu, reader, windowed);
+    if (index != kNoBlock) return index;
+  }
   cpu.guest().translate(block_.key, reader, max_insns, block_);
   if (!block_.guest_insns) return kNoBlock;
 
@@ -264,7 +286,7 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
 #endif
   ir::run_passes(
       block_, cpu.guest().helpers(),
-      {.group = options_.group, .lazy_flags = options_.lazy_flags && !cpu.debugging(), .optimize = options_.passes});
+      {.group = options_.group, .lazy_flags = options_.lazy_flags && !debugging, .optimize = options_.passes});
   if (log_.on(LogItem::op_opt)) log_.write_text("OP after optimization:\n" + ir::print(block_));
 
   Translation translation;
@@ -276,27 +298,21 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
   translation.begin = {static_cast<u16>(in_page), 0};
   translation.end = {static_cast<u16>(std::min(end, memory::kPageSize)),
                      static_cast<u16>(end > memory::kPageSize ? end - memory::kPageSize : 0)};
-  const bool windowed = (first.key & kWindowedCode) && state.unaligned && faults_.active() &&
-                        !worn_.contains({block_.key.pc, block_.key.mode, first.key});
   switch (compiler_->compile(block_, translation.first_exit, translation.pages[1], windowed, compiled_)) {
     case x64::Compiler::Outcome::full: full = true; return kNoBlock;
     case x64::Compiler::Outcome::too_complex: retry = true; return kNoBlock;
     case x64::Compiler::Outcome::done: break;
   }
   translation.entry = compiled_.entry;
-  for (unsigned i = 0; i < 2; i++) {
-    if (!translation.pages[i]) continue;
-    lines_.make(translation.pages[i] & ~kWindowedCode)
-        .fetch_or(line_mask(translation.begin[i], translation.end[i]), std::memory_order_seq_cst);
-  }
   for (const x64::FaultSite& site : compiled_.faults) faults_.add(site.at, site.slow);
   const u32 index = cache_.add(translation, compiled_.sites, block_);
-  link_new(index, cpu);
+  if (store_.active()) store_.note(block_, reader, compiled_, windowed, !debugging);
+  make_known(index, cpu);
   if (log_.on(LogItem::out_asm)) {
     log_.write_text(fmt::format("OUT: {:08x}, {} bytes + {} bytes of slow paths\n{}", state.pc, compiled_.hot_bytes,
                                 compiled_.cold_bytes, compiler_->disassemble(compiled_)));
   }
-  note_perf(block_, compiled_);
+  note_perf(block_.key.pc, compiled_.entry, compiled_.hot_bytes);
   counts_.blocks++;
   counts_.windowed += windowed;
   counts_.guest_insns += block_.guest_insns;
@@ -308,6 +324,30 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
   return index;
 }
 
+// What has the same code was made before: it needs its pages, no translation.
+u32 Translator::revive(VirtualCpu& cpu, const PageReader& reader, bool windowed) {
+  const u32 index = store_.find(block_.key, windowed, reader);
+  if (index == kNoBlock) return kNoBlock;
+  const Origin& origin = store_.origin(index);
+  const u32 second = cache_.block(index).end[1] ? reader.second().key : 0;
+  compiler_->set_second_page(origin.second_check, second);
+  for (const x64::FaultSite& site : store_.faults(index)) faults_.add(site.at, site.slow);
+  cache_.revive(index, {reader.first().key, second});
+  make_known(index, cpu);
+  note_perf(block_.key.pc, cache_.block(index).entry, origin.hot_bytes);
+  return index;
+}
+
+void Translator::make_known(u32 index, VirtualCpu& cpu) {
+  const Translation& translation = cache_.block(index);
+  for (unsigned i = 0; i < 2; i++) {
+    if (!translation.pages[i]) continue;
+    lines_.make(translation.pages[i] & ~kWindowedCode)
+        .fetch_or(line_mask(translation.begin[i], translation.end[i]), std::memory_order_seq_cst);
+  }
+  link_new(index, cpu);
+}
+
 // Host code is mapped twice, to be written and to be run, and would count twice as resident memory. What is finished
 // needs the first mapping only for a link now and then: each MiB of new code drops it.
 void Translator::unload_written() {
@@ -317,10 +357,9 @@ void Translator::unload_written() {
   unload_at_ = counts_.hot_bytes + counts_.cold_bytes + kStep;
 }
 
-void Translator::note_perf(const ir::Block& block, const x64::CompiledBlock& compiled) {
+void Translator::note_perf(u64 pc, u32 entry, u32 bytes) {
   if (!perf_map_) return;
-  fmt::print(perf_map_, "{:x} {:x} guest_{:x}\n", reinterpret_cast<u64>(compiler_->address(compiled.entry)),
-             compiled.hot_bytes, block.key.pc);
+  fmt::print(perf_map_, "{:x} {:x} guest_{:x}\n", reinterpret_cast<u64>(compiler_->address(entry)), bytes, pc);
   std::fflush(perf_map_);
 }
 
@@ -373,6 +412,7 @@ void Translator::replace_worn(VirtualCpu& cpu) {
   worn_.emplace(block.key.pc, block.key.mode, block.pages[0]);
   cache_.drop(index, *compiler_);
   forget_jumps(block);
+  store_.died(index);
   counts_.replaced++;
 }
 
@@ -399,10 +439,7 @@ void Translator::code_written(memory::RamBlock& ram, u64 offset, u64 size) {
     std::atomic<u64>* lines = lines_.find(id);
     if (lines && lines->load(std::memory_order_seq_cst) & mask) {
       std::lock_guard lock(mutex_);
-      const auto dropped = [&](const Translation& translation) {
-        forget_jumps(translation);
-        counts_.dropped++;
-      };
+      const auto dropped = [&](u32 index) { block_dropped(index); };
       if (!cache_.drop(id, static_cast<u32>(begin), static_cast<u32>(begin + (next - at)), *compiler_, dropped)) {
         lines->store(0, std::memory_order_seq_cst);
         ram.page_flags(at).fetch_and(static_cast<u8>(~memory::kPageHasCode), std::memory_order_seq_cst);
@@ -414,14 +451,17 @@ void Translator::code_written(memory::RamBlock& ram, u64 offset, u64 size) {
 
 void Translator::forget_code(u64 begin, u64 end) {
   std::lock_guard lock(mutex_);
-  if (!compiler_) return;
-  cache_.drop_addresses(begin, end, *compiler_, [&](const Translation& translation) {
-    forget_jumps(translation);
-    counts_.dropped++;
-  });
+  cache_.drop_addresses(begin, end, *compiler_, [&](u32 index) { block_dropped(index); });
+}
+
+void Translator::block_dropped(u32 index) {
+  forget_jumps(cache_.block(index));
+  store_.died(index);
+  counts_.dropped++;
 }
 
 void Translator::drop_everything() {
+  store_.clear();
   cache_.clear();
   compiler_->reset();
   faults_.clear();
@@ -473,6 +513,7 @@ std::string Translator::statistics() const {
   text += fmt::format("left generated code {} to link, {} to look up, {} to poll, {} with an exception; {} lookups\n",
                       link, dispatch, poll, exception, lookups);
   text += fmt::format("through windows     {} blocks; {} made anew without\n", counts_.windowed, counts_.replaced);
+  if (!options_.cache_folder.empty()) text += store_.statistics();
   if (compiler_) {
     text += fmt::format("cache used          {} of {} bytes ({} hot)\n", compiler_->hot_used() + compiler_->cold_used(),
                         compiler_->capacity(), compiler_->hot_used());

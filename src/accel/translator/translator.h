@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "accel/translator/code_cache.h"
+#include "accel/translator/code_store.h"
 #include "accel/translator/fault_sites.h"
 #include "accel/virtual_cpu.h"
 #include "host/x64/compiler.h"
@@ -47,6 +48,7 @@ class CodeLines {
 class Translator final : public BlockRunner {
  public:
   static Result<std::unique_ptr<Translator>> create(const RunnerContext& context);
+  ~Translator() override { store_.save(); }
 
   void attach(VirtualCpu& cpu) override;
   Leave run(VirtualCpu& cpu) override;
@@ -74,16 +76,22 @@ class Translator final : public BlockRunner {
   u32 look_up(VirtualCpu& cpu, const CodePage& first);
   u32 translate(VirtualCpu& cpu, bool& full);
   u32 make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bool& full, bool& retry);
+  u32 revive(VirtualCpu& cpu, const PageReader& reader, bool windowed);
+  void watch(VirtualCpu& cpu, const CodePage& page);
+  bool goes_through_window(VirtualCpu& cpu, const CodePage& page) const;
+  void make_known(u32 index, VirtualCpu& cpu);
+  void open_store(VirtualCpu& cpu);
   bool may_link(u32 exit_id, u32 target, VirtualCpu& cpu);
   void link_new(u32 index, VirtualCpu& cpu);
   void enter_jump(Data& data, u32 index);
   void replace_worn(VirtualCpu& cpu);
   void forget_jumps(const Translation& translation);
+  void block_dropped(u32 index);
   void empty(VirtualCpu& cpu);
   void drop_everything();
   void log_block(VirtualCpu& cpu, const ir::Block& block, const char* title, LogItem item);
   void unload_written();
-  void note_perf(const ir::Block& block, const x64::CompiledBlock& compiled);
+  void note_perf(u64 pc, u32 entry, u32 bytes);
 
   const Options& options_;
   Log& log_;
@@ -91,11 +99,11 @@ class Translator final : public BlockRunner {
   sys::MemoryMap write_, run_;
   std::unique_ptr<x64::Compiler> compiler_;
   FaultSites faults_;
-  std::atomic<bool> ready_{false};  // compiler_ is there; it is made by the first CPU that runs
-  std::atomic<u64> epoch_{1};       // raised when everything is dropped
+  std::atomic<u64> epoch_{1};  // raised when everything is dropped
   std::atomic<bool> logging_{false};
   mutable std::mutex mutex_;  // all below
   CodeCache cache_;
+  CodeStore store_{cache_, mutex_};
   ir::Block block_;
   x64::CompiledBlock compiled_;
   std::vector<VirtualCpu*> cpus_;

@@ -46,6 +46,7 @@ class Cpu final : public ir::Guest {
   Cpu(const Model& model, unsigned index, unsigned count, u64 reset_pc, u64 private_base, Log& log);
 
   // ---- ir::Guest ----
+  std::string_view model_name() const override { return model_.name; }
   const ir::StateLayout& layout() const override;
   ir::StateHeader& state() override { return state_.header; }
   std::span<const ir::Helper> helpers() const override;

@@ -17,8 +17,7 @@ using ir::StateHeader;
 
 namespace {
 
-constexpr u32 kSticky = 0x3f;          // the cumulative flags of MXCSR
-constexpr u32 kUnlinked = 0x7fffffff;  // no page's id
+constexpr u32 kSticky = 0x3f;  // the cumulative flags of MXCSR
 
 ir::Value evaluate(const Inst* inst, const ir::Value* args, StateHeader* state) {
   ir::EvalContext context;
@@ -340,6 +339,29 @@ Compiler::Outcome Compiler::compile(const ir::Block& block, u32 first_exit, u32 
 
 void Compiler::reset() { impl_->reset(); }
 
+bool Compiler::reserve(usize hot_bytes, usize cold_bytes) {
+  Impl& impl = *impl_;
+  if (hot_bytes > impl.cold_start_ - impl.hot_ || cold_bytes > impl.size_ - impl.cold_) return false;
+  impl.hot_ += static_cast<u32>(hot_bytes);
+  impl.cold_ += static_cast<u32>(cold_bytes);
+  return true;
+}
+
+u32 Compiler::hot_begin() const { return impl_->stubs_.end; }
+u32 Compiler::cold_begin() const { return impl_->cold_start_; }
+std::span<u8> Compiler::code(u32 offset, usize bytes) { return {impl_->assembler_.buffer() + offset, bytes}; }
+
+std::string Compiler::fingerprint() const {
+  const Settings& s = impl_->settings_;
+  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", s.features, s.write_table, s.exec_table, s.pin,
+                     s.lazy_flags, s.inline_fp, s.tables, s.window, s.ibtc, s.icount, s.helpers.size(), s.layout.size,
+                     impl_->stubs_.end, impl_->size_);
+}
+
+void Compiler::set_second_page(u32 second_check, u32 id) {
+  if (second_check) store_patch(impl_->assembler_.buffer() + second_check, id);
+}
+
 u64 Compiler::enter(StateHeader& state, const void* code) const {
   using Enter = u64 (*)(StateHeader*, const void*);
   return reinterpret_cast<Enter>(reinterpret_cast<u64>(address(impl_->stubs_.enter)))(&state, code);
@@ -359,7 +381,7 @@ void Compiler::link(const ExitSite& site, u32 target, u32 page) {
 void Compiler::unlink(const ExitSite& site) {
   u8* code = impl_->assembler_.buffer();
   if (!site.same_page) {
-    store_patch(code + site.compare, kUnlinked);
+    store_patch(code + site.compare, kNoPage);
     store_patch(code + site.stub_jump, impl_->stubs_.leave_link - (site.stub_jump + 4));
   }
   store_patch(code + site.jump, site.stub - (site.jump + 4));

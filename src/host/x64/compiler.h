@@ -87,6 +87,7 @@ struct CompiledBlock {
   u32 cold_bytes = 0;
   std::vector<ExitSite> sites;  // ids are first_exit + index
   std::vector<FaultSite> faults;
+  u32 second_check = 0;  // imm32 field of the entry's comparison with the second page's id, 0: there is none
 };
 
 // What enter() came back with.
@@ -115,6 +116,19 @@ class Compiler {
   Outcome compile(const ir::Block& block, u32 first_exit, u32 second_page, bool windowed, CompiledBlock& out);
   // Forgets all blocks.
   void reset();
+  // Where blocks may lie, for code that was made by another compiler of the same fingerprint() and lies there as it lay
+  // in its buffer: it has to be unlinked. From now on blocks are made behind it. Before any was; false: there is no
+  // room.
+  bool reserve(usize hot_bytes, usize cold_bytes);
+  u32 hot_begin() const;
+  u32 cold_begin() const;
+  std::span<u8> code(u32 offset, usize bytes);
+  // What the code depends on besides the program itself: settings, the host's features, the buffer's division.
+  std::string fingerprint() const;
+  // Another id for the second page of a block that is not running.
+  void set_second_page(u32 second_check, u32 id);
+  // What a comparison holds that no page's id equals.
+  static constexpr u32 kNoPage = 0x7fffffff;
 
   // Runs from `code` (an address in the run mapping) until something leaves.
   u64 enter(ir::StateHeader& state, const void* code) const;

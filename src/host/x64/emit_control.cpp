@@ -27,6 +27,7 @@ Emitter::Outcome Emitter::run(const ir::Block& block, const Request& request, co
   failed_ = false;
   out.sites.clear();
   out.faults.clear();
+  out.second_check = 0;
   owner_.fill(kNoRef);
   owner_xmm_.fill(kNoRef);
   spills_.fill(0);
@@ -95,7 +96,12 @@ void Emitter::prologue(u32 second_page) {
   const u64 pc = block_->key.pc, mode = block_->key.mode;
   if (second_page && settings_.tables) {
     Label& cold = new_cold_label();
-    a_.cmp(a_.dword[a_.r14 + static_cast<s32>(settings_.exec_table + ((pc >> 12) + 1) % (1u << 20) * 4)], second_page);
+    // As with a link: the immediate last, and written in one piece.
+    a_.align_patch(7);
+    a_.cmp(a_.dword[a_.r14 + static_cast<s32>(settings_.exec_table + ((pc >> 12) + 1) % (1u << 20) * 4)],
+           Compiler::kNoPage);
+    out_->second_check = a_.position() - 4;
+    store_raw<u32>(a_.buffer() + out_->second_check, second_page);
     a_.jump(Cc::ne, cold);
     cold_.push_back([=, this, &cold] {
       a_.bind(cold);
@@ -220,7 +226,7 @@ void Emitter::direct_exit(const ExitInfo& exit, u16 number) {
   if (!site.same_page) {
     // cmp dword [r14 + page], id: 11 bytes, the immediate last. No page has this id before it is linked.
     a_.align_patch(7);
-    a_.cmp(a_.dword[a_.r14 + static_cast<s32>(settings_.exec_table + page % (1u << 20) * 4)], 0x7fffffff);
+    a_.cmp(a_.dword[a_.r14 + static_cast<s32>(settings_.exec_table + page % (1u << 20) * 4)], Compiler::kNoPage);
     site.compare = a_.position() - 4;
     a_.jump(Cc::ne, stub);
   }

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// What each translation was made from, so that a dead one is found again when the same code is to be translated:
+// where other code was there meanwhile, on another page of RAM, or in another run of the program (code_file.h).
+//
+// A translation depends on its key, on the code that was fetched for it (all of it, also what was only looked at to
+// see which flags are read behind the block), on whether it goes through a window, and on what Compiler::fingerprint()
+// and the translator's options say.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "accel/code_reader.h"
+#include "accel/translator/code_cache.h"
+#include "host/x64/compiler.h"
+#include "util/zeroed_array.h"
+
+namespace rhea::accel {
+
+struct Origin {
+  u32 next = 0;  // number + 1 of the next dead one with its hash
+  u32 first_run = 0, runs = 0;
+  u32 first_fault = 0, faults = 0;
+  u32 hot_bytes = 0, cold_entry = 0, cold_bytes = 0;
+  u32 second_check = 0;  // CompiledBlock's
+  u32 guest_insns = 0, guest_bytes = 0;
+  u64 checksum = 0;  // of its host code while no exit is linked
+  u8 windowed = 0;   // goes through the window
+  u8 kept = 0;       // may be found again
+  u8 unproven = 0;   // comes from a file, and its host code has not been compared with the checksum yet
+  u8 reserved[5] = {};
+};
+
+// A run of guest code, as PageReader::for_each_run gives it; the bytes are at `text` of the part's.
+struct CodeRun {
+  u16 page = 0, begin = 0, bytes = 0, reserved = 0;
+  u32 text = 0;
+};
+
+class CodeOrigins {
+ public:
+  // As CodeCache numbers blocks: those of a file, and those made since.
+  struct Part {
+    std::vector<Origin> origins;
+    std::vector<CodeRun> runs;
+    std::vector<x64::FaultSite> faults;
+    std::vector<u8> text;
+  };
+
+  CodeOrigins() : heads_(kBuckets) {}
+  void reserve(u32 blocks) { reserved_ = blocks; }
+  // The file's; all are dead, and found from now on.
+  void adopt(Part&& part, const CodeCache& cache);
+  // Of the block that was made last.
+  void add(const Origin& origin, const PageReader& reader, std::span<const x64::FaultSite> faults);
+  // A block died.
+  void bury(u32 block, const CodeCache& cache);
+  // A dead block of this key, made from the code that the reader has, which is no longer among the dead; or kNoBlock.
+  u32 exhume(const ir::Key& key, bool windowed, const PageReader& reader, const CodeCache& cache);
+
+  Origin& origin(u32 block) { return part(block).origins[index(block)]; }
+  std::span<const x64::FaultSite> faults(u32 block);
+  const Part& read() const { return read_; }
+  const Part& made() const { return made_; }
+  void clear();
+
+ private:
+  static constexpr usize kBuckets = 1u << 16;
+  static usize bucket(const ir::Key& key) {
+    return ((key.pc * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f)) >> 24 & (kBuckets - 1);
+  }
+  Part& part(u32 block) { return block < reserved_ ? read_ : made_; }
+  u32 index(u32 block) const { return block < reserved_ ? block : block - reserved_; }
+  bool is_made_from(u32 block, const PageReader& reader);
+
+  Part read_, made_;
+  u32 reserved_ = 0;
+  ZeroedArray<u32> heads_;  // number + 1 of the first dead block of each hash
+};
+
+}  // namespace rhea::accel

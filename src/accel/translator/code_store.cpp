@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+#include "accel/translator/code_store.h"
+
+#include <algorithm>
+
+#include "sys/build_id.h"
+#include "sys/claim.h"
+#include "sys/thread.h"
+
+namespace rhea::accel {
+
+CodeStore::~CodeStore() {
+  abandoned_ = true;
+  if (reader_.joinable()) reader_.join();
+}
+
+void CodeStore::open(const std::string& folder, const std::string& fingerprint, x64::Compiler& compiler) {
+  const std::string build = sys::build_id();
+  if (build.empty()) {
+    reason_ = "the program has no build id";
+    return;
+  }
+  compiler_ = &compiler;
+  const std::string text = build + ' ' + fingerprint;
+  fingerprint_ = code_checksum({reinterpret_cast<const u8*>(text.data()), text.size()});
+  folder_ = folder;
+  path_ = fmt::format("{}/{}{:016x}", folder, kPrefix, fingerprint_);
+  Result<std::unique_ptr<CodeFile>> file = CodeFile::open(path_, fingerprint_);
+  if (!file.ok()) {
+    reason_ = file.error().message();
+    return;
+  }
+  const CodeFile::Header& header = (*file)->header();
+  if (!compiler.reserve(header.hot_bytes, header.cold_bytes)) {
+    reason_ = "there is no room for it";
+    return;
+  }
+  file_ = file.take();
+  cache_.reserve(header.blocks, header.exits);
+  origins_.reserve(header.blocks);
+  copying_ = true;
+  reader_ = std::thread([this] { read(); });
+}
+
+void CodeStore::read() {
+  sys::name_current_thread("code file");
+  const CodeFile::Header& header = file_->header();
+  Result<CodeFile::Tables> tables = file_->read_tables();
+  Result<void> read;
+  if (!tables.ok()) {
+    read = tables.error();
+  } else if (!abandoned_) {
+    read = file_->read_code(compiler_->code(compiler_->hot_begin(), header.hot_bytes),
+                            compiler_->code(compiler_->cold_begin(), header.cold_bytes), abandoned_);
+  }
+  copying_ = false;
+  copying_.notify_all();
+  std::lock_guard guard(lock_);
+  if (!read.ok()) reason_ = read.error().message();
+  if (!read.ok() || abandoned_) return;
+  read_ = header.blocks;
+  cache_.adopt(std::move(tables->blocks), std::move(tables->exits));
+  origins_.adopt(std::move(tables->part), cache_);
+}
+
+u32 CodeStore::find(const ir::Key& key, bool windowed, const PageReader& reader) {
+  for (;;) {
+    const u32 block = origins_.exhume(key, windowed, reader, cache_);
+    if (block == kNoBlock) return kNoBlock;
+    if (is_sound(block)) {
+      revived_++;
+      return block;
+    }
+    unsound_++;
+    origins_.origin(block).kept = false;
+  }
+}
+
+bool CodeStore::is_sound(u32 block) {
+  Origin& origin = origins_.origin(block);
+  if (!origin.unproven) return true;
+  origin.unproven = false;
+  const u32 entry = cache_.block(block).entry;
+  return origin.checksum == code_checksum(compiler_->code(origin.cold_entry, origin.cold_bytes),
+                                          code_checksum(compiler_->code(entry, origin.hot_bytes)));
+}
+
+void CodeStore::note(const ir::Block& block, const PageReader& reader, const x64::CompiledBlock& compiled,
+                     bool windowed, bool kept) {
+  Origin origin;
+  origin.hot_bytes = compiled.hot_bytes;
+  origin.cold_entry = compiled.cold_entry;
+  origin.cold_bytes = compiled.cold_bytes;
+  origin.second_check = compiled.second_check;
+  origin.guest_insns = block.guest_insns;
+  origin.guest_bytes = block.guest_bytes;
+  origin.windowed = windowed;
+  origin.kept = kept;
+  origins_.add(origin, reader, compiled.faults);
+}
+
+void CodeStore::died(u32 block) {
+  if (active()) origins_.bury(block, cache_);
+}
+
+void CodeStore::clear() {
+  if (!active()) return;
+  abandoned_ = true;
+  copying_.wait(true);
+  origins_.clear();
+}
+
+// The blocks of a file that has been read, and those made since, with their numbers as they are.
+CodeFile::Tables CodeStore::collect() {
+  CodeFile::Tables tables;
+  tables.part = origins_.read();
+  const CodeOrigins::Part& made = origins_.made();
+  const u32 runs = static_cast<u32>(tables.part.runs.size()), faults = static_cast<u32>(tables.part.faults.size()),
+            text = static_cast<u32>(tables.part.text.size());
+  for (Origin origin : made.origins) {
+    origin.first_run += runs;
+    origin.first_fault += faults;
+    tables.part.origins.push_back(origin);
+  }
+  for (CodeRun run : made.runs) {
+    run.text += text;
+    tables.part.runs.push_back(run);
+  }
+  tables.part.faults.insert(tables.part.faults.end(), made.faults.begin(), made.faults.end());
+  tables.part.text.insert(tables.part.text.end(), made.text.begin(), made.text.end());
+  for (u32 index = 0; index < cache_.end_block(); index++) {
+    Translation translation = cache_.block(index);
+    translation.pages = {};
+    translation.incoming = 0;
+    translation.next = kNoBlock;
+    translation.dead = true;
+    tables.blocks.push_back(translation);
+    Origin& origin = tables.part.origins[index];
+    origin.next = 0;
+    if (origin.unproven) continue;
+    compiler_->set_second_page(origin.second_check, x64::Compiler::kNoPage);
+    origin.unproven = true;
+    origin.checksum = code_checksum(compiler_->code(origin.cold_entry, origin.cold_bytes),
+                                    code_checksum(compiler_->code(translation.entry, origin.hot_bytes)));
+  }
+  for (u32 id = 0; id < cache_.next_exit(); id++) {
+    ExitRecord exit = cache_.exit(id);
+    exit.to = kNoBlock;
+    exit.next = exit.previous = 0;
+    tables.exits.push_back(exit);
+  }
+  return tables;
+}
+
+void CodeStore::save() {
+  if (!active()) return;
+  abandoned_ = true;
+  if (reader_.joinable()) reader_.join();
+  std::lock_guard guard(lock_);
+  const u64 made = origins_.made().origins.size();
+  // What was reserved for a file that has not been read is no code: the file stays as it is.
+  if (made < std::max<u64>(kFewBlocks, read_ / kSmallPart) || cache_.first_block() != 0) return;
+  const usize hot = compiler_->hot_used() - compiler_->hot_begin(), cold = compiler_->cold_used();
+  if (hot + cold > compiler_->capacity() / kShare) {
+    sys::remove_file(path_);
+    return;
+  }
+  for (u32 id = 1; id < cache_.next_exit(); id++) {
+    if (cache_.exit(id).to != kNoBlock) compiler_->unlink(cache_.exit(id).site);
+  }
+  const Result<void> written =
+      CodeFile::write(path_, fingerprint_, collect(), compiler_->code(compiler_->hot_begin(), hot),
+                      compiler_->code(compiler_->cold_begin(), cold));
+  if (written.ok()) sys::prune_files(folder_, kPrefix, kFilesKept);
+}
+
+std::string CodeStore::statistics() const {
+  std::string text = fmt::format("kept translations   {} read, {} taken", read_, revived_);
+  if (unsound_) text += fmt::format(", {} damaged", unsound_);
+  if (!reason_.empty()) text += fmt::format(" ({})", reason_);
+  return text + '\n';
+}
+
+}  // namespace rhea::accel

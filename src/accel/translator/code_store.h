@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// The translator's memory of translations: dead ones of this run, and those of earlier runs, which a thread reads while
+// the guest starts; what is there when the CPUs have ended is written for the next run.
+//
+// All members but the thread's are called with the translator's lock held; save() when no CPU runs any more.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "accel/translator/code_file.h"
+#include "accel/translator/code_origins.h"
+#include "accel/translator/fault_sites.h"
+
+namespace rhea::accel {
+
+class CodeStore {
+ public:
+  CodeStore(CodeCache& cache, std::mutex& lock) : cache_(cache), lock_(lock) {}
+  ~CodeStore();
+
+  // `folder`: where code files are. `fingerprint`: what the translations depend on besides their code. Before any block
+  // was made.
+  void open(const std::string& folder, const std::string& fingerprint, x64::Compiler& compiler);
+  bool active() const { return compiler_ != nullptr; }
+
+  // A dead block that was made from the code that the reader has: its host code is as it was, no exit of it is linked.
+  // kNoBlock: there is none.
+  u32 find(const ir::Key& key, bool windowed, const PageReader& reader);
+  const Origin& origin(u32 block) { return origins_.origin(block); }
+  std::span<const x64::FaultSite> faults(u32 block) { return origins_.faults(block); }
+  // Of the block that was made last. `kept`: it may be found when it is dead.
+  void note(const ir::Block& block, const PageReader& reader, const x64::CompiledBlock& compiled, bool windowed,
+            bool kept);
+  void died(u32 block);
+  // All blocks are dropped, and the compiler starts anew.
+  void clear();
+  void save();
+
+  std::string statistics() const;
+
+ private:
+  // So few new blocks are not worth writing for: as a number, and as a part of those that were read. (Programs that lie
+  // elsewhere each time are translated each time, and would only make the file longer.)
+  static constexpr u32 kFewBlocks = 64, kSmallPart = 8;
+  static constexpr usize kShare = 2;      // a file fills at most this part of the buffer
+  static constexpr usize kFilesKept = 4;  // of other builds and settings
+  static constexpr const char* kPrefix = "translations-";
+
+  void read();
+  bool is_sound(u32 block);
+  CodeFile::Tables collect();
+
+  CodeCache& cache_;
+  std::mutex& lock_;
+  CodeOrigins origins_;
+  x64::Compiler* compiler_ = nullptr;
+  std::string folder_, path_, reason_;
+  u64 fingerprint_ = 0;
+  std::unique_ptr<CodeFile> file_;
+  std::thread reader_;
+  std::atomic<bool> abandoned_{false};
+  std::atomic<bool> copying_{false};
+  u64 read_ = 0, revived_ = 0, unsound_ = 0;
+};
+
+}  // namespace rhea::accel

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+// Translations that are kept: engines run a small guest one after the other, with the files that they leave each other.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <thread>
+
+#include "accel/engine_parts.h"
+#include "accel/mini_guest.h"
+#include "core/loop.h"
+#include "util/bits.h"
+
+namespace rhea::accel {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+constexpr u64 kRam = 1u << 16;
+constexpr unsigned kBlocks = 200;
+constexpr u32 kResult = 0xf0;  // in words; behind the program
+
+bool eventually(const std::function<bool()>& condition) {
+  for (int i = 0; i < 2000; i++) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(5ms);
+  }
+  return condition();
+}
+
+// A machine of its own with a program that adds 1 to r0 kBlocks times and stores it, over and over.
+class Machine {
+ public:
+  explicit Machine(const Options& options) : options_(options) {
+    memory_.begin();
+    memory_.add_ram(0, *ram_, 0, kRam, false, "ram");
+    memory_.commit();
+    EngineParts parts;
+    parts.make_cpu = [this](unsigned) -> Result<std::unique_ptr<GuestCpu>> {
+      auto cpu = std::make_unique<MiniCpu>();
+      guest_ = &cpu->mini();
+      return std::unique_ptr<GuestCpu>(std::move(cpu));
+    };
+    parts.make_runner = [](const RunnerContext& context) { return make_translator(context); };
+    engine_ = create_engine(options_, parts, memory_, loop_.loop(), log_).take();
+    u32 at = 0;
+    put(at, mini(3, 0, 0));
+    for (unsigned i = 0; i < kBlocks; i++) {
+      put(at, mini(0, 0, 1));
+      put(at, mini(8));  // ends the block
+    }
+    put(at, mini(4, 0, kResult));
+    put(at, mini(3, 2, 0));
+    put(at, mini(6, 2));
+  }
+  void put(u32& at, u16 instruction) {
+    store_raw(ram_->data() + at, instruction);
+    at += 2;
+  }
+  Engine& engine() { return *engine_; }
+  u32 result() { return __atomic_load_n(reinterpret_cast<u32*>(ram_->data() + 4 * kResult), __ATOMIC_ACQUIRE); }
+  u8* ram() { return ram_->data(); }
+  unsigned count(const char* what) {
+    const std::string text = engine_->statistics();
+    const usize row = text.find("kept translations"), found = text.find(what, row);
+    if (row == std::string::npos || found == std::string::npos) return 0;
+    const usize begin = text.find_last_not_of("0123456789", found - 2) + 1;
+    return static_cast<unsigned>(std::strtoul(text.c_str() + begin, nullptr, 10));
+  }
+  // Runs until the program has come round; what it stored.
+  u32 run() {
+    store_raw(ram_->data() + 4 * kResult, u32{0});
+    engine_->resume();
+    EXPECT_TRUE(eventually([&] { return result() != 0; }));
+    engine_->pause();
+    return result();
+  }
+
+ private:
+  Log log_;
+  core::LoopThread loop_{"test"};
+  std::unique_ptr<memory::RamBlock> ram_ = memory::RamBlock::create("ram", kRam).take();
+  memory::AddressSpace memory_{"system", log_};
+  Options options_;
+  MiniGuest* guest_ = nullptr;
+  std::unique_ptr<Engine> engine_;
+};
+
+class CodeStoreTest : public testing::Test {
+ protected:
+  CodeStoreTest() {
+    std::string name = (fs::temp_directory_path() / "rhea-code-XXXXXX").string();
+    options_.cache_folder = ::mkdtemp(name.data());
+  }
+  ~CodeStoreTest() override { fs::remove_all(options_.cache_folder); }
+  std::vector<fs::path> files() {
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::directory_iterator(options_.cache_folder)) found.push_back(entry.path());
+    return found;
+  }
+  void first_run() {
+    Machine machine(options_);
+    ASSERT_EQ(machine.run(), kBlocks);
+  }
+  Options options_;
+};
+
+TEST_F(CodeStoreTest, ASecondRunTakesWhatTheFirstOneMade) {
+  first_run();
+  ASSERT_EQ(files().size(), 1u);
+  Machine machine(options_);
+  ASSERT_TRUE(eventually([&] { return machine.count("read") >= kBlocks; }));
+  EXPECT_EQ(machine.run(), kBlocks);
+  EXPECT_GE(machine.count("taken"), kBlocks);
+  EXPECT_NE(machine.engine().statistics().find("blocks translated   0\n"), std::string::npos);
+}
+
+TEST_F(CodeStoreTest, AThirdRunHasWhatTheSecondOneAdded) {
+  first_run();
+  {
+    Machine machine(options_);
+    ASSERT_TRUE(eventually([&] { return machine.count("read") >= kBlocks; }));
+    u32 at = 0;
+    machine.put(at, mini(3, 0, 0));
+    for (unsigned i = 0; i < kBlocks; i++) {
+      machine.put(at, mini(0, 0, 2));
+      machine.put(at, mini(8));
+    }
+    EXPECT_EQ(machine.run(), 2 * kBlocks);
+  }
+  Machine machine(options_);
+  ASSERT_TRUE(eventually([&] { return machine.count("read") >= 2 * kBlocks; }));
+  EXPECT_EQ(machine.run(), kBlocks);
+  EXPECT_GE(machine.count("taken"), kBlocks);
+}
+
+TEST_F(CodeStoreTest, OtherCodeIsTranslatedAnew) {
+  first_run();
+  Machine machine(options_);
+  ASSERT_TRUE(eventually([&] { return machine.count("read") >= kBlocks; }));
+  u32 at = 2 + 4 * 100;
+  machine.put(at, mini(0, 0, 51));
+  EXPECT_EQ(machine.run(), kBlocks + 50);
+  EXPECT_NE(machine.engine().statistics().find("blocks translated   1\n"), std::string::npos);
+}
+
+TEST_F(CodeStoreTest, ADeadBlockComesBackInTheSameRun) {
+  Machine machine(options_);
+  EXPECT_EQ(machine.run(), kBlocks);
+  machine.engine().reset();
+  EXPECT_EQ(machine.run(), kBlocks);
+  EXPECT_GE(machine.count("taken"), kBlocks);
+}
+
+TEST_F(CodeStoreTest, OtherSettingsHaveAFileOfTheirOwn) {
+  first_run();
+  options_.chain = false;  // changes no code
+  first_run();
+  EXPECT_EQ(files().size(), 1u);
+  options_.pin = false;
+  Machine machine(options_);
+  EXPECT_EQ(machine.run(), kBlocks);
+  EXPECT_EQ(machine.count("taken"), 0u);
+}
+
+TEST_F(CodeStoreTest, ADamagedFileCostsTranslationsOnly) {
+  first_run();
+  const fs::path path = files().at(0);
+  std::ifstream in(path, std::ios::binary);
+  const std::string whole((std::istreambuf_iterator<char>(in)), {});
+  for (usize at = 0; at < whole.size(); at += whole.size() / 60 + 1) {
+    std::string damaged = whole;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x10);
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << damaged;
+    Machine machine(options_);
+    ASSERT_TRUE(eventually([&] {
+      return machine.engine().statistics().find("damaged)") != std::string::npos ||
+             machine.engine().statistics().find("build)") != std::string::npos ||
+             machine.engine().statistics().find("short)") != std::string::npos || machine.count("read") >= kBlocks;
+    }));
+    EXPECT_EQ(machine.run(), kBlocks) << "with byte " << at << " of " << whole.size() << " changed";
+  }
+}
+
+TEST_F(CodeStoreTest, AFileThatIsCutShortIsNotRead) {
+  first_run();
+  const fs::path path = files().at(0);
+  const u64 size = fs::file_size(path);
+  for (const u64 left : {size - 1, size / 2, u64{100}, u64{10}, u64{0}}) {
+    fs::resize_file(path, left);
+    Machine machine(options_);
+    EXPECT_EQ(machine.run(), kBlocks);
+    EXPECT_EQ(machine.count("read"), 0u);
+    machine.engine().end();
+  }
+  first_run();  // has left a whole one again
+  EXPECT_GE(fs::file_size(path), size);
+}
+
+TEST_F(CodeStoreTest, ProgramsMayWriteAtATime) {
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < 4; i++) {
+    threads.emplace_back([this] {
+      for (unsigned round = 0; round < 5; round++) {
+        Machine machine(options_);
+        EXPECT_EQ(machine.run(), kBlocks);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(files().size(), 1u);
+  Machine machine(options_);
+  ASSERT_TRUE(eventually([&] { return machine.count("read") >= kBlocks; }));
+  EXPECT_EQ(machine.run(), kBlocks);
+}
+
+TEST_F(CodeStoreTest, AFolderThatIsGoneIsNoHarm) {
+  options_.cache_folder += "/none";
+  Machine machine(options_);
+  EXPECT_EQ(machine.run(), kBlocks);
+}
+
+}  // namespace
+}  // namespace rhea::accel
