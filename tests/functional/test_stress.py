@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""stress-ng --verify on four CPUs, and programs that check their own results."""
+"""stress-ng --verify on four CPUs, programs that check their own results, and litmus tests of the memory model."""
+import os
+import subprocess
+import unittest
+
 import guest
-from guest import SharedGuestTest
+from guest import GuestTest, SharedGuestTest
 
 # Bogo operations in all, over four workers. The long run does more of each.
 SHORT = {"cpu": 80, "vm": 400, "fork": 100, "switch": 2000, "futex": 2000, "atomic": 8}
@@ -36,6 +40,62 @@ class Long(FourCpus):
                 self.stress(name, operations, 1800)
 
 
+# Results that ARM allows (ARM DDI 0406C A3.8) and a host of total store order shows: a load overtakes a store.
+SEEN = ("SB", "SB+dmb+po", "R")
+# Those that ARM allows and such a host has no reason to show.
+ALLOWED = ("MP", "LB", "S", "2+2W", "WRC", "IRIW")
+SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs", "litmus.c")
+COMPILER = "arm-linux-gnueabihf-gcc"
+
+
+class Litmus(GuestTest):
+    """Two and four CPUs and the order in which each sees the others' accesses."""
+
+    trials = 40_000
+
+    def initrd_with(self, program):
+        folder = self.directory()
+        subprocess.run([COMPILER, "-O2", "-static", "-pthread", "-o", f"{folder}/litmus", program], check=True)
+        packed = subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=folder, input=b"litmus\n",
+                                stdout=subprocess.PIPE, check=True).stdout
+        name = os.path.join(folder, "initrd.gz")
+        with open(name, "wb") as file, open(guest.INITRD, "rb") as first:
+            file.write(first.read())
+            file.write(bytes(-file.tell() % 4) + packed)
+        return name
+
+    def outcomes(self, cpus, *arguments):
+        emulator = self.boot("-net", "none", "-smp", str(cpus), *arguments, initrd=self.initrd_with(SOURCE))
+        text = self.guest_runs(emulator, f"/litmus {self.trials}", 3600)
+        rows = [line.split() for line in text.splitlines() if " of " in line]
+        return {row[0]: int(row[1]) for row in rows}
+
+    def check(self, outcomes):
+        self.assertEqual(len(outcomes), 22, outcomes)
+        for name, times in outcomes.items():
+            if name not in SEEN + ALLOWED:
+                self.assertEqual(times, 0, f"{name}: a result that the architecture forbids came {times} times")
+
+    def test_what_is_forbidden_never_comes(self):
+        if not guest.have(COMPILER):
+            raise unittest.SkipTest(f"no {COMPILER}")
+        for cpus in (2, 4):
+            with self.subTest(f"{cpus} CPUs"):
+                self.check(self.outcomes(cpus))
+
+
+class LitmusLong(Litmus):
+    trials = 10_000_000
+
+    def test_what_the_host_shows_is_seen(self):
+        if not guest.have(COMPILER) or os.cpu_count() < 2:
+            raise unittest.SkipTest(f"needs {COMPILER} and two CPUs of the host")
+        outcomes = self.outcomes(2)
+        self.check(outcomes)
+        for name in SEEN:
+            self.assertGreater(outcomes[name], 0, f"{name}: {outcomes}")
+
+
 class Programs(SharedGuestTest):
     """Known answers from stock programs: integer, floating point, NEON, big numbers, compression."""
 
@@ -52,6 +112,16 @@ class Programs(SharedGuestTest):
         self.sh("openssl ecparam -name prime256v1 -genkey -noout -out /tmp/k; openssl dgst -sha256 -sign /tmp/k "
                 "-out /tmp/s /tmp/d; openssl ec -in /tmp/k -pubout -out /tmp/p 2>/dev/null; "
                 "openssl dgst -sha256 -verify /tmp/p -signature /tmp/s /tmp/d", 120)
+
+    def test_luajit_runs_the_code_that_it_makes(self):
+        script = ("local s=0 for k=1,200 do local t={} for i=1,2000 do t[i]=(i*k)%1009+1/i end table.sort(t) "
+                  "for i=1,#t do s=(s*31+t[i])%1000003 end end print(string.format(\"%.6f\",s))")
+        made = self.sh(f"luajit -e '{script}'", 300)
+        self.assertEqual(made, self.sh(f"luajit -joff -e '{script}'", 300))
+        self.assertEqual(made, self.sh(f"lua5.4 -e '{script}'", 300))
+        traces = self.sh(f"luajit -e '{script} local n=0 while require(\"jit.util\").traceinfo(n+1) do n=n+1 end "
+                         "print(n)'", 300).split()
+        self.assertGreater(int(traces[-1]), 3)
 
     def test_xz_gives_back_what_it_took(self):
         self.sh("/bin/xz -1 -k -c /bin/busybox > /tmp/b.xz; /bin/xz -d -c /tmp/b.xz | cmp - /bin/busybox", 120)
