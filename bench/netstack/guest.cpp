@@ -266,7 +266,8 @@ void Guest::pump() {
     flow.in_active = false;
     if (flow.state == Flow::ended || !send_some(flow, budget)) continue;
     activate(flow);
-    if (budget || flow.turn == 0 || active_.empty() || active_.back() != &flow) continue;  // else its turn is not over: it goes on first
+    if (budget || flow.turn == 0 || active_.empty() || active_.back() != &flow)
+      continue;  // else its turn is not over: it goes on first
     active_.pop_back();
     active_.push_front(&flow);
   }

@@ -32,7 +32,7 @@ struct Flow {
   bool in_active = false, in_acks = false;
   s64 progress_at = 0;  // of what waits for an acknowledgement
   u64 received = 0, acked = 0;
-  usize turn = 0;  // bytes sent of its turn
+  usize turn = 0;              // bytes sent of its turn
   bool closed_window = false;  // takes nothing: a reader that has stalled
   u64 answer = 0;              // the last 8 bytes that came as one segment
   s64 mark = 0;                // the job's
