@@ -17,9 +17,9 @@ void Emitter::analyze() {
   values_.assign(count, Value{});
   live_before_.assign(count + 1, 0);
   label_live_.assign(block_->labels, 0);
+  find_fused_flags();
   analyze_uses();
   analyze_flags();
-  find_fused_flags();
   if (!pin_offsets_.empty()) find_targets();
 }
 
@@ -66,7 +66,10 @@ void Emitter::analyze_uses() {
       values_[arg].last_use = static_cast<u16>(i);
       values_[arg].uses++;
     }
-    if (inst.op == Op::SetFlags && has_flags_operands(insts[inst.args[0]].op)) {
+    if (inst.op != Op::SetFlags) continue;
+    // What gives its flags from EFLAGS is not computed once more for them.
+    const Value& flags_of = values_[inst.args[0]];
+    if (has_flags_operands(insts[inst.args[0]].op) && !(flags_of.fused && flags_of.fused_at == i)) {
       for (const Ref arg : insts[inst.args[0]].args) {
         if (arg != kNoRef) values_[arg].last_use = static_cast<u16>(i);
       }
@@ -160,6 +163,7 @@ void Emitter::find_fused_flags() {
     bool neutral = true;
     for (usize k = of + 1u; k < i && neutral; k++) neutral = is_neutral(insts[k].op);
     values_[of].fused = neutral;
+    values_[of].fused_at = static_cast<u16>(i);
   }
 }
 

@@ -152,6 +152,7 @@ void Emitter::set_flags(const Inst& inst) {
   if (lazy_count_) materialize_conditions();
   if (flags_of_ != of || ((add || sub) && carry_and_overflow && flags_producer_ == Producer::logic)) {
     clobber_flags();
+    if (values_[of].fused && values_[of].fused_at == index_) failed_ = true;  // its operands may be gone
     Producer producer = Producer::logic;
     if ((add || sub) && carry_and_overflow) {
       // Once more, for the flags.

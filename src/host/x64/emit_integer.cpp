@@ -378,8 +378,20 @@ void Emitter::shift(const Inst& inst) {
   }
   clobber_flags();
   made_flags(kNoRef, Producer::none);
-  no_target(index_);
   // The count is taken whole: at the width or above the result is zero or the sign.
+  if (settings_.features & kBmi2 && (inst.op == Op::Shl || inst.op == Op::Shr)) {
+    const u8 count = use(by), from = use(a);
+    const u8 below = take();
+    const u8 to = define_apart(index_, {count});
+    if (inst.op == Op::Shl) a_.shlx(rt(to, type), rt(from, type), rt(count, type));
+    else a_.shrx(rt(to, type), rt(from, type), rt(count, type));
+    // All ones if the count is below the width.
+    a_.cmp(r32(count), width);
+    a_.sbb(rt(below, type), rt(below, type));
+    a_.and_(rt(to, type), rt(below, type));
+    return;
+  }
+  no_target(index_);
   take(kRcx);
   use_in(by, kRcx);
   const u8 from = use(a);
@@ -398,15 +410,9 @@ void Emitter::shift(const Inst& inst) {
     a_.sar(rt(to, type), a_.cl);
     return;
   }
-  if (settings_.features & kBmi2) {
-    if (inst.op == Op::Shl) a_.shlx(rt(to, type), rt(from, type), rt(kRcx, type));
-    else a_.shrx(rt(to, type), rt(from, type), rt(kRcx, type));
-  } else {
-    move(to, from, type);
-    if (inst.op == Op::Shl) a_.shl(rt(to, type), a_.cl);
-    else a_.shr(rt(to, type), a_.cl);
-  }
-  // All ones if the count is below the width.
+  move(to, from, type);
+  if (inst.op == Op::Shl) a_.shl(rt(to, type), a_.cl);
+  else a_.shr(rt(to, type), a_.cl);
   a_.cmp(a_.ecx, width);
   a_.sbb(rt(kRcx, type), rt(kRcx, type));
   a_.and_(rt(to, type), rt(kRcx, type));

@@ -40,9 +40,9 @@ using ir::Type;
 constexpr u8 kNone = 0xff;
 enum Gpr : u8 { kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR11, kR12, kR13, kR14, kR15 };
 constexpr std::array<u8, 9> kPinRegs = {kRbx, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR12, kR13};
-constexpr std::array<u8, 4> kTemps = {kRax, kRcx, kRdx, kR11};
-constexpr unsigned kXmmTemps = 14;    // xmm0..xmm13 hold values
-constexpr u8 kXmmA = 14, kXmmB = 15;  // scratch within one instruction
+constexpr std::array<u8, 4> kTemps = {kRcx, kRdx, kR11, kRax};  // rax last: LAHF needs it
+constexpr unsigned kXmmTemps = 14;                              // xmm0..xmm13 hold values
+constexpr u8 kXmmA = 14, kXmmB = 15;                            // scratch within one instruction
 constexpr bool is_caller_saved(u8 reg) { return reg <= kRdx || (reg >= kRsi && reg <= kR11); }
 
 constexpr s32 kStateBias = 128;
@@ -98,6 +98,7 @@ struct Value {
   bool overwritten = false;  // the slot it was read from is written while it lives
   bool folded = false;       // an address that the access which uses it makes by itself
   bool fused = false;        // a SetFlags takes its flags right from the instruction that makes it
+  u16 fused_at = 0;          // that one
   u16 last_use = 0;
   u16 uses = 0;
   u32 data = 0;  // pin index, state offset, spill slot, condition
