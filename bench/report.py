@@ -7,7 +7,7 @@ import statistics
 
 # What the project asks of itself: (class, figure) -> (comparison, number).
 TARGETS = {
-    "boot": ("at least", 2.0), "integer": ("at least", 2.5), "control": ("at least", 3.0),
+    "boot": ("at least", 2.0), "second boot": ("at least", 3.0), "integer": ("at least", 2.5), "control": ("at least", 3.0),
     "memory": ("at least", 3.0), "floating point": ("at least", 6.0), "SIMD": ("at least", 6.0),
     "system": ("at least", 2.5), "SMP": ("at least", 1.5), "host to guest, LAN9118": ("at least", 20.0),
     "guest to host, LAN9118": ("at least", 2.0), "resident after boot": ("at least", 1.0),
@@ -23,10 +23,15 @@ class Figures:
 
     def __init__(self):
         self.samples = {}
+        self.native = {}  # what the host itself takes, best of the rounds
 
     def add(self, who, kind, name, unit, value, more_is_better=False):
         row = self.samples.setdefault((kind, name, unit), {"rhea": [], "qemu": [], "more": more_is_better})
         row[who].append(value)
+
+    def note_native(self, kind, name, unit, value):
+        key = (kind, name, unit)
+        self.native[key] = min(value, self.native.get(key, value))
 
     def ratio(self, key):
         """How many times better Rhea is: the median of the rounds' own ratios."""
@@ -71,12 +76,20 @@ def table(figures):
         lines.append(f"| {kind} | {ratio:.2f}x | {by_cpu.get(kind, float('nan')):.2f}x | {_verdict(kind, ratio)} |")
     lines += ["", "| class | figure | Rhea | QEMU | ratio | asked |", "|---|---|---|---|---|---|"]
     for key in figures.samples:
+        if key in figures.native:
+            continue
         kind, name, unit = key
         rhea, qemu = figures.medians(key)
         ratio = figures.ratio(key)
         shown = f"{ratio:.2f}x" if ratio is not None else "-"
         lines.append(f"| {kind} | {name} | {_number(rhea)} {unit} | {_number(qemu)} {unit} | {shown} "
                      f"| {_verdict(name, ratio, rhea, unit)} |")
+    if figures.native:
+        lines += ["", "| round of | Rhea | QEMU | this host itself | QEMU / Rhea | Rhea / host |", "|---|---|---|---|---|---|"]
+    for key, native in figures.native.items():
+        rhea, qemu = figures.medians(key)
+        lines.append(f"| {key[1]} | {rhea:.2f} {key[2]} | {qemu:.2f} {key[2]} | {native:.2f} {key[2]} "
+                     f"| {qemu / rhea:.1f}x | {rhea / native:.1f}x |")
     return "\n".join(lines)
 
 

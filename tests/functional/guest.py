@@ -21,6 +21,9 @@ import time
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+sys.path.append(os.path.join(ROOT, "tools/guest"))
+from cpio import Archive  # noqa: E402
+
 PROGRAM = os.environ.get("RHEA_SYSTEM_ARM", os.path.join(ROOT, "build/release/rhea-system-arm"))
 GUEST = os.environ.get("RHEA_GUEST_DIR", os.path.join(ROOT, "build/guest"))
 os.environ["QEMU_AUDIO_DRV"] = "none"  # the peer's only: keeps its sound drivers silent
@@ -40,6 +43,7 @@ INITRD = guest_file("initrd.gz")
 WORK_INITRD = guest_file("work.gz")
 DTB = guest_file("vexpress-v2p-ca9.dtb")
 APPEND = "console=ttyAMA0"
+COMPILER = "arm-linux-gnueabihf-gcc"
 
 
 def call(*args, program=None, timeout=30, stdin=subprocess.DEVNULL, **more):
@@ -232,6 +236,23 @@ class Emulator:
         if self.terminal is not None:
             os.close(self.terminal)
             self.terminal = None
+
+
+def build_program(source, output, *options):
+    """A static program for the guest, from one C file."""
+    subprocess.run([COMPILER, "-O2", "-static", *options, "-o", output, source], check=True)
+
+
+def initrd_with(path, programs, initrd=None):
+    """An initrd with more in its root: programs is {name: the host's file}."""
+    more = Archive()
+    for name, program in programs.items():
+        with open(program, "rb") as file:
+            more.file(name, file.read(), 0o755)
+    with open(path, "wb") as file, open(initrd or INITRD, "rb") as first:
+        file.write(first.read())
+        file.write(bytes(-file.tell() % 4) + more.pack())
+    return path
 
 
 def machine(*extra, memory="512M", initrd=None, dtb=None, append=APPEND, kernel=None):

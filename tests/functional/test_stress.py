@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """stress-ng --verify on four CPUs, programs that check their own results, and litmus tests of the memory model."""
 import os
-import subprocess
 import unittest
 
 import guest
@@ -45,7 +44,6 @@ SEEN = ("SB", "SB+dmb+po", "R")
 # Those that ARM allows and such a host has no reason to show.
 ALLOWED = ("MP", "LB", "S", "2+2W", "WRC", "IRIW")
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs", "litmus.c")
-COMPILER = "arm-linux-gnueabihf-gcc"
 
 
 class Litmus(GuestTest):
@@ -53,19 +51,11 @@ class Litmus(GuestTest):
 
     trials = 40_000
 
-    def initrd_with(self, program):
+    def outcomes(self, cpus):
         folder = self.directory()
-        subprocess.run([COMPILER, "-O2", "-static", "-pthread", "-o", f"{folder}/litmus", program], check=True)
-        packed = subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=folder, input=b"litmus\n",
-                                stdout=subprocess.PIPE, check=True).stdout
-        name = os.path.join(folder, "initrd.gz")
-        with open(name, "wb") as file, open(guest.INITRD, "rb") as first:
-            file.write(first.read())
-            file.write(bytes(-file.tell() % 4) + packed)
-        return name
-
-    def outcomes(self, cpus, *arguments):
-        emulator = self.boot("-net", "none", "-smp", str(cpus), *arguments, initrd=self.initrd_with(SOURCE))
+        guest.build_program(SOURCE, f"{folder}/litmus", "-pthread")
+        initrd = guest.initrd_with(f"{folder}/initrd.gz", {"litmus": f"{folder}/litmus"})
+        emulator = self.boot("-net", "none", "-smp", str(cpus), initrd=initrd)
         text = self.guest_runs(emulator, f"/litmus {self.trials}", 3600)
         rows = [line.split() for line in text.splitlines() if " of " in line]
         return {row[0]: int(row[1]) for row in rows}
@@ -77,8 +67,8 @@ class Litmus(GuestTest):
                 self.assertEqual(times, 0, f"{name}: a result that the architecture forbids came {times} times")
 
     def test_what_is_forbidden_never_comes(self):
-        if not guest.have(COMPILER):
-            raise unittest.SkipTest(f"no {COMPILER}")
+        if not guest.have(guest.COMPILER):
+            raise unittest.SkipTest(f"no {guest.COMPILER}")
         for cpus in (2, 4):
             with self.subTest(f"{cpus} CPUs"):
                 self.check(self.outcomes(cpus))
@@ -88,8 +78,8 @@ class LitmusLong(Litmus):
     trials = 10_000_000
 
     def test_what_the_host_shows_is_seen(self):
-        if not guest.have(COMPILER) or os.cpu_count() < 2:
-            raise unittest.SkipTest(f"needs {COMPILER} and two CPUs of the host")
+        if not guest.have(guest.COMPILER) or os.cpu_count() < 2:
+            raise unittest.SkipTest(f"needs {guest.COMPILER} and two CPUs of the host")
         outcomes = self.outcomes(2)
         self.check(outcomes)
         for name in SEEN:
