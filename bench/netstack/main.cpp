@@ -8,7 +8,9 @@
 #include <cstring>
 #include <string>
 
+#include "bare_sockets.h"
 #include "jobs.h"
+#include "subject.h"
 
 namespace rhea::bench {
 
@@ -22,6 +24,7 @@ constexpr SubjectType kSubjects[] = {
     {"rhea", "the user-mode stack of this tree", make_rhea},
     {"libslirp", "Debian's libslirp, in this process", make_slirp},
     {"passt", "passt, over its socket", make_passt},
+    {"sockets", "no stack: the host's sockets and a buffer (to-guest and to-host)", nullptr},
 };
 
 [[noreturn]] void usage(const std::string& why) {
@@ -79,7 +82,22 @@ Command parse(int count, char** words) {
   return command;
 }
 
+int print(const Command& command, const JobResult& result) {
+  std::string line = fmt::format(R"({{"stack": "{}", "job": "{}")", command.subject->name, command.job.name);
+  for (const auto& [name, value] : result.numbers) line += fmt::format(R"(, "{}": {:.6g})", name, value);
+  fmt::print(R"({}, "failed": "{}"}})"
+             "\n",
+             line, result.failed);
+  return result.failed.empty() ? 0 : 1;
+}
+
 int run(const Command& command) {
+  if (!command.subject->make) {
+    const bool to_host = command.job.name == "to-host";
+    if (!to_host && command.job.name != "to-guest") return 77;
+    raise_descriptor_limit();
+    return print(command, run_bare_sockets(command.job_options, to_host));
+  }
   const std::unique_ptr<Job> job = command.job.make(command.job_options);
   const std::unique_ptr<Subject> subject = command.subject->make(command.subject_options);
   if (!subject) {
@@ -88,13 +106,7 @@ int run(const Command& command) {
   }
   Guest guest(*subject, command.subject_options);
   subject->attach(guest);
-  const JobResult result = job->run(*subject, guest);
-  std::string line = fmt::format(R"({{"stack": "{}", "job": "{}")", command.subject->name, command.job.name);
-  for (const auto& [name, value] : result.numbers) line += fmt::format(R"(, "{}": {:.6g})", name, value);
-  fmt::print(R"({}, "failed": "{}"}})"
-             "\n",
-             line, result.failed);
-  return result.failed.empty() ? 0 : 1;
+  return print(command, job->run(*subject, guest));
 }
 
 }  // namespace
