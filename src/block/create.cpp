@@ -43,10 +43,9 @@ Result<qcow2::Header> header_for(const CreateSpec& spec) {
     return Error("Parameter 'compression_type' does not accept value '{}': it takes zlib and zstd",
                  spec.compression_type);
   }
-  if (!spec.backing_file.empty() && spec.preallocation != Preallocation::off &&
-      spec.preallocation != Preallocation::metadata) {
-    return Error("Backing file and preallocation can only be used at the same time if extended_l2 is enabled");
-  }
+  // A cluster that has its place hides what the backing file has there.
+  if (!spec.backing_file.empty() && spec.preallocation != Preallocation::off)
+    return Error("Backing file and preallocation can only be used at the same time if extended_l2 is on");
   return header;
 }
 
