@@ -80,6 +80,7 @@ bool CopyJob::proceed() {
   std::unique_lock lock(mutex_);
   for (;;) {
     if (cancel_) return false;
+    if (given_up_) return true;
     if (paused_) {
       changed_.wait(lock);
       pace_began_ = 0;
@@ -95,7 +96,7 @@ bool CopyJob::proceed() {
 
 bool CopyJob::wait_for(const std::function<bool()>& condition) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return cancel_ || (!paused_ && (complete_ || soft_cancel_ || condition())); });
+  changed_.wait(lock, [&] { return cancel_ || given_up_ || (!paused_ && (complete_ || soft_cancel_ || condition())); });
   return !cancel_;
 }
 
@@ -141,6 +142,18 @@ bool CopyJob::should_retry(bool reading, const Error& error) {
     if (*alive) failed(reading, no_space, action);
   });
   return action != ErrorAction::report;
+}
+
+void CopyJob::give_up(bool reading, const Error& error) {
+  // First, so that it is told before the end is.
+  drive_.loop().post([this, alive = alive_, reading, no_space = sys::is_no_space(error)] {
+    if (*alive) failed(reading, no_space, ErrorAction::report);
+  });
+  {
+    std::lock_guard lock(mutex_);
+    given_up_ = true;
+  }
+  changed_.notify_all();
 }
 
 void CopyJob::failed(bool reading, bool no_space, ErrorAction action) {

@@ -7,6 +7,8 @@
 //  - mirror: a copy of the disk, and of what is written to it meanwhile. When all is copied the job is ready: from
 //    then on it follows, until it is completed (the drive goes on with the copy) or cancelled (the copy is left as
 //    the disk was at that moment).
+//  - backup: a copy of the disk as it was when the job began. What the device writes waits until the old content has
+//    been copied (WriteGuard).
 //
 // Two sides: the work runs in a thread of its own and touches nodes, which may be used from any thread; everything
 // else, among it the change of a drive's layers at the end, happens under the loop's lock, with nothing in flight.
@@ -104,6 +106,9 @@ class CopyJob {
   void tell_ready();
   // What to do about a failure. True: the same again (when the job goes on, or at once).
   bool should_retry(bool reading, const Error& error);
+  // Any thread: the work cannot be finished. From now on proceed() and wait_for() return at once, paused or not, so
+  // that run() can end with the error; the listener hears of it.
+  void give_up(bool reading, const Error& error);
   // Any thread.
   void poke() {
     { std::lock_guard lock(mutex_); }  // who has just looked is waiting by now
@@ -134,7 +139,7 @@ class CopyJob {
 
   mutable std::mutex mutex_;  // of what follows, which the thread sees too
   std::condition_variable changed_;
-  bool paused_ = false, cancel_ = false, soft_cancel_ = false, complete_ = false;
+  bool paused_ = false, cancel_ = false, soft_cancel_ = false, complete_ = false, given_up_ = false;
   u64 done_ = 0, remaining_ = 0, speed_ = 0;
   u64 paced_ = 0;  // bytes since pace_began_
   s64 pace_began_ = 0;
@@ -173,6 +178,16 @@ struct MirrorTarget {
   std::function<void(std::unique_ptr<Image>)> give_back;
 };
 Result<std::unique_ptr<CopyJob>> make_mirror_job(Drive& drive, JobOptions options, const MirrorOptions& mirror,
+                                                 MirrorTarget target);
+
+struct BackupOptions {
+  // What is copied from the start: all, what the top layer has, or nothing but what is about to be written to.
+  MirrorOptions::Sync sync = MirrorOptions::Sync::full;
+  bool target_new = false;  // it holds nothing yet
+  bool compress = false;    // errors: a format that cannot
+};
+// Onto an image of the disk's size, which the job owns until it ends; the drive does not go on with it.
+Result<std::unique_ptr<CopyJob>> make_backup_job(Drive& drive, JobOptions options, const BackupOptions& backup,
                                                  MirrorTarget target);
 
 }  // namespace rhea::block

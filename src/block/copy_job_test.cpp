@@ -351,6 +351,214 @@ TEST_F(Jobs, Errors) {
   EXPECT_TRUE(said("CANCELLED"));
 }
 
+// --- backup ---------------------------------------------------------------------------------------------------------
+
+class Backups : public Jobs {
+ protected:
+  // Onto copy.qcow2, over `backing` where there is one.
+  MirrorTarget target(const std::string& backing) {
+    make("copy.qcow2", backing);
+    ImageSpec spec{.filename = path("copy.qcow2"), .with_backing = false};
+    MirrorTarget target{.image = open_image(spec).take(), .node_name = "copy"};
+    if (!backing.empty()) target.reopen = spec;
+    return target;
+  }
+  // One at a time, without waiting for all that the drive does.
+  void write_and_turn(u64 offset, u64 size, u8 value) {
+    std::vector<u8> data(size, value);
+    std::fill_n(truth_.begin() + static_cast<std::ptrdiff_t>(offset), size, value);
+    bool ended = false;
+    Request request{.op = Op::write, .offset = offset, .size = size, .segments = {{data.data(), size}}};
+    request.done = [&](IoResult result) { ended = result.ok(); };
+    if (auto now = drive_->start(std::move(request))) ended = now->ok();
+    while (!ended) {
+      loop_.post([] {});
+      turn();
+    }
+  }
+  void mixed(unsigned writes) {
+    for (unsigned i = 0; i < writes; ++i) {
+      const u64 offset = random_() % (kSize - 70000);
+      if (i % 2) write(offset, 1 + random_() % 70000, static_cast<u8>(random_()));
+      else write_and_turn(offset, 1 + random_() % 70000, static_cast<u8>(random_()));
+    }
+  }
+};
+
+TEST_F(Backups, OfAll) {
+  std::lock_guard lock(loop_.lock());
+  for (const bool compress : {false, true}) {
+    said_.clear();
+    const std::vector<u8> then = truth_;
+    start(make_backup_job(*drive_, {.id = "j", .speed = 1}, {.target_new = true, .compress = compress}, target("")));
+    EXPECT_EQ(drive_->busy().error().message(), "Node 'd0' is busy: block device is in use by block job: backup");
+    mixed(20);
+    EXPECT_LT(job_->offset(), kSize);
+    ASSERT_TRUE(job_->set_speed(0).ok());
+    mixed(20);
+    until(JobStatus::concluded);
+    EXPECT_EQ(said_, (std::vector<std::string>{"running", "waiting", "pending", "COMPLETED", "concluded"}));
+    EXPECT_EQ(job_->error(), "");
+    EXPECT_EQ(job_->offset(), kSize);
+    EXPECT_EQ(drive_->node_name(), "n0");
+    mixed(5);
+    EXPECT_EQ(content("copy.qcow2"), then);
+    check_image("copy.qcow2");
+  }
+  drive_->remove();
+  EXPECT_EQ(content("top.qcow2"), truth_);
+}
+
+// Zeros of the top layer hide what is below it, in the copy too; and what it does not have is not copied.
+TEST_F(Backups, OfTheTopLayer) {
+  std::lock_guard lock(loop_.lock());
+  ASSERT_TRUE(drive_->image()->write_zeroes(5 << 20, 1 << 20, true).ok());
+  std::fill_n(truth_.begin() + (5 << 20), 1 << 20, u8{0});
+  const std::vector<u8> then = truth_;
+  start(make_backup_job(*drive_, {.id = "j"}, {.sync = MirrorOptions::Sync::top}, target("middle.qcow2")));
+  mixed(30);
+  until(JobStatus::concluded);
+  EXPECT_EQ(job_->error(), "");
+  EXPECT_LT(job_->length(), kSize);
+  mixed(5);
+  EXPECT_EQ(content("copy.qcow2"), then);
+}
+
+// Nothing but what is about to be lost is copied; the copy over the disk itself is the disk as it was. While the job is
+// paused, too.
+TEST_F(Backups, OfWhatIsWritten) {
+  std::lock_guard lock(loop_.lock());
+  const std::vector<u8> then = truth_;
+  start(make_backup_job(*drive_, {.id = "j"}, {.sync = MirrorOptions::Sync::none}, target("top.qcow2")));
+  mixed(15);
+  ASSERT_TRUE(job_->pause().ok());
+  mixed(15);
+  EXPECT_FALSE(job_->complete().ok());
+  EXPECT_GT(job_->offset(), 0u);
+  EXPECT_LT(job_->offset(), kSize);
+  EXPECT_EQ(job_->length(), kSize);
+  ASSERT_TRUE(job_->cancel(false).ok());
+  until(JobStatus::concluded);
+  EXPECT_TRUE(said("CANCELLED"));
+  drive_->remove();
+  EXPECT_EQ(content("top.qcow2"), truth_);
+  EXPECT_EQ(content("copy.qcow2"), then);
+}
+
+// Every request ends within its start().
+TEST_F(Backups, OfASynchronousDrive) {
+  std::lock_guard lock(loop_.lock());
+  const std::vector<u8> then = truth_;
+  drive_->set_synchronous(true);
+  start(make_backup_job(*drive_, {.id = "j", .speed = 1}, {}, target("")));
+  std::vector<u8> data(4096, 77);
+  EXPECT_TRUE(drive_->start({.op = Op::write, .offset = 3 << 20, .size = 4096, .segments = {{data.data(), 4096}}}));
+  EXPECT_TRUE(drive_->start({.op = Op::write_zeroes, .offset = 1 << 20, .size = 1 << 20, .unmap = true}));
+  ASSERT_TRUE(job_->set_speed(0).ok());
+  until(JobStatus::concluded);
+  EXPECT_EQ(content("copy.qcow2"), then);
+}
+
+// The copy is lost, not the write.
+TEST_F(Backups, ThatCannotKeepUp) {
+  std::lock_guard lock(loop_.lock());
+  for (const bool paused : {false, true}) {
+    said_.clear();
+    bool bad = false;
+    MirrorTarget target{.image = std::make_unique<Image>(std::make_unique<BadNode>(bad), ImageSpec{})};
+    start(
+        make_backup_job(*drive_, {.id = "j", .speed = 1, .on_target_error = ErrorAction::stop}, {}, std::move(target)));
+    if (paused) ASSERT_TRUE(job_->pause().ok());
+    bad = true;
+    write_and_turn(4 << 20, 5000, 9);
+    until(JobStatus::concluded);
+    EXPECT_EQ(job_->error(), "the disk is on fire");
+    EXPECT_TRUE(said("ERROR write"));
+    EXPECT_TRUE(drive_->busy().ok());
+    mixed(5);
+  }
+  drive_->remove();
+  EXPECT_EQ(content("top.qcow2"), truth_);
+}
+
+TEST_F(Backups, Refused) {
+  std::lock_guard lock(loop_.lock());
+  make("small.qcow2", "", kSize / 2);
+  bool back = false;
+  const auto onto = [&](const std::string& name, bool read_only) {
+    ImageSpec spec{.filename = path(name), .read_only = read_only};
+    return MirrorTarget{.image = open_image(spec).take(),
+                        .node_name = "copy",
+                        .give_back = [&](std::unique_ptr<Image> image) { back = image != nullptr; }};
+  };
+  EXPECT_EQ(make_backup_job(*drive_, {.id = "j"}, {}, onto("small.qcow2", false)).error().message(),
+            "Source and target image have different sizes");
+  EXPECT_TRUE(std::exchange(back, false));
+  make("copy.qcow2", "");
+  EXPECT_EQ(make_backup_job(*drive_, {.id = "j"}, {}, onto("copy.qcow2", true)).error().message(),
+            "the copy is read-only");
+  EXPECT_TRUE(back);
+  EXPECT_TRUE(drive_->busy().ok());
+}
+
+// A job that goes with its owner lets go of what it held back.
+TEST_F(Backups, Forgotten) {
+  std::lock_guard lock(loop_.lock());
+  start(make_backup_job(*drive_, {.id = "j", .speed = 1}, {}, target("")));
+  std::vector<u8> data(4096, 7);
+  bool ended = false;
+  Request request{.op = Op::write, .offset = 6 << 20, .size = 4096, .segments = {{data.data(), 4096}}};
+  request.done = [&](IoResult result) { ended = result.ok(); };
+  const bool now = drive_->start(std::move(request)).has_value();
+  job_.reset();
+  drive_->drain();
+  EXPECT_TRUE(now || ended);
+  EXPECT_TRUE(drive_->busy().ok());
+}
+
+// --- external snapshots ---------------------------------------------------------------------------------------------
+
+TEST_F(Jobs, LayersOnTop) {
+  std::lock_guard lock(loop_.lock());
+  make("new.qcow2", "");
+  make("small.qcow2", "", kSize / 2);
+  const auto open = [&](const std::string& name) {
+    return open_image({.filename = path(name), .with_backing = false}).take();
+  };
+  auto small = open("small.qcow2");
+  EXPECT_NE(drive_->add_layer(small, "n1").error().message().find("The overlay is smaller than the disk"),
+            std::string::npos);
+  EXPECT_NE(small, nullptr);
+  auto layer = open("new.qcow2");
+  ASSERT_TRUE(drive_->add_layer(layer, "n1").ok());
+  EXPECT_EQ(layer, nullptr);
+  EXPECT_EQ(drive_->node_name(), "n1");
+  EXPECT_EQ(chain(), (std::vector<std::string>{"new.qcow2", "top.qcow2", "middle.qcow2", "base.qcow2"}));
+  EXPECT_TRUE(this->layer("top.qcow2")->read_only());
+  const std::vector<u8> then = truth_;
+  busy(30);
+  EXPECT_EQ(content("top.qcow2"), then);
+  // The header names what it lies on, though it did not when it came; and the drive's spec opens the whole chain.
+  ASSERT_TRUE(drive_->deactivate().ok());
+  EXPECT_EQ(content("new.qcow2"), truth_);
+  ASSERT_TRUE(drive_->activate().ok());
+  EXPECT_EQ(chain().size(), 4u);
+  start(make_active_commit_job(*drive_, {.id = "j"}, this->layer("top.qcow2")));
+  until(JobStatus::ready);
+  make("other.qcow2", "");
+  auto other = open("other.qcow2");
+  EXPECT_EQ(drive_->add_layer(other, "n2").error().message(),
+            "Node 'd0' is busy: block device is in use by block job: commit");
+  ASSERT_TRUE(job_->complete().ok());
+  until(JobStatus::concluded);
+  ASSERT_TRUE(drive_->add_layer(other, "n2").ok());
+  busy(10);
+  drive_->remove();
+  EXPECT_EQ(content("other.qcow2"), truth_);
+  check_image("other.qcow2");
+  check_image("top.qcow2");
+}
+
 // A job that nobody ended goes with its owner; what it had opened is closed.
 TEST_F(Jobs, Forgotten) {
   std::lock_guard lock(loop_.lock());
@@ -459,6 +667,50 @@ TEST_F(Jobs, ThrottledDrives) {
   EXPECT_EQ(ended, 4u);
   EXPECT_EQ(one.throttle(), nullptr);
   EXPECT_NE(two.throttle(), nullptr);
+}
+
+// The filter node's group goes with the image; it and the drive's own both have to let a request through.
+TEST_F(Jobs, ThrottledImages) {
+  std::lock_guard lock(loop_.lock());
+  DriveTable table;
+  Drive& drive = **table.add(std::make_unique<Drive>(loop_, DriveConfig{.id = "one"}, nullptr));
+  const ThrottleLimits slow = limits(ThrottleLimits::iops_total, {.average = 1});
+  ASSERT_TRUE(table.add_throttle_group("tg", slow).ok());
+  EXPECT_EQ(table.add_throttle_group("tg", {}).error().message(), "A group with this name already exists");
+  EXPECT_FALSE(table.add_throttle_group("x", limits(ThrottleLimits::iops_total, {.max = 1})).ok());
+  const auto group = table.find_throttle_group("tg");
+  drive.insert(open_image({.filename = "null-co://", .format = "raw", .throttle = group}).take(), "one");
+  std::vector<u8> data(512);
+  unsigned ended = 0;
+  const auto read = [&] {
+    Request request{.op = Op::read, .size = 512, .segments = {{data.data(), 512}}};
+    request.done = [&](IoResult result) { ended += result.ok(); };
+    const auto now = drive.start(std::move(request));
+    if (now) ++ended;
+    return now.has_value();
+  };
+  (void)read();
+  EXPECT_FALSE(read());
+  EXPECT_EQ(table.remove_throttle_group("tg").error().message(), "object 'tg' is in use, can not be deleted");
+  table.set_limits(*group, {});  // what waited goes on
+  while (drive.image()->in_flight()) turn();
+  EXPECT_EQ(ended, 2u);
+  table.set_throttle(drive, "tg", slow);
+  EXPECT_EQ(drive.throttle(), group);
+  table.set_throttle(drive, "", {});
+  drive.remove();
+  ASSERT_TRUE(table.remove_throttle_group("tg").ok());
+  EXPECT_EQ(table.find_throttle_group("tg"), nullptr);
+}
+
+TEST(Throttle, ValuesByName) {
+  ThrottleLimits all;
+  for (const auto& [name, value] : throttle_values(all)) {
+    ASSERT_TRUE(set_throttle_value(all, name, value + 7)) << name;
+  }
+  for (const auto& [name, value] : throttle_values(all)) EXPECT_EQ(value, name.ends_with("-length") ? 8u : 7u) << name;
+  for (const char* name : {"", "bps", "bps-total-", "bps-total-min", "iops-total-max-len", "iops-size-max"})
+    EXPECT_FALSE(set_throttle_value(all, name, 1)) << name;
 }
 
 }  // namespace

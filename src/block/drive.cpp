@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "block/node.h"
+#include "block/open.h"
 #include "util/text.h"
 
 namespace rhea::block {
@@ -82,6 +84,49 @@ std::unique_ptr<Image> Drive::replace(std::unique_ptr<Image> image, std::string 
   return image;
 }
 
+namespace {
+
+// Makes a layer's header name the image that it is about to lie on. Returns the name as seen from here.
+Result<std::string> name_backing(Image& layer, const ImageInfo& below) {
+  const ImageInfo own = layer.info();
+  const std::string named = own.backing_filename.empty() ? "" : resolve_backing(own.filename, own.backing_filename);
+  if (!named.empty() && (named == below.filename || sys::same_file(named, below.filename))) return named;
+  const bool is_path = protocol_of(below.filename).empty();
+  const std::string name = is_path ? sys::absolute_path(below.filename) : below.filename;
+  RHEA_TRY(layer.node().change_backing(name, below.format));
+  return name;
+}
+
+}  // namespace
+
+Result<void> Drive::add_layer(std::unique_ptr<Image>& layer, std::string node_name) {
+  RHEA_TRY(busy());
+  if (!image_) return Error("Device '{}' has no medium", id());
+  if (inactive_) return Error("Block node '{}' is inactive: the machine's state has not come yet", id());
+  if (medium_spec_.snapshot)
+    return Error("'{}' is written to a temporary file (snapshot=on): it has that layer already", id());
+  const ImageInfo below = image_->info();
+  if (layer->info().format == "raw") return Error("The overlay does not support backing images");
+  if (layer->size() < size())
+    return Error("The overlay is smaller than the disk: {} bytes of {}", layer->size(), size());
+  drain();
+  RHEA_TRY(image_->flush());
+  const std::string name = RHEA_TRY(name_backing(*layer, below));
+  if (!image_->read_only()) RHEA_TRY(image_->node().set_read_only(true));
+  ImageSpec spec = layer->spec();
+  spec.with_backing = true;
+  spec.throttle = medium_spec_.throttle;
+  spec.backing_file.clear();
+  spec.backing_format.clear();
+  const u64 old_size = size();
+  std::unique_ptr<Node> top = layer->release();
+  layer.reset();
+  top->put_backing(image_->release(), name);
+  replace(std::make_unique<Image>(std::move(top), spec), std::move(node_name));
+  if (size() != old_size && client_) client_->resized();
+  return {};
+}
+
 Result<void> Drive::deactivate() {
   if (!image_ || inactive_ || image_->read_only() || medium_spec_.snapshot) return {};
   RHEA_TRY(busy());
@@ -140,6 +185,7 @@ void Drive::detach() {
   drain();
   held_.clear();
   throttled_.clear();
+  guarded_.clear();
   client_ = nullptr;
   attached_path_.clear();
 }
@@ -180,6 +226,14 @@ std::optional<IoResult> Drive::settle(Op op, u64 size, s64 began, IoResult resul
 }
 
 std::optional<IoResult> Drive::begin(Request request) {
+  const bool changes = request.op != Op::read && request.op != Op::flush;
+  if (guard_ && changes && !guard_->may_write(request.offset, request.size)) {
+    if (!synchronous_) {
+      guarded_.push_back(std::move(request));
+      return std::nullopt;
+    }
+    guard_->wait_for_write(request.offset, request.size);
+  }
   const Op op = request.op;
   const u64 size = request.size;
   const s64 began = loop_.real_clock().now();
@@ -198,14 +252,14 @@ std::optional<IoResult> Drive::begin(Request request) {
 
 std::optional<IoResult> Drive::start(Request request) {
   if (!image_) return IoResult{IoCode::no_medium, "there is no medium in the drive"};
-  if (throttle_ && request.op != Op::flush) {
+  if ((throttle_ || image_->spec().throttle) && request.op != Op::flush) {
     const s64 now = loop_.real_clock().now();
-    if (!throttled_.empty() || throttle_->ready_at(request.op, now) > now) {
+    if (!throttled_.empty() || throttled_until(request, now) > now) {
       throttled_.push_back(std::move(request));
       if (throttled_.size() == 1) start_throttled(false);
       return std::nullopt;
     }
-    throttle_->take(request.op, request.size, now);
+    take_share(request, now);
   }
   return begin(std::move(request));
 }
@@ -217,17 +271,56 @@ void Drive::begin_later(Request request) {
   if (result && done) done(std::move(*result));
 }
 
+bool Drive::is_throttled_by(const ThrottleGroup* group) const {
+  return throttle_.get() == group || (image_ && image_->spec().throttle.get() == group);
+}
+
+// When the limits let a request through: `now` or before: they do.
+s64 Drive::throttled_until(const Request& request, s64 now) {
+  s64 when = now;
+  if (throttle_) when = std::max(when, throttle_->ready_at(request.op, now));
+  if (image_ && image_->spec().throttle) when = std::max(when, image_->spec().throttle->ready_at(request.op, now));
+  return when;
+}
+
+void Drive::take_share(const Request& request, s64 now) {
+  if (throttle_) throttle_->take(request.op, request.size, now);
+  if (image_ && image_->spec().throttle) image_->spec().throttle->take(request.op, request.size, now);
+}
+
 void Drive::start_throttled(bool all) {
   while (!throttled_.empty()) {
     const s64 now = loop_.real_clock().now();
     const Request& next = throttled_.front();
-    if (!all && throttle_) {
-      const s64 when = throttle_->ready_at(next.op, now);
-      if (when > now) return throttle_timer_->arm(when);
+    const s64 when = all ? now : throttled_until(next, now);
+    if (when > now) {
+      if (!throttle_timer_) throttle_timer_ = loop_.real_clock().timer([this] { start_throttled(false); });
+      return throttle_timer_->arm(when);
     }
-    if (throttle_) throttle_->take(next.op, next.size, now);
+    take_share(next, now);
     Request request = std::move(throttled_.front());
     throttled_.pop_front();
+    begin_later(std::move(request));
+  }
+}
+
+void Drive::set_guard(WriteGuard* guard) {
+  guard_ = guard;
+  start_guarded(true);
+}
+
+// Those that may begin; `all`: the others are waited for. What a callback adds meanwhile comes behind.
+void Drive::start_guarded(bool all) {
+  for (usize left = guarded_.size(); left > 0 && !guarded_.empty(); --left) {
+    Request request = std::move(guarded_.front());
+    guarded_.pop_front();
+    if (guard_ && !guard_->may_write(request.offset, request.size)) {
+      if (!all) {
+        guarded_.push_back(std::move(request));
+        continue;
+      }
+      guard_->wait_for_write(request.offset, request.size);
+    }
     begin_later(std::move(request));
   }
 }
@@ -237,10 +330,7 @@ void Drive::set_throttle(std::shared_ptr<ThrottleGroup> group) {
   throttle_changed();
 }
 
-void Drive::throttle_changed() {
-  if (!throttle_timer_) throttle_timer_ = loop_.real_clock().timer([this] { start_throttled(false); });
-  start_throttled(false);
-}
+void Drive::throttle_changed() { start_throttled(false); }
 
 void Drive::submit(Request request) {
   auto done = request.done;
@@ -254,13 +344,15 @@ void Drive::submit(Request request) {
 void Drive::drain() {
   do {
     start_throttled(true);
+    start_guarded(true);
     if (image_) image_->drain();
-  } while (!throttled_.empty());
+  } while (!throttled_.empty() || !guarded_.empty());
 }
 
 void Drive::cancel_held() {
   held_.clear();
   throttled_.clear();
+  guarded_.clear();
 }
 
 void Drive::resume() {
@@ -281,9 +373,11 @@ Result<Drive*> DriveTable::add(std::unique_ptr<Drive> drive) {
 }
 
 Drive* DriveTable::find(const std::string& id) const {
-  for (const auto& drive : drives_) {
-    if (drive->id() == id || (!drive->node_name().empty() && drive->node_name() == id)) return drive.get();
-  }
+  // Who has the node, before the drive of that name, whose medium it was before it went elsewhere.
+  for (const auto& drive : drives_)
+    if (!drive->node_name().empty() && drive->node_name() == id) return drive.get();
+  for (const auto& drive : drives_)
+    if (drive->id() == id) return drive.get();
   return nullptr;
 }
 
@@ -343,7 +437,40 @@ Result<void> each(const Drives& drives, Result<void> (Drive::*act)()) {
 Result<void> DriveTable::deactivate_all() { return each(drives_, &Drive::deactivate); }
 Result<void> DriveTable::activate_all() { return each(drives_, &Drive::activate); }
 
+Result<void> DriveTable::add_throttle_group(const std::string& name, const ThrottleLimits& limits) {
+  RHEA_TRY(limits.check());
+  for (const auto& drive : drives_)
+    if (drive->throttle() && drive->throttle()->name() == name) return Error("A group with this name already exists");
+  if (find_throttle_group(name)) return Error("A group with this name already exists");
+  throttle_groups_.push_back(std::make_shared<ThrottleGroup>(name));
+  throttle_groups_.back()->set_limits(limits, 0);
+  return {};
+}
+
+Result<void> DriveTable::remove_throttle_group(const std::string& name) {
+  const auto group = find_throttle_group(name);
+  if (!group) return Error("Throttle group '{}' does not exist", name);
+  for (const auto& drive : drives_)
+    if (drive->is_throttled_by(group.get())) return Error("object '{}' is in use, can not be deleted", name);
+  std::erase(throttle_groups_, group);
+  return {};
+}
+
+std::shared_ptr<ThrottleGroup> DriveTable::find_throttle_group(const std::string& name) const {
+  for (const auto& group : throttle_groups_)
+    if (group->name() == name) return group;
+  return nullptr;
+}
+
+void DriveTable::set_limits(ThrottleGroup& group, const ThrottleLimits& limits) {
+  if (drives_.empty()) return group.set_limits(limits, 0);
+  group.set_limits(limits, drives_.front()->loop().real_clock().now());
+  for (const auto& drive : drives_)
+    if (drive->is_throttled_by(&group)) drive->throttle_changed();
+}
+
 std::shared_ptr<ThrottleGroup> DriveTable::throttle_group(const std::string& name) const {
+  if (auto group = find_throttle_group(name)) return group;
   for (const auto& drive : drives_)
     if (drive->throttle() && drive->throttle()->name() == name) return drive->throttle();
   return std::make_shared<ThrottleGroup>(name);
@@ -352,10 +479,8 @@ std::shared_ptr<ThrottleGroup> DriveTable::throttle_group(const std::string& nam
 void DriveTable::set_throttle(Drive& drive, const std::string& name, const ThrottleLimits& limits) {
   if (!limits.any()) return drive.set_throttle(nullptr);
   const auto group = throttle_group(name.empty() ? (drive.throttle() ? drive.throttle()->name() : drive.id()) : name);
-  group->set_limits(limits, drive.loop().real_clock().now());
+  set_limits(*group, limits);
   drive.set_throttle(group);
-  for (const auto& other : drives_)
-    if (other->throttle() == group) other->throttle_changed();
 }
 
 void DriveTable::resume_all() {

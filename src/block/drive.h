@@ -63,6 +63,17 @@ struct DriveStatistics {
   Kind& of(Op op);
 };
 
+// What has to see parts of the disk before they change: a backup. Called under the loop's lock.
+class WriteGuard {
+ public:
+  virtual ~WriteGuard() = default;
+  // Whether a write, zeroes or a discard of this range may begin. One that may not is held back; the guard sees to it
+  // that it may soon, and then says so by Drive::guard_changed().
+  virtual bool may_write(u64 offset, u64 size) = 0;
+  // The same, waited for.
+  virtual void wait_for_write(u64 offset, u64 size) = 0;
+};
+
 class Drive {
  public:
   // `stop` is called when a request failed and the policy is to stop: it stops the machine (state "io-error").
@@ -138,11 +149,13 @@ class Drive {
 
   const DriveStatistics& statistics() const { return statistics_; }
 
-  // Limits of what the device may do; the group may be shared with other drives. nullptr: none. What is held back for
-  // them begins when they allow it, in the order it came.
+  // Limits of what the device may do, besides those that the image brings along (ImageSpec::throttle); the group may be
+  // shared with other drives. nullptr: none. What is held back for them begins when they allow it, in the order it
+  // came.
   void set_throttle(std::shared_ptr<ThrottleGroup> group);
   const std::shared_ptr<ThrottleGroup>& throttle() const { return throttle_; }
   void throttle_changed();  // its limits: looks again
+  bool is_throttled_by(const ThrottleGroup* group) const;
 
   // A job (block/copy_job.h) uses the image: "mirror"; empty: none does. While one does, what would change the image
   // under it is refused: busy() says so.
@@ -155,8 +168,15 @@ class Drive {
   // Told of each range that was written, zeroed or discarded, when that has ended, whatever came of it.
   using Watcher = std::function<void(u64 offset, u64 size)>;
   void set_watcher(Watcher watcher) { watcher_ = std::move(watcher); }
+  // nullptr: none any more, and what it held back begins. Set with nothing in flight.
+  void set_guard(WriteGuard* guard);
+  void guard_changed() { start_guarded(false); }
   // Another image with the same content in place of the one there is: the device does not notice. Nothing is in flight.
   std::unique_ptr<Image> replace(std::unique_ptr<Image> image, std::string node_name);
+  // An empty layer, opened without a backing image, on top of the image there is, which is read-only from then on (an
+  // external snapshot). The layer's header is made to name what it lies on, if it does not already. Errors: the drive
+  // has a job; the layer cannot have a backing image, or is too small; what the files say. Nothing is changed then.
+  Result<void> add_layer(std::unique_ptr<Image>& layer, std::string node_name);
 
  private:
   std::optional<IoResult> settle(Op op, u64 size, s64 began, IoResult result, Request* again);
@@ -176,11 +196,16 @@ class Drive {
   IoStatus io_status_ = IoStatus::ok;
   std::deque<Request> held_;
   DriveStatistics statistics_;
+  s64 throttled_until(const Request& request, s64 now);
+  void take_share(const Request& request, s64 now);
   void start_throttled(bool all);
   void begin_later(Request request);
+  void start_guarded(bool all);
 
   std::string job_;
   Watcher watcher_;
+  WriteGuard* guard_ = nullptr;
+  std::deque<Request> guarded_;
   std::shared_ptr<ThrottleGroup> throttle_;
   std::deque<Request> throttled_;
   std::unique_ptr<Timer> throttle_timer_;
@@ -207,6 +232,13 @@ class DriveTable {
   void resume_all();
   // The group of that name, made when there is none yet.
   std::shared_ptr<ThrottleGroup> throttle_group(const std::string& name) const;
+  // Groups that are objects of their own (throttle-group): there with or without drives. Errors: there is one, there is
+  // none, a drive is in it.
+  Result<void> add_throttle_group(const std::string& name, const ThrottleLimits& limits);
+  Result<void> remove_throttle_group(const std::string& name);
+  std::shared_ptr<ThrottleGroup> find_throttle_group(const std::string& name) const;
+  // New limits of a group; who waits looks again.
+  void set_limits(ThrottleGroup& group, const ThrottleLimits& limits);
   // New limits of a drive; its group (empty: the drive's own). All off: it is in none any more.
   void set_throttle(Drive& drive, const std::string& group, const ThrottleLimits& limits);
   // The first error; all are tried.
@@ -216,6 +248,7 @@ class DriveTable {
 
  private:
   std::vector<std::unique_ptr<Drive>> drives_;
+  std::vector<std::shared_ptr<ThrottleGroup>> throttle_groups_;
   u64 last_node_ = 0;
 };
 

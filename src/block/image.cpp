@@ -79,7 +79,12 @@ Image::Image(std::unique_ptr<Node> top, const ImageSpec& spec) : top_(std::move(
 
 Image::~Image() {
   async_.reset();
-  if (!read_only()) (void)top_->flush();
+  if (top_ && !read_only()) (void)top_->flush();
+}
+
+std::unique_ptr<Node> Image::release() {
+  async_.reset();
+  return std::move(top_);
 }
 
 u64 Image::size() const { return top_->size(); }

@@ -22,6 +22,7 @@
 namespace rhea::block {
 
 class Node;
+class ThrottleGroup;
 
 // The cache= modes: {flush each write, around the page cache, flushes are ignored}.
 enum class CacheMode : u8 { writeback, none, writethrough, directsync, unsafe };
@@ -71,6 +72,8 @@ struct ImageSpec {
   std::string backing_format;
   std::string load_snapshot;   // qcow2, read-only: the disk as this snapshot has it
   bool repair_on_open = true;  // false, for checking tools: as it is, damaged or not
+  // Limits of whoever uses the image as a drive's medium (block/drive.h): the filter node `throttle`.
+  std::shared_ptr<ThrottleGroup> throttle;
 };
 
 struct Snapshot {
@@ -136,6 +139,8 @@ class Image {
   void add_warning(std::string text) { warnings_.push_back(std::move(text)); }
   // For tools that need the format's own node.
   Node& node() { return *top_; }
+  // Gives the layers away, with nothing in flight; all that is left to do with the image is to destroy it.
+  std::unique_ptr<Node> release();
 
   // --- Asynchronous, under the loop's lock ---------------------------------------------------------------------
   void attach(EventLoop& loop);  // before the first start()

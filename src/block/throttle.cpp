@@ -24,7 +24,36 @@ bool counts(usize which, bool write) {
 
 }  // namespace
 
-const char* throttle_name(Limits::Which which) { return kNames[which]; }
+std::vector<std::pair<std::string, u64>> throttle_values(const Limits& limits) {
+  std::vector<std::pair<std::string, u64>> values;
+  for (usize i = 0; i < Limits::kCount; ++i) {
+    const std::string name = kNames[i];
+    values.emplace_back(name, limits.limits[i].average);
+    values.emplace_back(name + "-max", limits.limits[i].max);
+    values.emplace_back(name + "-max-length", limits.limits[i].length);
+  }
+  values.emplace_back("iops-size", limits.iops_size);
+  return values;
+}
+
+bool set_throttle_value(Limits& limits, std::string_view name, u64 value) {
+  if (name == "iops-size") {
+    limits.iops_size = value;
+    return true;
+  }
+  for (usize i = 0; i < Limits::kCount; ++i) {
+    if (!name.starts_with(kNames[i])) continue;
+    const std::string_view rest = name.substr(std::string_view(kNames[i]).size());
+    u64* const number = rest.empty()            ? &limits.limits[i].average
+                        : rest == "-max"        ? &limits.limits[i].max
+                        : rest == "-max-length" ? &limits.limits[i].length
+                                                : nullptr;
+    if (!number) return false;
+    *number = value;
+    return true;
+  }
+  return false;
+}
 
 bool ThrottleLimits::any() const {
   return std::any_of(limits.begin(), limits.end(), [](const Limit& limit) { return limit.average > 0; });

@@ -11,6 +11,8 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "block/request.h"
@@ -35,8 +37,10 @@ struct ThrottleLimits {
   Result<void> check() const;
   friend bool operator==(const ThrottleLimits&, const ThrottleLimits&) = default;
 };
-// "bps-total", "iops-read" ...
-const char* throttle_name(ThrottleLimits::Which which);
+// All numbers by name: "bps-total", "bps-total-max", "bps-total-max-length", ..., "iops-size".
+std::vector<std::pair<std::string, u64>> throttle_values(const ThrottleLimits& limits);
+// Sets one of them; false: there is none of that name.
+bool set_throttle_value(ThrottleLimits& limits, std::string_view name, u64 value);
 
 class ThrottleGroup {
  public:

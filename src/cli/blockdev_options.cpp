@@ -14,6 +14,7 @@ namespace {
 using Json = nlohmann::json;
 
 const std::vector<std::string> kFormats = {"raw", "qcow2"};
+const std::string kFilter = "throttle";
 const std::vector<std::string> kProtocols = {"file", "host_device", "http",    "https",
                                              "ftp",  "ftps",        "null-co", "null-aio"};
 
@@ -92,8 +93,9 @@ Result<void> DrivePlan::read_nodes() {
 Result<void> DrivePlan::list_node(const Typed& typed, FlatOptions options) {
   if (!options.contains("driver")) return Error("Parameter 'driver' is missing");
   const std::string driver = options.at("driver");
-  if (!is_one_of(kFormats, driver) && !is_one_of(kProtocols, driver)) {
+  if (!is_one_of(kFormats, driver) && !is_one_of(kProtocols, driver) && driver != kFilter) {
     std::vector<std::string> words = kFormats;
+    words.push_back(kFilter);
     words.insert(words.end(), kProtocols.begin(), kProtocols.end());
     return Error("Parameter 'driver' does not accept value '{}'{}: there are {}", driver, did_you_mean(driver, words),
                  join(words, ", "));
@@ -220,8 +222,29 @@ Result<void> DrivePlan::read_format_node(const NodeText& node, block::ImageSpec&
   return {};
 }
 
+// driver=throttle: limits over a format or a file. They are kept by whoever uses the image.
+Result<block::ImageSpec> DrivePlan::throttled_spec(const NodeText& node) {
+  FlatOptions options = node.options;
+  if (!options.contains("throttle-group")) return Error("Parameter 'throttle-group' is missing");
+  const std::string name = take(options, "throttle-group");
+  const auto group = machine_.drives().find_throttle_group(name);
+  if (!group) return Error("Throttle group '{}' does not exist", name);
+  FlatOptions file = RHEA_TRY(child("file", options));
+  if (file.empty()) return Error("Parameter 'file' is missing");
+  if (!file.contains("driver")) return Error("Parameter 'file.driver' is missing");
+  if (file.at("driver") == kFilter) return Error("a throttle node over another one: a drive waits for one group here");
+  block::ImageSpec spec = RHEA_TRY(node_spec({node.typed, std::move(file)}));
+  block::ImageSpec own = spec;
+  RHEA_TRY(read_common(options, own));
+  spec.read_only |= own.read_only;
+  if (!options.empty()) return unknown_block_option(kFilter, options.begin()->first);
+  spec.throttle = group;
+  return spec;
+}
+
 Result<block::ImageSpec> DrivePlan::node_spec(const NodeText& node) {
   block::ImageSpec spec;
+  if (node.options.at("driver") == kFilter) return throttled_spec(node);
   if (is_one_of(kFormats, node.options.at("driver"))) {
     RHEA_TRY(read_format_node(node, spec));
   } else {
@@ -245,13 +268,17 @@ DrivePlan::NodeText* DrivePlan::find_node(const std::string& name) {
   return found == nodes_.end() ? nullptr : &*found;
 }
 
+// Whether a node's drive has it to itself: no device and no other drive uses it.
+bool DrivePlan::is_unused(const std::string& name) const {
+  const block::Drive* drive = machine_.drives().find(name);
+  return drive && drive->id() == name && !drive->client() && drive->has_medium();
+}
+
 // A node gives up its own drive to be a part of another one.
 Result<void> DrivePlan::take_child(const std::string& name) {
   NodeText* node = find_node(name);
   if (!node) return Error("Cannot find device='' nor node-name='{}'", name);
-  const block::Drive* drive = machine_.drives().find(name);
-  if (node->has_parent || !drive || drive->client() || !drive->has_medium())
-    return Error("node '{}' is in use: it cannot be used twice", name);
+  if (node->has_parent || !is_unused(name)) return Error("node '{}' is in use: it cannot be used twice", name);
   RHEA_TRY(machine_.drives().remove(name));
   node->has_parent = true;
   return {};
@@ -295,8 +322,7 @@ Result<void> DrivePlan::add_node(const std::string& text) {
 Result<void> DrivePlan::delete_node(const std::string& name) {
   NodeText* found = find_node(name);
   if (!found) return Error("Failed to find node with node-name='{}'", name);
-  const block::Drive* drive = machine_.drives().find(name);
-  if (found->has_parent || !drive || drive->client() || !drive->has_medium()) return Error("Node {} is in use", name);
+  if (found->has_parent || !is_unused(name)) return Error("Node {} is in use", name);
   RHEA_TRY(machine_.drives().remove(name));
   const NodeText node = *found;
   nodes_.erase(nodes_.begin() + (found - nodes_.data()));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cli/device_options.h"
+#include "cli/drive_options.h"
 #include "cli/known.h"
 #include "cli/settings.h"
 #include "cli/user_objects.h"
@@ -191,9 +192,14 @@ Result<void> read_global_option(Settings& settings, const Typed& typed) {
 }
 
 Result<void> read_object_option(Settings& settings, const Typed& typed) {
-  if (typed.argument.starts_with('{'))
-    return Error("JSON is known to QEMU, but Rhea takes type,property=value,... only");
-  const auto parsed = RHEA_TRY(config::parse_options(typed.argument, "qom-type", config::Style::strict));
+  Typed object = typed;
+  if (typed.argument.starts_with('{')) {
+    object.argument.clear();
+    const FlatOptions options = RHEA_TRY(flatten_json(typed.argument));
+    for (const auto& [name, value] : options)
+      object.argument += fmt::format("{}{}={}", object.argument.empty() ? "" : ",", name, config::quote_value(value));
+  }
+  const auto parsed = RHEA_TRY(config::parse_options(object.argument, "qom-type", config::Style::strict));
   const std::string* type = parsed.find("qom-type");
   if (parsed.help && !type) {
     std::string text = "List of user creatable objects:\n";
@@ -204,14 +210,14 @@ Result<void> read_object_option(Settings& settings, const Typed& typed) {
   if (!type) return Error("Parameter 'qom-type' is missing");
   RHEA_TRY(check_object_type(*type));
   if (parsed.help) {
-    const std::string text = net::filter_help(*type);
+    const std::string text = object_help(*type);
     settings.exit = Exit{0, text.empty() ? fmt::format("{} has no options to choose\n", *type) : text};
     return {};
   }
   const std::string* id = parsed.find("id");
   if (!id) return Error("Parameter 'id' is missing");
   RHEA_TRY(config::check_identifier("id", *id));
-  settings.objects.push_back(typed);
+  settings.objects.push_back(object);
   return {};
 }
 

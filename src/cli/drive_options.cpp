@@ -269,9 +269,15 @@ Result<void> DrivePlan::make_drive(const Typed& typed) {
   const bool plugged = config.bus == DriveBus::virtio;
   const std::string id = config.id;
   const Throttling throttling = RHEA_TRY(read_throttling(values));
+  const auto group = machine_.drives().find_throttle_group(throttling.group);
+  if (!throttling.group.empty() && !throttling.limits.any() && !group)
+    return Error("throttling.group={}: a group needs a limit (throttling.bps-total= ..., or -object throttle-group)",
+                 throttling.group);
   RHEA_TRY(add(typed, std::move(config), std::move(spec)));
-  if (block::Drive* drive = machine_.drives().find(id))
-    machine_.drives().set_throttle(*drive, throttling.group, throttling.limits);
+  if (block::Drive* drive = machine_.drives().find(id)) {
+    if (group && !throttling.limits.any()) drive->set_throttle(group);
+    else machine_.drives().set_throttle(*drive, throttling.group, throttling.limits);
+  }
   return plugged ? plug_virtio(id) : Result<void>();
 }
 

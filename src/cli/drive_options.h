@@ -41,11 +41,13 @@ class DrivePlan {
   Result<FlatOptions> node_options(const Typed& typed) const;
   Result<void> list_node(const Typed& typed, FlatOptions options);
   NodeText* find_node(const std::string& name);
+  bool is_unused(const std::string& name) const;
   Result<void> take_child(const std::string& name);
   Result<void> free_children(const NodeText& node);
   void tell_lines();
   Result<void> make_node(const NodeText& node);
   Result<block::ImageSpec> node_spec(const NodeText& node);
+  Result<block::ImageSpec> throttled_spec(const NodeText& node);
   Result<void> read_format_node(const NodeText& node, block::ImageSpec& spec);
   Result<void> read_protocol(FlatOptions options, block::ImageSpec& spec);
   Result<void> read_null(FlatOptions& options, const std::string& driver, block::ImageSpec& spec);

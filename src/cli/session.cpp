@@ -340,6 +340,7 @@ Result<void> Session::prepare() {
   RHEA_TRY(make_chardevs());
   RHEA_TRY(make_qtest());
   objects_.set_network(network_.get());
+  objects_.set_drives(&machine_->drives());
   RHEA_TRY(NetworkPlan(settings_, *network_, machine_->chardevs(), objects_).make());
   drives_ = std::make_unique<DrivePlan>(settings_, *machine_);
   RHEA_TRY(drives_->make());

@@ -68,8 +68,6 @@ Result<Throttling> read_throttling(const config::Values& values) {
   throttling.limits.iops_size = RHEA_TRY(number(values, kSize)).value_or(0);
   throttling.group = values.text(kGroup);
   RHEA_TRY(throttling.limits.check());
-  if (!throttling.group.empty() && !throttling.limits.any())
-    return Error("throttling.group={}: a group needs a limit (throttling.bps-total= ...)", throttling.group);
   return throttling;
 }
 

@@ -15,7 +15,7 @@ std::vector<config::Parameter> throttle_parameters();
 
 struct Throttling {
   block::ThrottleLimits limits;
-  std::string group;  // empty: the drive's own
+  std::string group;  // empty: the drive's own; without limits it is one that is there (-object throttle-group)
 };
 // Errors: a name and its old name both; what goes against what.
 Result<Throttling> read_throttling(const config::Values& values);

@@ -22,11 +22,33 @@ Result<void> check_random(const std::string& type, const UserObjects::Texts& opt
   return {};
 }
 
+// x-bps-total=..., or as JSON has it: limits.bps-total.
+Result<block::ThrottleLimits> read_limits(const UserObjects::Texts& options) {
+  block::ThrottleLimits limits;
+  for (const auto& [name, value] : options) {
+    const usize prefix = name.starts_with("x-") ? 2 : name.starts_with("limits.") ? 7 : 0;
+    const auto number = parse_number(value);
+    if (prefix && !number) return Error("Parameter '{}' expects a number, not '{}'", name, value);
+    if (prefix && block::set_throttle_value(limits, std::string_view(name).substr(prefix), *number)) continue;
+    std::vector<std::string> names;
+    for (const auto& [known, _] : block::throttle_values(limits)) names.push_back("x-" + known);
+    return Error("Property 'throttle-group.{}' not found{}", name, did_you_mean(name, names));
+  }
+  return limits;
+}
+
 }  // namespace
+
+std::string object_help(const std::string& type) {
+  if (type != "throttle-group") return net::filter_help(type);
+  std::string text = "throttle-group options (units a second; for -blockdev driver=throttle and throttling.group=):\n";
+  for (const auto& [name, _] : block::throttle_values({})) text += fmt::format("  x-{}=<int>\n", name);
+  return text;
+}
 
 std::vector<std::string> object_types() {
   std::vector<std::string> types = net::filter_types();
-  types.insert(types.end(), {"rng-builtin", "rng-random"});
+  types.insert(types.end(), {"rng-builtin", "rng-random", "throttle-group"});
   return types;
 }
 
@@ -43,6 +65,7 @@ Result<void> UserObjects::add(const std::string& type, const std::string& id, co
   RHEA_TRY(check_object_type(type));
   if (!type_of(id).empty()) return Error("attempt to add duplicate property '{}' to object (type 'container')", id);
   if (type.starts_with("filter-")) RHEA_TRY(network_->add_filter({.id = id, .type = type, .options = options}));
+  else if (type == "throttle-group") RHEA_TRY(drives_->add_throttle_group(id, RHEA_TRY(read_limits(options))));
   else RHEA_TRY(check_random(type, options));
   objects_.emplace_back(id, type);
   return {};
@@ -52,6 +75,7 @@ Result<void> UserObjects::remove(const std::string& id) {
   const std::string type = type_of(id);
   if (type.empty()) return Error("object '{}' not found", id);
   if (type.starts_with("filter-")) RHEA_TRY(network_->remove_filter(id));
+  if (type == "throttle-group") RHEA_TRY(drives_->remove_throttle_group(id));
   forget(id);
   return {};
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The objects of -object and object_add, by id: filters of a network, sources of random numbers.
+// The objects of -object and object_add, by id: filters of a network, sources of random numbers, limits of drives.
 #pragma once
 
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "block/drive.h"
 #include "net/backend.h"
 #include "util/result.h"
 
@@ -15,6 +16,7 @@ class UserObjects {
  public:
   using Texts = std::vector<std::pair<std::string, std::string>>;
   void set_network(net::Network* network);
+  void set_drives(block::DriveTable* drives) { drives_ = drives; }
 
   // Errors: "Parameter 'qom-type' does not accept value 'foo'", and the type's own.
   Result<void> add(const std::string& type, const std::string& id, const Texts& options);
@@ -27,11 +29,14 @@ class UserObjects {
  private:
   void forget(const std::string& id);
   net::Network* network_ = nullptr;
+  block::DriveTable* drives_ = nullptr;
   Texts objects_;
 };
 
 // The types there are, for help and messages.
 std::vector<std::string> object_types();
+// What `-object TYPE,help` prints; empty: the type has no options.
+std::string object_help(const std::string& type);
 // Whether a type exists, with the message where it does not.
 Result<void> check_object_type(const std::string& type);
 

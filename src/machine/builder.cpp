@@ -44,7 +44,7 @@ Result<void> Builder::build() {
   // Counted runs are alike: what the disk does takes no time.
   if (config_.accel.icount)
     for (const auto& drive : machine_.drives_.all()) {
-      if (drive->throttle())
+      if (drive->throttle() || (drive->image() && drive->image()->spec().throttle))
         return Error(
             "drive '{}': limits of what a disk does (throttling.*) cannot go with -icount, where it takes no time",
             drive->id());

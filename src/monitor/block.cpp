@@ -101,14 +101,14 @@ void add_limits(const block::Drive& drive, Json& row) {
   if (drive.throttle()) row["group"] = drive.throttle()->name();
 }
 
-std::string limits_text(const block::Drive& drive) {
-  if (!drive.throttle()) return {};
-  const auto& l = drive.throttle()->limits().limits;
+std::string limits_text(const block::ThrottleGroup* group) {
+  if (!group) return {};
+  const auto& l = group->limits().limits;
   return fmt::format(
       "    I/O throttling:   bps={} bps_rd={} bps_wr={} bps_max={} bps_rd_max={} bps_wr_max={} iops={} iops_rd={} "
       "iops_wr={} iops_max={} iops_rd_max={} iops_wr_max={} iops_size={} group={}\n",
       l[0].average, l[1].average, l[2].average, l[0].max, l[1].max, l[2].max, l[3].average, l[4].average, l[5].average,
-      l[3].max, l[4].max, l[5].max, drive.throttle()->limits().iops_size, drive.throttle()->name());
+      l[3].max, l[4].max, l[5].max, group->limits().iops_size, group->name());
 }
 
 Json node_row(const block::Drive& drive, const std::vector<Layer>& layers, usize depth, bool whole) {
@@ -141,6 +141,15 @@ block::Drive* find_drive(Context& context, const std::string& device) {
     if (drive->client() && (holder_of(context, *drive) == device || drive->attached_path() == device))
       return drive.get();
   return nullptr;
+}
+
+std::vector<block::Drive*> shown_drives(Context& context) {
+  std::vector<block::Drive*> list;
+  for (const auto& drive : context.machine.drives().all()) {
+    const bool is_node = !drive->config().node_name.empty() && drive->config().node_name == drive->id();
+    if (!is_node || drive->client() || drive->has_medium()) list.push_back(drive.get());
+  }
+  return list;
 }
 
 Error no_such_drive(Context& context, const std::string& device) {
@@ -190,6 +199,7 @@ Result<void> change_medium(Context& context, block::Drive& drive, const NewMediu
   spec.backing_file = spec.backing_format = spec.load_snapshot = fresh.load_snapshot;
   spec.with_backing = true;
   spec.null_disk.reset();
+  spec.throttle.reset();
   if (!spec.format.empty() && !block::is_known_format(spec.format)) return block::unknown_format(spec.format);
   auto image = RHEA_TRY(block::open_image(spec));
   for (const std::string& line : image->warnings()) context.log.write_text(line);
@@ -232,7 +242,7 @@ Result<void> delete_drive(Context& context, const std::string& id) {
   block::DriveTable& drives = context.machine.drives();
   block::Drive* drive = drives.find(id);
   if (!drive) return no_such_drive(context, id);
-  if (!drive->config().node_name.empty() && drive->config().node_name == drive->config().id)
+  if (drive->id() != id || (!drive->config().node_name.empty() && drive->config().node_name == drive->config().id))
     return Error("Deleting device added with blockdev-add is not supported");
   RHEA_TRY(drive->busy());
   if (!drive->client()) return drives.remove(drive->id());
@@ -361,7 +371,7 @@ std::string layer_text(const block::Drive& drive, const std::vector<Layer>& laye
                         layers.size() - depth - 1);
   if (depth == 0 && drive.medium_spec().detect_zeroes != block::DetectZeroes::off)
     text += fmt::format("    Detect zeroes:    {}\n", detect_zeroes_name(drive.medium_spec().detect_zeroes));
-  if (depth == 0) text += limits_text(drive);
+  if (depth == 0) text += limits_text(drive.throttle().get()) + limits_text(drive.image()->spec().throttle.get());
   if (layer.info.corrupt) text += "    The image is marked corrupt: it is read-only\n";
   return text;
 }

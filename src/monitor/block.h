@@ -48,6 +48,22 @@ Result<void> take_disk_snapshot(Context& context, const std::string& device, con
 Result<block::Snapshot> delete_disk_snapshot(Context& context, const std::string& device, const std::string& id,
                                              const std::string& name);
 
+// An external snapshot: the drive goes on in a new file over its image.
+struct LayerRequest {
+  std::string device;  // a drive's name
+  std::string node;    // or a node's
+  std::string filename;
+  std::string format = "qcow2";
+  std::string layer_name;  // of the new node; empty: one is made, for a device
+  bool existing = false;   // the file is there, and is not made
+};
+Result<void> snapshot_to_file(Context& context, const LayerRequest& request);
+// The same in a node of blockdev-add that has no backing image yet.
+Result<void> snapshot_to_node(Context& context, const std::string& node, const std::string& overlay);
+
+// The drives that lists show: all but those that stand for a node whose image another one has (blockdev-insert-medium,
+// blockdev-mirror, blockdev-snapshot).
+std::vector<block::Drive*> shown_drives(Context& context);
 // Rows of query-block and query-blockstats.
 config::Json drive_row(Context& context, block::Drive& drive);
 config::Json statistics_row(Context& context, block::Drive& drive);

@@ -16,13 +16,13 @@ void info_block(Monitor& monitor, const Arguments& arguments) {
     return monitor.print(drive_text(context, *drive, verbose));
   }
   std::string text;
-  for (const auto& drive : context.machine.drives().all())
+  for (block::Drive* drive : shown_drives(context))
     text += (text.empty() ? "" : "\n") + drive_text(context, *drive, verbose);
   monitor.print(text);
 }
 
 void info_blockstats(Monitor& monitor, const Arguments&) {
-  for (const auto& drive : monitor.context().machine.drives().all()) monitor.print(statistics_text(*drive));
+  for (const block::Drive* drive : shown_drives(monitor.context())) monitor.print(statistics_text(*drive));
 }
 
 void run_eject(Monitor& monitor, const Arguments& arguments) {

@@ -185,15 +185,21 @@ Result<void> start_commit(Context& context, const JobRequest& request, const Com
 
 namespace {
 
-Result<block::MirrorOptions> mirror_options(const MirrorRequest& request) {
-  using Sync = block::MirrorOptions::Sync;
+using Sync = block::MirrorOptions::Sync;
+
+// Where nothing is below the top layer, it is all there is.
+Result<Sync> parse_sync(const block::Drive& drive, const std::string& word) {
+  if (word == "full") return Sync::full;
+  if (word == "top") return drive.image()->node().backing() ? Sync::top : Sync::full;
+  if (word == "none") return Sync::none;
+  if (word == "incremental" || word == "bitmap")
+    return Error("sync={}: there are no dirty bitmaps here: full, top and none can be had", word);
+  return Error("Parameter 'sync' does not accept value '{}'", word);
+}
+
+Result<block::MirrorOptions> mirror_options(const block::Drive& drive, const MirrorRequest& request) {
   block::MirrorOptions options;
-  if (request.sync == "full") options.sync = Sync::full;
-  else if (request.sync == "top") options.sync = Sync::top;
-  else if (request.sync == "none") options.sync = Sync::none;
-  else if (request.sync == "incremental" || request.sync == "bitmap")
-    return Error("sync={}: there are no dirty bitmaps here: full, top and none can be had", request.sync);
-  else return Error("Parameter 'sync' does not accept value '{}'", request.sync);
+  options.sync = RHEA_TRY(parse_sync(drive, request.copy.sync));
   if (request.granularity && (request.granularity < 512 || request.granularity > (s64{64} << 20)))
     return Error("Parameter 'granularity' expects a value in range [512B, 64MB]");
   if (request.granularity & (request.granularity - 1)) return Error("Parameter 'granularity' expects a power of 2");
@@ -206,11 +212,12 @@ Result<block::MirrorOptions> mirror_options(const MirrorRequest& request) {
 }
 
 // A node of blockdev-add, which gets its image back when the drive does not go on with it.
-Result<block::MirrorTarget> node_target(Context& context, block::Drive& drive, const MirrorRequest& request) {
+Result<block::MirrorTarget> node_target(Context& context, block::Drive& drive, const CopyRequest& request,
+                                        const char* same) {
   block::Drive* node = context.machine.drives().find(request.target);
+  if (node == &drive) return Error("{}", same);
   if (!node || node->node_name() != request.target)
     return Error("Cannot find device='{}' nor node-name='{}'", request.target, request.target);
-  if (node == &drive) return Error("Can't mirror node into itself");
   if (node->client()) return Error("Node '{}' is already in use", request.target);
   block::MirrorTarget target;
   target.node_name = request.target;
@@ -221,10 +228,9 @@ Result<block::MirrorTarget> node_target(Context& context, block::Drive& drive, c
   return target;
 }
 
-Result<block::MirrorTarget> file_target(Context& context, block::Drive& drive, const MirrorRequest& request,
-                                        block::MirrorOptions& options) {
+Result<block::MirrorTarget> file_target(Context& context, block::Drive& drive, const CopyRequest& request, Sync sync) {
   const block::ImageInfo info = drive.image()->info();
-  const bool whole = options.sync == block::MirrorOptions::Sync::full;
+  const bool whole = sync == Sync::full;
   block::ImageSpec spec;
   spec.filename = request.target;
   spec.format = request.format.empty() && !request.existing ? info.format : request.format;
@@ -233,13 +239,14 @@ Result<block::MirrorTarget> file_target(Context& context, block::Drive& drive, c
   spec.cache = drive.medium_spec().cache;
   spec.aio = drive.medium_spec().aio;
   spec.discard = drive.medium_spec().discard;
+  spec.throttle = drive.medium_spec().throttle;
   spec.with_backing = whole;
   if (!request.existing) {
     block::CreateSpec create{.filename = request.target, .format = spec.format, .size = drive.size()};
     if (!whole) {
-      const block::Node* below = drive.image()->node().backing();
-      const bool own = options.sync == block::MirrorOptions::Sync::none;
-      if (!own && !below) return Error("sync=top: '{}' has no backing file: say sync=full", drive.id());
+      const bool own = sync == Sync::none;
+      if (own && drive.medium_spec().snapshot)
+        return Error("'{}' is written to a temporary file (snapshot=on): no layer can lie on that", drive.id());
       if (spec.format != "qcow2") return Error("Backing file not supported for file format '{}'", spec.format);
       create.backing_file = own ? info.filename : info.full_backing_filename;
       create.backing_format = own ? info.format : info.backing_format;
@@ -247,7 +254,6 @@ Result<block::MirrorTarget> file_target(Context& context, block::Drive& drive, c
         create.backing_file = sys::absolute_path(create.backing_file);
     }
     RHEA_TRY(block::create_image(create));
-    options.target_new = whole;
   }
   block::MirrorTarget target;
   target.image = RHEA_TRY(block::open_image(spec));
@@ -260,15 +266,42 @@ Result<block::MirrorTarget> file_target(Context& context, block::Drive& drive, c
   return target;
 }
 
+// Whether the copy is made for this, and holds nothing yet.
+bool is_new(const CopyRequest& request, Sync sync) {
+  return !request.to_node && !request.existing && sync == Sync::full;
+}
+
+// `same`: what is said of a copy onto the disk itself.
+Result<block::MirrorTarget> copy_target(Context& context, block::Drive& drive, const CopyRequest& request, Sync sync,
+                                        const char* same) {
+  return request.to_node ? node_target(context, drive, request, same) : file_target(context, drive, request, sync);
+}
+
 }  // namespace
 
 Result<void> start_mirror(Context& context, const JobRequest& request, const MirrorRequest& mirror) {
   block::Drive& drive = *RHEA_TRY(drive_for(context, request));
   block::JobOptions options = RHEA_TRY(options_for(context, drive, request));
-  block::MirrorOptions how = RHEA_TRY(mirror_options(mirror));
-  block::MirrorTarget target = mirror.to_node ? RHEA_TRY(node_target(context, drive, mirror))
-                                              : RHEA_TRY(file_target(context, drive, mirror, how));
+  block::MirrorOptions how = RHEA_TRY(mirror_options(drive, mirror));
+  how.target_new = is_new(mirror.copy, how.sync);
+  block::MirrorTarget target =
+      RHEA_TRY(copy_target(context, drive, mirror.copy, how.sync, "Can't mirror node into itself"));
   begin(context, RHEA_TRY(block::make_mirror_job(drive, std::move(options), how, std::move(target))));
+  return {};
+}
+
+Result<void> start_backup(Context& context, const JobRequest& request, const BackupRequest& backup) {
+  block::Drive& drive = *RHEA_TRY(drive_for(context, request));
+  block::JobOptions options = RHEA_TRY(options_for(context, drive, request));
+  const std::string& sync = backup.copy.sync;
+  if (!backup.bitmap.empty()) return Error("Bitmap '{}' could not be found", backup.bitmap);
+  if (sync == "incremental" || sync == "bitmap")
+    return Error("must provide a valid bitmap name for '{}' sync mode", sync);
+  block::BackupOptions how{.sync = RHEA_TRY(parse_sync(drive, sync)), .compress = backup.compress};
+  how.target_new = is_new(backup.copy, how.sync);
+  block::MirrorTarget target =
+      RHEA_TRY(copy_target(context, drive, backup.copy, how.sync, "Source and target cannot be the same"));
+  begin(context, RHEA_TRY(block::make_backup_job(drive, std::move(options), how, std::move(target))));
   return {};
 }
 

@@ -10,7 +10,7 @@
 
 namespace rhea::monitor {
 
-// What block-stream, block-commit, drive-mirror and blockdev-mirror take; what is not said is empty.
+// What block-stream, block-commit, drive-mirror, drive-backup and their like take; what is not said is empty.
 struct JobRequest {
   std::string device;  // a drive's name, or a node's
   std::string job_id;  // empty: the drive's name
@@ -28,19 +28,29 @@ struct CommitRequest {
   std::string base, base_node, top, top_node;
   std::string backing_file;
 };
-struct MirrorRequest {
+// Onto what a disk is copied.
+struct CopyRequest {
   std::string target;  // a file, or with `to_node` a node
   bool to_node = false;
   std::string format;
   std::string sync = "full";
   bool existing = false;  // the file is there, and is not made
   std::string node_name;  // of the copy
+};
+struct MirrorRequest {
+  CopyRequest copy;
   s64 granularity = 0, buffer = 0;
   bool unmap = true;
+};
+struct BackupRequest {
+  CopyRequest copy;
+  std::string bitmap;
+  bool compress = false;
 };
 Result<void> start_stream(Context& context, const JobRequest& job, const StreamRequest& request);
 Result<void> start_commit(Context& context, const JobRequest& job, const CommitRequest& request);
 Result<void> start_mirror(Context& context, const JobRequest& job, const MirrorRequest& request);
+Result<void> start_backup(Context& context, const JobRequest& job, const BackupRequest& request);
 
 Job* find_job(Context& context, const std::string& id);
 void tell_job_status(Context& context, const std::string& id, const std::string& status);

@@ -40,10 +40,9 @@ std::string whole_table(std::span<const Command> table, std::string_view before)
 // QEMU's other commands, so that a user is told which are missing rather than misspelt.
 constexpr std::string_view kQemuCommands =
     "calc_dirty_rate cancel_vcpu_dirty_limit client_migrate_info "
-    "drive_backup "
     "expire_password gpa2hpa i migrate_continue migrate_pause migrate_recover "
     "migrate_start_postcopy nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop o pcie_aer_inject_error "
-    "qemu-io set_password set_vcpu_dirty_limit singlestep snapshot_blkdev sync-profile trace-event watchdog_action "
+    "qemu-io set_password set_vcpu_dirty_limit singlestep sync-profile trace-event watchdog_action "
     "x_colo_lost_heartbeat";
 constexpr std::string_view kQemuInfo =
     "dirty_rate memdev opcount profile rdma rocker stats sync-profile trace-events usbhost vcpu_dirty_limit "

@@ -90,12 +90,17 @@ Result<void> check_copy_mode(QmpCall& call) {
   return {};
 }
 
-MirrorRequest mirror_request(QmpCall& call) {
+CopyRequest copy_request(QmpCall& call, bool to_node) {
   return {.target = call.text("target"),
+          .to_node = to_node,
           .format = call.text("format"),
           .sync = call.text("sync"),
           .existing = call.text("mode", "absolute-paths") == "existing",
-          .node_name = call.text("node-name"),
+          .node_name = call.text("node-name")};
+}
+
+MirrorRequest mirror_request(QmpCall& call, bool to_node) {
+  return {.copy = copy_request(call, to_node),
           .granularity = call.number("granularity"),
           .buffer = call.number("buf-size"),
           .unmap = call.flag("unmap", true)};
@@ -106,18 +111,31 @@ MirrorRequest mirror_request(QmpCall& call) {
 Result<Json> qmp_drive_mirror(QmpCall& call) {
   RHEA_TRY(refuse(call, {"replaces"}));
   RHEA_TRY(check_copy_mode(call));
-  RHEA_TRY(start_mirror(call.context, job_request(call), mirror_request(call)));
+  RHEA_TRY(start_mirror(call.context, job_request(call), mirror_request(call, false)));
   return nothing();
 }
 
 Result<Json> qmp_blockdev_mirror(QmpCall& call) {
   RHEA_TRY(refuse(call, {"replaces", "filter-node-name"}));
   RHEA_TRY(check_copy_mode(call));
-  MirrorRequest request = mirror_request(call);
-  request.to_node = true;
-  RHEA_TRY(start_mirror(call.context, job_request(call), request));
+  RHEA_TRY(start_mirror(call.context, job_request(call), mirror_request(call, true)));
   return nothing();
 }
+
+namespace {
+
+Result<Json> start_backup(QmpCall& call, bool to_node) {
+  RHEA_TRY(refuse(call, {"filter-node-name", "bitmap-mode"}));
+  RHEA_TRY(start_backup(
+      call.context, job_request(call),
+      {.copy = copy_request(call, to_node), .bitmap = call.text("bitmap"), .compress = call.flag("compress")}));
+  return nothing();
+}
+
+}  // namespace
+
+Result<Json> qmp_drive_backup(QmpCall& call) { return start_backup(call, false); }
+Result<Json> qmp_blockdev_backup(QmpCall& call) { return start_backup(call, true); }
 
 Result<Json> qmp_query_block_jobs(QmpCall& call) { return block_job_rows(call.context); }
 
@@ -205,15 +223,26 @@ void run_block_stream(Monitor& monitor, const Arguments& arguments) {
   monitor.report(start_stream(monitor.context(), job, {.base = arguments.texts.size() > 1 ? arguments.texts[1] : ""}));
 }
 
-// drive_mirror [-n] [-f] DEVICE TARGET [FORMAT]: -n: the file is there; -f: all of the disk.
-void run_drive_mirror(Monitor& monitor, const Arguments& arguments) {
+namespace {
+
+// [-n] [-f] DEVICE TARGET [FORMAT]: -n: the file is there; -f: all of the disk.
+CopyRequest copy_request(const Arguments& arguments) {
   const std::vector<std::string>& texts = arguments.texts;
-  MirrorRequest request{.target = texts[1], .format = texts.size() > 2 ? texts[2] : ""};
-  const block::Drive* drive = find_drive(monitor.context(), texts[0]);
-  const bool layered = drive && drive->has_medium() && !drive->image()->info().backing_filename.empty();
-  request.sync = arguments.has_flag('f') || !layered ? "full" : "top";
-  request.existing = arguments.has_flag('n');
-  monitor.report(start_mirror(monitor.context(), {.device = texts[0]}, request));
+  return {.target = texts[1],
+          .format = texts.size() > 2 ? texts[2] : "",
+          .sync = arguments.has_flag('f') ? "full" : "top",
+          .existing = arguments.has_flag('n')};
+}
+
+}  // namespace
+
+void run_drive_mirror(Monitor& monitor, const Arguments& arguments) {
+  monitor.report(start_mirror(monitor.context(), {.device = arguments.texts[0]}, {.copy = copy_request(arguments)}));
+}
+
+void run_drive_backup(Monitor& monitor, const Arguments& arguments) {
+  monitor.report(start_backup(monitor.context(), {.device = arguments.texts[0]},
+                              {.copy = copy_request(arguments), .compress = arguments.has_flag('c')}));
 }
 
 void run_block_job_set_speed(Monitor& monitor, const Arguments& arguments) {

@@ -16,6 +16,14 @@ machine::ObjectTree object_tree(Context& context) {
     std::vector<machine::ObjectProperty> list;
     for (const auto& [name, value] : context.network.filter_properties(id))
       list.push_back({name, "string", "", value, nullptr});
+    if (const auto group = context.machine.drives().find_throttle_group(id)) {
+      config::Json limits = config::Json::object();
+      for (const auto& [name, value] : block::throttle_values(group->limits())) {
+        limits[name] = value;
+        list.push_back({"x-" + name, "int", "", value, nullptr});
+      }
+      list.push_back({"limits", "ThrottleLimits", "", std::move(limits), nullptr});
+    }
     return list;
   });
 }
@@ -32,6 +40,24 @@ Error no_property(const machine::ObjectNode& node, const std::string& name) {
   std::vector<std::string> names = {"type"};
   for (const machine::ObjectProperty& property : node.properties) names.push_back(property.name);
   return Error("Property '{}.{}' not found{}", node.type, name, did_you_mean(name, names));
+}
+
+// Those of the limits that the value names; the others stay.
+Result<void> set_limits(Context& context, const std::string& id, const std::string& name, const config::Json& value) {
+  if (name != "limits") return Error("Property cannot be set after initialization");
+  if (!value.is_object()) return Error("Invalid parameter type for 'limits', expected: object");
+  const auto group = context.machine.drives().find_throttle_group(id);
+  block::ThrottleLimits limits = group->limits();
+  for (auto item = value.begin(); item != value.end(); ++item) {
+    if (!item->is_number_integer() && !item->is_number_unsigned())
+      return Error("Invalid parameter type for 'limits.{}', expected: integer", item.key());
+    // A negative one is beyond all limits.
+    if (!block::set_throttle_value(limits, item.key(), static_cast<u64>(item->get<s64>())))
+      return Error("Parameter 'limits.{}' is unexpected", item.key());
+  }
+  RHEA_TRY(limits.check());
+  context.machine.drives().set_limits(*group, limits);
+  return {};
 }
 
 }  // namespace
@@ -57,6 +83,7 @@ Result<void> set_property(Context& context, const std::string& path, const std::
                                                   : value.dump();
     return context.network.set_filter(node->name, name, text);
   }
+  if (node->type == "throttle-group" && find_property(*node, name)) return set_limits(context, node->name, name, value);
   if (name != "type" && !node->child(name) && !find_property(*node, name)) return no_property(*node, name);
   if (node->device && find_property(node->device->type->properties, name))
     return Error("Attempt to set property '{}' on device '{}' (type '{}') after it was realized", name, node->name,

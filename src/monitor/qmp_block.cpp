@@ -43,13 +43,13 @@ Json snapshot_row(const block::Snapshot& snapshot) {
 
 Result<Json> qmp_query_block(QmpCall& call) {
   Json list = Json::array();
-  for (const auto& drive : call.context.machine.drives().all()) list.push_back(drive_row(call.context, *drive));
+  for (block::Drive* drive : shown_drives(call.context)) list.push_back(drive_row(call.context, *drive));
   return list;
 }
 
 Result<Json> qmp_query_blockstats(QmpCall& call) {
   Json list = Json::array();
-  for (const auto& drive : call.context.machine.drives().all())
+  for (block::Drive* drive : shown_drives(call.context))
     if (!call.flag("query-nodes") || drive->has_medium()) list.push_back(statistics_row(call.context, *drive));
   return list;
 }
@@ -112,6 +112,8 @@ Result<Json> qmp_blockdev_insert_medium(QmpCall& call) {
   block::Drive* node = call.context.machine.drives().find(name);
   if (!node || node->node_name() != name) return Error("Node '{}' not found", name);
   if (node->client()) return Error("Node '{}' is already in use", name);
+  if (drive->synchronous() && node->has_medium() && node->image()->spec().throttle)
+    return Error("with -icount a disk takes no time: it has no limits");
   drive->insert(node->remove(), name);
   return nothing();
 }

@@ -64,7 +64,8 @@ std::vector<TypeRow> all_types() {
                                {"bus", "object", true},
                                {"System", "bus", false},
                                {"virtio-mmio-bus", "bus", false},
-                               {"netfilter", "object", true}};
+                               {"netfilter", "object", true},
+                               {"throttle-group", "object", false}};
   for (const std::string& filter : net::filter_types()) rows.push_back({filter, "netfilter", false});
   for (const machine::Board* board : machine::all_boards())
     rows.push_back({fmt::format("{}-machine", board->name), "machine", false});

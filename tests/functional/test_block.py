@@ -8,7 +8,7 @@ import subprocess
 
 import guest
 from test_control import BOARD, Control, Qmp
-from test_disks import DISK, DiskTest, IMG, image_tool
+from test_disks import DISK, DiskTest, IMG, digest, image_tool
 
 
 def make(path, size="4M", kind="raw", *options):
@@ -178,6 +178,190 @@ class Media(Control):
         self.assertEqual(first.monitor("info status"), "VM status: running")
         self.assertIn("already exists", first.monitor("snapshot_blkdev_internal d0 two"))
 
+    def conclude(self, qmp, job, event="BLOCK_JOB_COMPLETED"):
+        data = qmp.event(event)["data"]
+        self.assertNotIn("error", data)
+        self.assertEqual(data["type"], job)
+        while qmp.event("JOB_STATUS_CHANGE")["data"]["status"] != "null":
+            pass
+
+    def same(self, first, second):
+        done = subprocess.run([IMG, "compare", "-U", first, second], stdout=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_backups(self):
+        base = make(self.path("base.qcow2"), "4M", "qcow2")
+        raw = self.path("content.raw")
+        with open(raw, "wb") as file:
+            file.write(os.urandom(1 << 20))
+            file.truncate(4 << 20)
+        self.assertEqual(image_tool("convert", "-O", "qcow2", raw, base).returncode, 0)
+        top = make(self.path("top.qcow2"), "4M", "qcow2", "-b", base, "-F", "qcow2")
+        target, small = make(self.path("target.raw")), make(self.path("small.raw"), "2M")
+        node = lambda name, path: f"driver=raw,node-name={name},file.driver=file,file.filename={path}"
+        qmp = self.qmp("-drive", f"if=none,id=d0,file={top},format=qcow2,node-name=n0", "-device", "virtio-blk-device,drive=d0",
+                       "-drive", "if=sd,id=card", "-blockdev", node("t", target), "-blockdev", node("small", small))
+        refused = lambda command, **arguments: qmp.ask(command, **arguments)["error"]["desc"]
+        file = self.path("b.qcow2")
+        for arguments, message in (
+                (dict(device="nope"), "Cannot find device='nope' nor node-name='nope'"), (dict(device="card"), "Device 'card' has no medium"),
+                (dict(sync="foo"), "Parameter 'sync' does not accept value 'foo'"),
+                (dict(sync="incremental"), "must provide a valid bitmap name for 'incremental' sync mode"),
+                (dict(bitmap="x"), "Bitmap 'x' could not be found"), (dict(format="vdx"), "Unknown file format 'vdx'"),
+                (dict(speed=-1), "Parameter 'speed' expects a non-negative value"), (dict(job_id="a b"), "Invalid job ID 'a b'"),
+                (dict(mode="existing"), f"Could not open '{file}': No such file or directory"),
+                (dict(sync="top", format="raw"), "Backing file not supported for file format 'raw'"),
+                (dict(filter_node_name="f"), "'filter-node-name' is known to QEMU, but Rhea does not have it")):
+            with self.subTest(arguments=arguments):
+                self.assertEqual(refused("drive-backup", **{"device": "d0", "target": file, "sync": "full", **arguments}), message)
+        for target_node, message in (("nope", "Cannot find device='nope' nor node-name='nope'"),
+                                     ("n0", "Source and target cannot be the same"), ("d0", "Source and target cannot be the same"),
+                                     ("small", "Source and target image have different sizes")):
+            self.assertEqual(refused("blockdev-backup", device="d0", target=target_node, sync="full"), message)
+        for name, arguments in (("full.qcow2", {}), ("packed.qcow2", {"compress": True}), ("full.raw", {"format": "raw"}),
+                                ("top.qcow2.b", {"sync": "top"})):
+            with self.subTest(name):
+                qmp.value("drive-backup", **{"device": "d0", "target": self.path(name), "sync": "full", **arguments})
+                self.conclude(qmp, "backup")
+                self.same(top, self.path(name))
+        self.assertIn("base.qcow2", image_tool("info", self.path("top.qcow2.b")).stdout)
+        qmp.value("blockdev-backup", device="n0", target="t", sync="full", job_id="z", auto_finalize=False, auto_dismiss=False)
+        self.assertEqual(qmp.event("BLOCK_JOB_PENDING")["data"], {"type": "backup", "id": "z"})
+        self.assertEqual(refused("blockdev-del", node_name="t"), "Node t is in use")
+        self.assertNotIn("t", [row["device"] for row in qmp.value("query-block")])
+        qmp.value("block-job-finalize", id="z")
+        self.assertEqual(qmp.value("query-jobs")[0]["status"], "concluded")
+        qmp.value("job-dismiss", id="z")
+        self.assertIn("t", [row["device"] for row in qmp.value("query-block")])
+        qmp.value("blockdev-del", node_name="t")
+        self.same(top, target)
+        qmp.events.clear()
+        qmp.value("drive-backup", device="d0", target=self.path("none.qcow2"), sync="none")
+        self.assertEqual(refused("drive-backup", device="d0", target=file, sync="full", job_id="k"),
+                         "Node 'd0' is busy: block device is in use by block job: backup")
+        self.assertIn("Type backup, device d0: Completed 0 of 4194304 bytes",
+                      qmp.value("human-monitor-command", command_line="info block-jobs"))
+        self.assertIn("cannot accept command verb 'complete'", refused("block-job-complete", device="d0"))
+        qmp.value("block-job-cancel", device="d0")
+        self.conclude(qmp, "backup", "BLOCK_JOB_CANCELLED")
+        self.same(top, self.path("none.qcow2"))
+        self.assertEqual(qmp.value("human-monitor-command", command_line=f"drive_backup -f d0 {file}"), "")
+        self.conclude(qmp, "backup")
+        self.same(top, file)
+
+    def test_a_node_that_is_gone_on_with(self):
+        """After a mirror's end the node is the drive's medium, and nowhere else."""
+        source, target = make(self.path("source.raw")), make(self.path("target.raw"))
+        qmp = self.qmp("-drive", f"if=none,id=d0,file={source},format=raw", "-blockdev",
+                       f"driver=raw,node-name=t,file.driver=file,file.filename={target}")
+        people = lambda line: qmp.value("human-monitor-command", command_line=line)
+        qmp.value("blockdev-mirror", device="d0", target="t", sync="full")
+        qmp.event("BLOCK_JOB_READY")
+        qmp.value("block-job-complete", device="d0")
+        self.conclude(qmp, "mirror")
+        self.assertIn(f"d0 (t): {target} (raw)", people("info block"))
+        self.assertEqual([row["device"] for row in qmp.value("query-block") if row["device"] in ("d0", "t")], ["d0"])
+        self.assertEqual([row["device"] for row in qmp.value("query-blockstats") if row["device"] in ("d0", "t")], ["d0"])
+        self.assertNotIn("t: ", people("info block").replace("d0 (t): ", ""))
+        self.assertEqual(qmp.ask("blockdev-del", node_name="t")["error"]["desc"], "Node t is in use")
+        self.assertIn(f"d0 (t): {target} (raw)", people("info block t"))
+
+    def test_layers_on_top(self):
+        """External snapshots, as both monitors take them; and what is left in the files."""
+        base = make(self.path("base.qcow2"), "4M", "qcow2")
+        names = ("s1.qcow2", "s2.qcow2", "s3.qcow2", "there.qcow2", "node.qcow2", "small.qcow2")
+        one, two, three, there, node, small = (self.path(name) for name in names)
+        for path, size in ((there, "4M"), (node, "4M"), (small, "2M")):
+            make(path, size, "qcow2")
+        blockdev = lambda name, path: f"driver=qcow2,node-name={name},file.driver=file,file.filename={path}"
+        qmp = self.qmp("-drive", f"if=none,id=d0,file={base},format=qcow2,node-name=n0", "-device", "virtio-blk-device,drive=d0",
+                       "-drive", "if=sd,id=card", "-blockdev", blockdev("node", node), "-blockdev", blockdev("small", small),
+                       "-drive", f"if=none,id=fleeting,file={make(self.path('x.raw'))},format=raw,snapshot=on")
+        refused = lambda command, **arguments: qmp.ask(command, **arguments)["error"]["desc"]
+        for arguments, message in (
+                (dict(device="nope"), "Cannot find device='nope' nor node-name=''"), (dict(device="card"), "Device 'card' has no medium"),
+                (dict(node_name="n0", device=""), "New overlay node-name missing"),
+                (dict(snapshot_node_name="node"), "New overlay node-name already in use"),
+                (dict(format="foo"), "Unknown file format 'foo'"), (dict(format="raw"), "Backing file not supported for file format 'raw'"),
+                (dict(snapshot_file="/nonexistent/x"), "Could not create '/nonexistent/x': No such file or directory"),
+                (dict(snapshot_file=base), "Error: Trying to create an image with the same filename as the backing file"),
+                (dict(mode="existing"), f"Could not open '{one}': No such file or directory"),
+                (dict(device="fleeting"), "'fleeting' is written to a temporary file (snapshot=on): no layer can lie on that")):
+            with self.subTest(arguments=arguments):
+                self.assertEqual(refused("blockdev-snapshot-sync", **{"device": "d0", "snapshot_file": one, **arguments}), message)
+        qmp.value("blockdev-snapshot-sync", node_name="n0", snapshot_file=one, snapshot_node_name="n1")
+        self.assertEqual(qmp.value("human-monitor-command", command_line=f"snapshot_blkdev d0 {two}"), "")
+        self.assertEqual(qmp.value("human-monitor-command", command_line="snapshot_blkdev d0"),
+                         "Error: Parameter 'snapshot-file' is missing\r\n")
+        qmp.value("blockdev-snapshot-sync", device="d0", snapshot_file=there, mode="existing", snapshot_node_name="n3")
+        for overlay, message in (("nope", "Cannot find device='nope' nor node-name='nope'"), ("n3", "The overlay is already in use"),
+                                 ("small", "The overlay is smaller than the disk: 2097152 bytes of 4194304")):
+            self.assertEqual(refused("blockdev-snapshot", node="n3", overlay=overlay), message)
+        qmp.value("blockdev-snapshot", node="n3", overlay="node")
+        rows = {row["device"]: row for row in qmp.value("query-block")}
+        self.assertEqual(set(rows), {"d0", "card", "small", "fleeting"})
+        self.assertEqual((rows["d0"]["inserted"]["node-name"], rows["d0"]["inserted"]["backing_file_depth"]), ("node", 4))
+        self.assertNotIn("[not inserted]\r\n    Removable", qmp.value("human-monitor-command", command_line="info block"))
+        self.assertEqual(refused("blockdev-del", node_name="node"), "Node node is in use")
+        self.assertEqual(qmp.value("human-monitor-command", command_line="drive_del node"),
+                         "Error: Deleting device added with blockdev-add is not supported\r\n")
+        qmp.value("quit")
+        self.assertEqual(self.emulator.wait(), 0)
+        for above, below in ((node, there), (there, two), (two, one), (one, base)):
+            info = json.loads(image_tool("info", "--output=json", above).stdout)
+            self.assertEqual((info["backing-filename"], info["backing-filename-format"]), (below, "qcow2"))
+
+    def test_limits(self):
+        """Groups of limits as objects, for drives and for filter nodes."""
+        raw = make(self.path("x.raw"))
+        qmp = self.qmp("-object", "throttle-group,id=g,x-iops-total=100,x-iops-total-max=200", "-object",
+                       json.dumps({"qom-type": "throttle-group", "id": "h", "limits": {"bps-total": 1048576}}),
+                       "-blockdev", f"driver=raw,node-name=f,file.driver=file,file.filename={raw}", "-blockdev",
+                       "driver=throttle,node-name=t,throttle-group=g,file=f", "-device", "virtio-blk-device,drive=t,id=vb",
+                       "-drive", "if=none,id=d,file=null-co://,format=raw,throttling.group=h,throttling.bps-total=77",
+                       "-drive", "if=none,id=e,file=null-co://,format=raw,throttling.group=h")
+        refused = lambda command, **arguments: qmp.ask(command, **arguments)["error"]["desc"]
+        limits = lambda name: {key: value for key, value in qmp.value("qom-get", path=f"/objects/{name}", property="limits").items()
+                               if value and not key.endswith("-length")}
+        people = lambda line: qmp.value("human-monitor-command", command_line=line)
+        self.assertEqual(limits("g"), {"iops-total": 100, "iops-total-max": 200})
+        self.assertEqual(limits("h"), {"bps-total": 77})
+        rows = {row["device"]: row["inserted"] for row in qmp.value("query-block") if "inserted" in row}
+        self.assertEqual((rows["d"]["bps"], rows["d"]["group"], rows["e"]["bps"], rows["e"]["group"]), (77, "h", 77, "h"))
+        self.assertRegex(people("info block t"), r"iops=100 .* iops_max=200 .* group=g")
+        self.assertEqual(qmp.value("qom-get", path="/objects/g", property="x-iops-total"), 100)
+        self.assertEqual(refused("qom-set", path="/objects/g", property="x-iops-total", value=5),
+                         "Property cannot be set after initialization")
+        for value, message in (({"foo": 1}, "Parameter 'limits.foo' is unexpected"),
+                               ({"bps-total": "1"}, "Invalid parameter type for 'limits.bps-total', expected: integer"),
+                               ({"bps-total": 1, "bps-read": 1}, "bps/iops/max total values and read/write values cannot be used at the "
+                                                                 "same time")):
+            self.assertEqual(refused("qom-set", path="/objects/g", property="limits", value=value), message)
+        qmp.value("qom-set", path="/objects/g", property="limits", value={"iops-total": 0, "iops-total-max": 0, "bps-read": 12})
+        self.assertEqual(limits("g"), {"bps-read": 12})
+        for name in ("g", "h"):
+            self.assertEqual(refused("object-del", id=name), f"object '{name}' is in use, can not be deleted")
+        for device in ("d", "e"):
+            self.assertEqual(people(f"block_set_io_throttle {device} 0 0 0 0 0 0"), "")
+        qmp.value("object-del", id="h")
+        qmp.value("object-add", qom_type="throttle-group", id="n", limits={"bps-total": 5})
+        self.assertEqual(limits("n"), {"bps-total": 5})
+        qmp.value("blockdev-add", driver="throttle", node_name="t2", throttle_group="n", file={"driver": "null-co"})
+        self.assertEqual(refused("object-del", id="n"), "object 'n' is in use, can not be deleted")
+        qmp.value("blockdev-del", node_name="t2")
+        qmp.value("object-del", id="n")
+        for options, message in (
+                (("-object", "throttle-group,id=a,foo=1"), "Property 'throttle-group.foo' not found"),
+                (("-object", "throttle-group,id=a,x-bps-total-max=5"), "bps_max/iops_max require corresponding bps/iops values"),
+                (("-object", "throttle-group,id=a,x-bps-totl=5"), "did you mean 'x-bps-total'?"),
+                (("-blockdev", "driver=throttle,node-name=t,file.driver=null-co"), "Parameter 'throttle-group' is missing"),
+                (("-blockdev", "driver=throttle,node-name=t,throttle-group=z,file.driver=null-co"), "Throttle group 'z' does not exist"),
+                (("-object", "throttle-group,id=a", "-blockdev", "driver=throttle,node-name=t,throttle-group=a"), "Parameter 'file' is missing"),
+                (("-drive", "if=none,id=x,file=null-co://,format=raw,throttling.group=a"), "a group needs a limit")):
+            status, _, errors = guest.call(*BOARD, *options)
+            self.assertEqual(status, 1)
+            self.assertIn(message, errors)
+
     def test_disk_of_nothing(self):
         """-blockdev and -drive of null-co; -device sd-card with a drive."""
         emulator = self.start_monitor("-blockdev", "driver=null-co,node-name=n,size=2097152,read-zeroes=on", "-drive",
@@ -303,6 +487,65 @@ class Jobs(DiskTest):
         done = subprocess.run(["qemu-img", "compare", top, copies[1]], stdout=subprocess.PIPE, text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stdout)
 
+    def test_backup(self):
+        """Copies of the disk as it was at a moment, which are made while it is written to."""
+        folder = self.directory()
+        top = self.overlay(folder, "top.qcow2", self.disk("qcow2"))
+        emulator, qmp = self.start_on(top)
+        path = lambda name: os.path.join(folder, name)
+        for sync, kind in (("full", "raw"), ("top", "qcow2"), ("none", "qcow2")):
+            qmp.value("stop")
+            # A mirror of the machine that stands still is what the backup has to be.
+            qmp.value("drive-mirror", device="root", target=path(f"then.{sync}"), sync="full", format="raw")
+            qmp.event("BLOCK_JOB_READY")
+            qmp.value("block-job-cancel", device="root")
+            self.end(qmp)
+            qmp.value("drive-backup", device="root", target=path(sync), sync=sync, format=kind, speed=1)
+            qmp.value("cont")
+            self.some_rounds(emulator, 4)
+            if sync != "none":
+                qmp.value("block-job-set-speed", device="root", speed=0)
+                self.end(qmp)
+        qmp.value("stop")
+        done = qmp.value("query-block-jobs")[0]
+        self.assertTrue(0 < done["offset"] < done["len"], done)
+        qmp.value("block-job-cancel", device="root")
+        self.assertNotIn("error", qmp.event("BLOCK_JOB_CANCELLED")["data"])
+        qmp.value("quit")
+        self.assertEqual(emulator.wait(60), 0)
+        self.sound(top)
+        for sync in ("full", "top", "none"):
+            done = subprocess.run(["qemu-img", "compare", path(sync), path(f"then.{sync}")], stdout=subprocess.PIPE, text=True,
+                                  check=False)
+            self.assertEqual(done.returncode, 0, f"sync={sync}: {done.stdout}")
+
+    def test_layers_on_top(self):
+        """New layers under a guest that writes; what lies below does not change any more; and down again."""
+        base, folder = self.disk("qcow2"), self.directory()
+        emulator, qmp = self.start_on(base)
+        names = ["sd.qcow2"]
+        for name in ("one.qcow2", "two.qcow2"):
+            self.some_rounds(emulator)
+            qmp.value("blockdev-snapshot-sync", device="root", snapshot_file=os.path.join(folder, name))
+            names.insert(0, name)
+            self.assertEqual(self.chain(qmp), names)
+            before = digest(base)
+        self.some_rounds(emulator)
+        self.assertEqual(digest(base), before)
+        qmp.value("block-commit", device="root", base=base)
+        qmp.event("BLOCK_JOB_READY")
+        self.some_rounds(emulator)
+        qmp.value("block-job-complete", device="root")
+        self.end(qmp)
+        self.assertEqual(self.chain(qmp), ["sd.qcow2"])
+        self.some_rounds(emulator)
+        self.sh(emulator, "kill %1; wait; cd /root; md5sum f0 f1 f2 f3 > all; sync")
+        self.power_off(emulator)
+        self.sound(base)
+        again, qmp = self.start_on(base)
+        self.assertRegex(guest.plain(again.text), r"ext4: clean,")
+        self.power_off(again)
+
     def test_layers(self):
         """Commit of a middle layer, a mirror that is gone on with, a stream, a commit of the active layer; and a clean boot."""
         base, folder = self.disk("qcow2"), self.directory()
@@ -338,6 +581,60 @@ class Jobs(DiskTest):
         self.power_off(again)
         self.sound(last)
         self.assertNotIn("backing", image_tool("info", last).stdout)
+
+
+class Limits(DiskTest):
+    """A Debian reads from disks whose limits are so low that it would not come to the end, until they are lifted."""
+
+    def test_lifted(self):
+        folder, console = self.directory(), os.path.join(self.directory(), "monitor")
+        content = os.urandom(4 << 20)
+        paths = [os.path.join(folder, name) for name in ("b.raw", "c.raw")]
+        for path in paths:
+            with open(path, "wb") as file:
+                file.write(content)
+        emulator = self.debian("-drive", f"if=sd,file={DISK},format=raw,snapshot=on", "-object", "throttle-group,id=g", "-blockdev",
+                               f"driver=throttle,node-name=b,throttle-group=g,file.driver=raw,file.file.driver=file,file.file.filename={paths[0]}",
+                               "-device", "virtio-blk-device,drive=b,serial=disk-b", "-drive",
+                               f"if=none,id=c,file={paths[1]},format=raw,throttling.group=g", "-device",
+                               "virtio-blk-device,drive=c,serial=disk-c", "-net", "none", "-qmp",
+                               f"unix:{console},server=on,wait=off")
+        qmp = Qmp(console)
+        self.addCleanup(qmp.close)
+        self.log_in(emulator)
+        disks = {name: re.findall(r"\n/sys/block/(vd\w)/serial", self.sh(emulator, f"grep -l disk-{name} /sys/block/vd*/serial"))[-1]
+                 for name in "bc"}
+        read = lambda: sum(row["stats"]["rd_bytes"] for row in qmp.value("query-blockstats") if row["device"] in "bc")
+        ended = lambda *names: " -a ".join(f"-e /root/{name}" for name in names)
+
+        def start_reading():
+            for name, disk in disks.items():
+                self.sh(emulator, f"rm -f /root/{name}; (dd if=/dev/{disk} bs=256k iflag=direct 2>/dev/null | md5sum > /root/{name}.part; "
+                                  f"mv /root/{name}.part /root/{name}) & true")
+
+        def wait_for(*names):
+            self.sh(emulator, f"i=0; while [ $i -lt 600 ] && ! test {ended(*names)}; do i=$((i+1)); sleep 0.2; done; test {ended(*names)}", 240)
+
+        # A byte a second for both of the group; the root disk is in none.
+        qmp.value("qom-set", path="/objects/g", property="limits", value={"bps-total": 1})
+        before = read()
+        start_reading()
+        self.sh(emulator, "for i in 1 2 3; do dd if=/dev/urandom of=/root/x bs=64k count=32 conv=fsync 2>/dev/null; done; "
+                          "! test -e /root/b -o -e /root/c", 240)
+        self.assertLess(read() - before, 2 << 20)
+        qmp.value("qom-set", path="/objects/g", property="limits", value={"bps-total": 0})
+        wait_for("b", "c")
+        # The same for one device; the other of the group is free.
+        limit = lambda bytes_: qmp.value("human-monitor-command", command_line=f"block_set_io_throttle b 0 {bytes_} 0 0 0 0")
+        self.assertEqual(limit(1), "")
+        start_reading()
+        wait_for("c")
+        self.sh(emulator, "! test -e /root/b")
+        self.assertEqual(limit(0), "")
+        wait_for("b")
+        text = self.sh(emulator, "wait; cat /root/b /root/c")
+        self.assertEqual(text.count(hashlib.md5(content).hexdigest()), 2)
+        self.power_off(emulator)
 
 
 if __name__ == "__main__":
