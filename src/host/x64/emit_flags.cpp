@@ -115,15 +115,12 @@ void Emitter::write_image(u8 mask, u8 live) {
     a_.lahf();
     a_.mov(dword_state(kFlagsOffset), a_.eax);
   } else {
-    // Merged with the image; EFLAGS are made again from all of it.
+    // Merged with the image, which has all of them then, while EFLAGS have none.
     a_.lahf();
     a_.and_(a_.eax, ir::image_mask(mask));
     a_.and_(dword_state(kFlagsOffset), ir::kImageMask & ~ir::image_mask(mask));
     a_.or_(dword_state(kFlagsOffset), a_.eax);
-    a_.mov(a_.eax, dword_state(kFlagsOffset));
-    a_.add(a_.al, 0x7f);
-    a_.sahf();
-    host_flags_ = kFlagNZCV;
+    host_flags_ = 0;
     flags_of_ = kNoRef;
     carry_inverted_ = false;
   }
@@ -150,6 +147,10 @@ void Emitter::set_flags(const Inst& inst) {
   const bool add = made.op == Op::Add || made.op == Op::Adc, sub = made.op == Op::Sub || made.op == Op::Sbc;
   const bool carry_and_overflow = inst.aux & (kFlagC | kFlagV);
   if (lazy_count_) materialize_conditions();
+  if (is_constant(of) && !carry_and_overflow) {
+    set_constant_flags(inst);
+    return;
+  }
   if (flags_of_ != of || ((add || sub) && carry_and_overflow && flags_producer_ == Producer::logic)) {
     clobber_flags();
     if (values_[of].fused && values_[of].fused_at == index_) failed_ = true;  // its operands may be gone
@@ -167,9 +168,6 @@ void Emitter::set_flags(const Inst& inst) {
       else if (add) a_.add(rt(scratch, type), rt(second, type));
       else a_.cmp(rt(scratch, type), rt(second, type));
       producer = add ? Producer::add : Producer::sub;
-    } else if (is_constant(of)) {
-      const u8 reg = use(of);
-      a_.test(rt(reg, type), rt(reg, type));
     } else {
       const u8 reg = use(of);
       a_.test(rt(reg, type), rt(reg, type));
@@ -180,6 +178,23 @@ void Emitter::set_flags(const Inst& inst) {
   host_flags_ |= inst.aux;
   stale_ |= inst.aux;
   carry_inverted_ = flags_producer_ == Producer::sub;
+}
+
+// N and Z of a number that is known (movs r3, #19), into the image.
+void Emitter::set_constant_flags(const Inst& inst) {
+  clobber_flags();
+  const u64 value = constant(inst.args[0]);
+  const bool wide = type_of(inst.args[0]) == Type::I64;
+  const bool negative = wide ? value >> 63 : value >> 31 & 1, zero = wide ? !value : !static_cast<u32>(value);
+  const u32 mask = ir::image_mask(inst.aux);
+  const u32 bits = ((negative ? ir::kImageN : 0) | (zero ? ir::kImageZ : 0)) & mask;
+  const u8 live_after = index_ + 1u < live_before_.size() ? live_before_[index_ + 1] : u8{kFlagNZCV};
+  if (!(live_after & ~inst.aux)) {
+    a_.mov(dword_state(kFlagsOffset), bits);
+    return;
+  }
+  a_.and_(dword_state(kFlagsOffset), ir::kImageMask & ~mask);
+  if (bits) a_.or_(dword_state(kFlagsOffset), bits);
 }
 
 void Emitter::set_image(const Inst& inst) {

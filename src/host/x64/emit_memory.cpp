@@ -351,6 +351,9 @@ void Emitter::group(const Inst& inst) {
   const u8 address = use(inst.args[0]);
   const u8 entry = take();
   const Saved saved = this->saved();
+  const bool window = windowed_ && !(inst.aux & (ir::kBigEndian | ir::kUserAccess));
+  values_[index_].windowed = window;
+  u32 touched = 0;
   if (!settings_.tables || inst.aux & ir::kBigEndian) {
     a_.jump(cold);
   } else {
@@ -376,23 +379,32 @@ void Emitter::group(const Inst& inst) {
       a_.cmp(r32(entry), (4096 - bytes) / 4);
     }
     a_.jump(Cc::a, cold);
-    a_.mov(r32(entry), r32(address));
-    a_.shr(r32(entry), 12);
-    a_.mov(r64(entry), a_.qword[r64(table) + r64(entry) * 8 + (write ? settings_.write_table : 0)]);
-    a_.test(r64(entry), r64(entry));
-    a_.jump(Cc::e, cold);
-    a_.add(r64(entry), r64(address));
+    if (window) {
+      // A read looks at its first byte: what is in the same page is there then. Stores look themselves.
+      touched = a_.position();
+      if (!write) a_.cmp(a_.byte[a_.r14 + r64(address) + static_cast<s32>(settings_.window)], a_.al);
+      a_.lea(r64(entry), a_.ptr[a_.r14 + r64(address)]);
+    } else {
+      a_.mov(r32(entry), r32(address));
+      a_.shr(r32(entry), 12);
+      a_.mov(r64(entry), a_.qword[r64(table) + r64(entry) * 8 + (write ? settings_.write_table : 0)]);
+      a_.test(r64(entry), r64(entry));
+      a_.jump(Cc::e, cold);
+      a_.add(r64(entry), r64(address));
+    }
   }
   const u8 to = define_in(index_, entry);
   const u32 descriptor = bytes | static_cast<u32>(inst.aux) << 8;
   const u32 back = a_.position();
   cold_.push_back([=, this, &cold] {
     a_.bind(cold);
+    if (window && !write) out_->faults.push_back({touched, a_.position()});
     save(saved);
     move(kRax, address, Type::I32);
     a_.mov(a_.ecx, descriptor);
     a_.call_to(write ? stubs_.group_write : stubs_.group_read);
-    move(to, kRax, Type::I64);
+    if (window) a_.lea(r64(to), a_.ptr[a_.rax - static_cast<s32>(settings_.window)]);
+    else move(to, kRax, Type::I64);
     if (write) a_.mov(dword_state(offsetof(StateHeader, insns_left)), 1);
     restore(saved);
     a_.jump(back);
@@ -422,6 +434,7 @@ void Emitter::group_commit(const Inst& inst) {
   Label& cold = new_cold_label();
   clobber_flags();
   const u8 pointer = use(inst.args[0]);
+  const s32 bias = group_bias(inst.args[0]);
   const Saved saved = this->saved();
   a_.cmp(dword_state(kPending), 0);
   a_.jump(Cc::ne, cold);
@@ -430,7 +443,8 @@ void Emitter::group_commit(const Inst& inst) {
     a_.bind(cold);
     save(saved);
     a_.mov(dword_state(kPending), 0);
-    move(kRax, pointer, Type::I64);
+    if (bias) a_.lea(a_.rax, a_.ptr[r64(pointer) + bias]);
+    else move(kRax, pointer, Type::I64);
     a_.call_to(stubs_.group_commit);
     restore(saved);
     a_.jump(back);
@@ -439,7 +453,7 @@ void Emitter::group_commit(const Inst& inst) {
 
 void Emitter::pointer_load(const Inst& inst) {
   const u8 pointer = use(inst.args[0]);
-  const Xbyak::RegExp where = r64(pointer) + static_cast<s32>(inst.imm);
+  const Xbyak::RegExp where = r64(pointer) + (group_bias(inst.args[0]) + static_cast<s32>(inst.imm));
   const u8 to = define(index_);
   switch (inst.lane) {
     case 32:
@@ -455,6 +469,10 @@ void Emitter::pointer_load(const Inst& inst) {
 }
 
 void Emitter::pointer_store(const Inst& inst) {
+  if (values_[inst.args[0]].windowed) {
+    windowed_pointer_store(inst);
+    return;
+  }
   const u8 pointer = use(inst.args[0]);
   const Ref data = inst.args[1];
   const Xbyak::RegExp where = r64(pointer) + static_cast<s32>(inst.imm);

@@ -161,4 +161,37 @@ void Emitter::window_store_vector(const Inst& inst) {
   });
 }
 
+// A store of a group. Where it faults, the first one does, before anything was stored; a later one only when
+// another CPU has just made code of the page.
+void Emitter::windowed_pointer_store(const Inst& inst) {
+  const u8 pointer = use(inst.args[0]);
+  const Ref data = inst.args[1];
+  const Type type = type_of(data);
+  const bool vector = in_xmm(type), immediate = !vector && where(data) == kNone && is_imm32(data);
+  const u8 from = immediate ? kNone : use(data);
+  const u32 value = immediate ? static_cast<u32>(imm32(data)) : 0;
+  const unsigned bits = inst.lane;
+  const Xbyak::RegExp where = r64(pointer) + static_cast<s32>(settings_.window + inst.imm);
+  const Saved saved = this->saved();
+  const u32 at = a_.position();
+  if (vector) store_xmm(where, from, bits);
+  else store_to(where, bits, from, value);
+  const u32 back = a_.position();
+  cold_.push_back([=, this, offset = static_cast<u32>(inst.imm)] {
+    out_->faults.push_back({at, a_.position()});
+    save(saved);
+    a_.mov(a_.qword[a_.rsp + kArgsOffset], r64(pointer));
+    if (vector) slow_xmm(from, bits);
+    else if (immediate) slow_immediate(value, bits == 64 ? Type::I64 : Type::I32);
+    else move(kRdx, from, Type::I64);
+    a_.mov(a_.eax, a_.dword[a_.rsp + kArgsOffset]);
+    a_.sub(a_.eax, a_.r14d);
+    if (offset) a_.add(a_.eax, offset);
+    a_.mov(a_.ecx, bits / 8);
+    a_.call_to(bits == 128 ? stubs_.store128 : stubs_.store);
+    restore(saved);
+    a_.jump(back);
+  });
+}
+
 }  // namespace rhea::x64

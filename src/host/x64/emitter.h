@@ -40,9 +40,10 @@ using ir::Type;
 constexpr u8 kNone = 0xff;
 enum Gpr : u8 { kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR11, kR12, kR13, kR14, kR15 };
 constexpr std::array<u8, 9> kPinRegs = {kRbx, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR12, kR13};
-constexpr std::array<u8, 4> kTemps = {kRcx, kRdx, kR11, kRax};  // rax last: LAHF needs it
-constexpr unsigned kXmmTemps = 14;                              // xmm0..xmm13 hold values
-constexpr u8 kXmmA = 14, kXmmB = 15;                            // scratch within one instruction
+// rax last: LAHF needs it. An indirect jump makes the mode first, which goes to edx, and then pc, to ecx.
+constexpr std::array<u8, 4> kTemps = {kRdx, kRcx, kR11, kRax};
+constexpr unsigned kXmmTemps = 14;    // xmm0..xmm13 hold values
+constexpr u8 kXmmA = 14, kXmmB = 15;  // scratch within one instruction
 constexpr bool is_caller_saved(u8 reg) { return reg <= kRdx || (reg >= kRsi && reg <= kR11); }
 
 constexpr s32 kStateBias = 128;
@@ -97,6 +98,7 @@ struct Value {
   bool crosses = false;      // lives across a label
   bool overwritten = false;  // the slot it was read from is written while it lives
   bool folded = false;       // an address that the access which uses it makes by itself
+  bool windowed = false;     // of a group: [value + Settings::window] is where its bytes are
   bool fused = false;        // a SetFlags takes its flags right from the instruction that makes it
   u16 fused_at = 0;          // that one
   u16 last_use = 0;
@@ -296,6 +298,7 @@ class Emitter {
     flags_producer_ = producer;
   }
   void set_flags(const Inst& inst);
+  void set_constant_flags(const Inst& inst);
   void set_carry(const Inst& inst);
   void set_image(const Inst& inst);
   void materialize_conditions();  // those that outlive this instruction
@@ -353,6 +356,8 @@ class Emitter {
   void check_aligned(const Inst& inst);
   void pointer_load(const Inst& inst);
   void pointer_store(const Inst& inst);
+  void windowed_pointer_store(const Inst& inst);
+  s32 group_bias(Ref group) const { return values_[group].windowed ? static_cast<s32>(settings_.window) : 0; }
   void exclusive(const Inst& inst);
   void load_exclusive(const Inst& inst);
   void store_exclusive(const Inst& inst);
