@@ -19,6 +19,7 @@ void Emitter::analyze() {
   label_live_.assign(block_->labels, 0);
   find_fused_flags();
   analyze_uses();
+  find_shift_flags();
   analyze_flags();
   if (!pin_offsets_.empty()) find_targets();
 }
@@ -165,6 +166,51 @@ void Emitter::find_fused_flags() {
     values_[of].fused = neutral;
     values_[of].fused_at = static_cast<u16>(i);
   }
+}
+
+// lsls r2, r3, #28: the host's shift leaves N, Z and the bit that was shifted out where they are wanted. V stays.
+void Emitter::find_shift_flags() {
+  const std::vector<Inst>& insts = block_->insts;
+  for (usize i = 0; i + 1 < insts.size(); i++) {
+    if (insts[i].op != Op::SetFlags || insts[i].aux != ir::kFlagNZ || insts[i + 1].op != Op::SetCarry) continue;
+    const Ref of = insts[i].args[0], carry = insts[i + 1].args[0];
+    if (i - of > 12 || !is_shifted_out(carry, of)) continue;
+    const Ref bit = insts[carry].op == Op::And ? insts[carry].args[0] : kNoRef;
+    const bool own_bit = bit != kNoRef && bit != insts[of].args[0];
+    bool neutral = true;
+    for (usize k = of + 1u; k < i && neutral; k++) {
+      neutral = is_neutral(insts[k].op) || k == carry || (own_bit && k == bit);
+    }
+    if (!neutral) continue;
+    values_[of].fused = true;
+    values_[of].fused_at = static_cast<u16>(i);
+    values_[carry].folded = true;
+    if (own_bit) values_[bit].folded = true;
+  }
+}
+
+// Whether a value is the last bit that a shift by a constant moves out, and nothing else wants it.
+bool Emitter::is_shifted_out(Ref carry, Ref shift) const {
+  const auto constant_of = [&](Ref ref, u64& value) {
+    value = inst(ref).imm;
+    return inst(ref).op == Op::Const;
+  };
+  const Inst& made = inst(shift);
+  u64 count, one, place;
+  if (made.op != Op::Shl && made.op != Op::Shr && made.op != Op::Sar) return false;
+  if (made.type != Type::I32 || !constant_of(made.args[1], count) || count < 1 || count > 31) return false;
+  const u64 wanted = made.op == Op::Shl ? 32 - count : count - 1;
+  const Ref from = made.args[0];
+  const auto is_bit = [&](Ref ref) {
+    const Inst& bit = inst(ref);
+    return bit.op == Op::Shr && bit.type == Type::I32 && bit.args[0] == from && values_[ref].uses == 1 &&
+           constant_of(bit.args[1], place) && place == wanted;
+  };
+  if (values_[carry].uses != 1) return false;
+  if (wanted == 31 && is_bit(carry)) return true;
+  const Inst& masked = inst(carry);
+  if (masked.op != Op::And || !constant_of(masked.args[1], one) || one != 1) return false;
+  return wanted == 0 ? masked.args[0] == from : is_bit(masked.args[0]);
 }
 
 bool Emitter::blocks_target(const Inst& inst, u8 pin, usize index, usize definition) const {

@@ -127,11 +127,12 @@ void Emitter::write_image(u8 mask, u8 live) {
   if (busy) a_.mov(a_.rax, a_.qword[a_.rsp + kSaveOffset]);
 }
 
-void Emitter::save_flags(u8 needed) {
-  needed |= lazy_flags();
+void Emitter::save_flags(u8 needed) { save_exactly(needed | lazy_flags()); }
+
+void Emitter::save_exactly(u8 needed) {
   if (!(stale_ & needed)) return;
   // Take along what is there anyway.
-  write_image(stale_, needed | live_before_[index_]);
+  write_image(stale_, needed | lazy_flags() | live_before_[index_]);
   stale_ = 0;
 }
 
@@ -219,6 +220,13 @@ void Emitter::set_image(const Inst& inst) {
 
 void Emitter::set_carry(const Inst& inst) {
   const Ref value = inst.args[0];
+  if (values_[value].folded) {
+    // CF has it: find_shift_flags().
+    if (flags_of_ == kNoRef) failed_ = true;
+    host_flags_ |= kFlagC;
+    stale_ |= kFlagC;
+    return;
+  }
   if (values_[value].home == Home::carry && lazy_count_) {
     // The carry as it is.
     return;

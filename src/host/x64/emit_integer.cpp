@@ -164,7 +164,7 @@ void Emitter::subtract(const Inst& inst) {
 void Emitter::with_carry(const Inst& inst) {
   const Ref a = inst.args[0], b = inst.args[1], carry = inst.args[2];
   const bool subtracts = inst.op == Op::Sbc;
-  save_flags(live_before_[index_]);
+  save_exactly(live_before_[index_ + 1]);  // its own carry it takes from where it is
   if (lazy_count_) materialize_conditions();
   // The operands are in place before the carry goes to CF: nothing between there and here changes EFLAGS.
   keep_eflags_ = true;
@@ -326,6 +326,15 @@ void Emitter::divide(const Inst& inst) {
 void Emitter::shift_constant(const Inst& inst, unsigned count) {
   const unsigned width = inst.type == Type::I64 ? 64 : 32;
   const Ref a = inst.args[0];
+  if (values_[index_].fused) {
+    clobber_flags();
+    const u8 to = define_from(index_, a);
+    if (inst.op == Op::Shl) a_.shl(r32(to), count);
+    else if (inst.op == Op::Shr) a_.shr(r32(to), count);
+    else a_.sar(r32(to), count);
+    made_flags(index_, Producer::add);  // CF is the carry
+    return;
+  }
   if (inst.op == Op::Ror) count %= width;
   if (inst.op == Op::Sar && count >= width) count = width - 1;
   if (count >= width) {

@@ -159,6 +159,8 @@ class Emitter {
   void find_targets();
   void fold_addresses();
   void find_fused_flags();
+  void find_shift_flags();
+  bool is_shifted_out(Ref carry, Ref shift) const;
   bool blocks_target(const Inst& inst, u8 pin, usize index, usize definition) const;
 
   // ---- registers.cpp -----------------------------------------------------------------------------------------
@@ -283,8 +285,9 @@ class Emitter {
   // Flags.
   enum class Producer : u8 { none, add, sub, logic };
   bool flags_busy() const { return keep_eflags_ || (stale_ & (live_before_[index_] | lazy_flags())); }
-  u8 lazy_flags() const;       // those that conditions not yet evaluated will read
-  void save_flags(u8 needed);  // into the image, if one of these is not there yet
+  u8 lazy_flags() const;         // those that conditions not yet evaluated will read
+  void save_flags(u8 needed);    // into the image, if one of these is not there yet
+  void save_exactly(u8 needed);  // without what conditions will read
   void clobber_flags();
   void complement_carry();
   void write_image(u8 mask, u8 live);
