@@ -76,7 +76,10 @@ void Emitter::analyze_uses() {
       }
     }
   }
-  if (windowed_) fold_addresses();
+  if (windowed_) {
+    fold_addresses();
+    find_single_groups();
+  }
   if (!any_label) return;
   for (usize i = 0; i < insts.size(); i++) {
     Value& value = values_[i];
@@ -105,6 +108,27 @@ void Emitter::fold_addresses() {
     values_[address].folded = true;
     Value& base = values_[add.args[0]];
     base.last_use = std::max(base.last_use, static_cast<u16>(i));
+  }
+}
+
+// VLDR and VSTR are groups of one access, which a window makes as it makes others: also over a page's end.
+void Emitter::find_single_groups() {
+  constexpr usize kNear = 16;
+  const std::vector<Inst>& insts = block_->insts;
+  for (usize i = 0; i < insts.size(); i++) {
+    const Inst& group = insts[i];
+    const bool write = group.op == Op::GroupWrite;
+    if ((!write && group.op != Op::GroupRead) || !through_window_as_group(group)) continue;
+    if (values_[i].uses != (write ? 2 : 1)) continue;  // the access, and a store's GroupCommit
+    for (usize k = i + 1; k < std::min(insts.size(), i + kNear); k++) {
+      const Inst& access = insts[k];
+      if (access.op != (write ? Op::PtrStore : Op::PtrLoad) || access.args[0] != i) continue;
+      if (access.imm != 0 || access.lane != 8 * group.imm) break;
+      values_[i].single = true;
+      Value& address = values_[group.args[0]];
+      address.last_use = std::max(address.last_use, static_cast<u16>(k));
+      break;
+    }
   }
 }
 

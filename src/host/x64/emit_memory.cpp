@@ -17,11 +17,13 @@ bool Emitter::emit_memory(const Inst& inst) {
     case Op::StoreF:
     case Op::StoreV: through_window(inst) ? window_store_vector(inst) : store_vector(inst); return true;
     case Op::GroupRead:
-    case Op::GroupWrite: group(inst); return true;
-    case Op::GroupCommit: group_commit(inst); return true;
+    case Op::GroupWrite: values_[index_].single ? check_single_group(inst) : group(inst); return true;
+    case Op::GroupCommit:
+      if (!values_[inst.args[0]].single) group_commit(inst);
+      return true;
     case Op::CheckAligned: check_aligned(inst); return true;
-    case Op::PtrLoad: pointer_load(inst); return true;
-    case Op::PtrStore: pointer_store(inst); return true;
+    case Op::PtrLoad: values_[inst.args[0]].single ? single_access(inst) : pointer_load(inst); return true;
+    case Op::PtrStore: values_[inst.args[0]].single ? single_access(inst) : pointer_store(inst); return true;
     case Op::LoadExclusive:
     case Op::StoreExclusive:
     case Op::ClearExclusive: exclusive(inst); return true;
@@ -351,7 +353,7 @@ void Emitter::group(const Inst& inst) {
   const u8 address = use(inst.args[0]);
   const u8 entry = take();
   const Saved saved = this->saved();
-  const bool window = windowed_ && !(inst.aux & (ir::kBigEndian | ir::kUserAccess));
+  const bool window = through_window_as_group(inst);
   values_[index_].windowed = window;
   u32 touched = 0;
   if (!settings_.tables || inst.aux & ir::kBigEndian) {

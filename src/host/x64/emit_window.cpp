@@ -194,4 +194,33 @@ void Emitter::windowed_pointer_store(const Inst& inst) {
   });
 }
 
+// What is left of a group of one access: the alignment that it asks for.
+void Emitter::check_single_group(const Inst& inst) {
+  if (!(inst.aux & ir::kAligned)) return;
+  Label& cold = new_cold_label();
+  clobber_flags();
+  const u8 address = use(inst.args[0]);
+  const Saved saved = this->saved();
+  a_.test(r8(address), 3);
+  a_.jump(Cc::ne, cold);
+  const u32 descriptor = static_cast<u32>(inst.imm) | static_cast<u32>(inst.aux) << 8;
+  cold_.push_back([=, this, &cold, write = inst.op == Op::GroupWrite] {
+    a_.bind(cold);
+    save(saved);
+    move(kRax, address, Type::I32);
+    a_.mov(a_.ecx, descriptor);
+    a_.call_to(write ? stubs_.group_write : stubs_.group_read);
+    a_.ud2();  // it faults always
+  });
+}
+
+void Emitter::single_access(const Inst& inst) {
+  Inst access = inst;
+  access.args[0] = this->inst(inst.args[0]).args[0];
+  access.aux = 0;
+  const bool vector = in_xmm(inst.op == Op::PtrLoad ? inst.type : type_of(inst.args[1]));
+  if (inst.op == Op::PtrLoad) vector ? window_load_vector(access) : window_load(access);
+  else vector ? window_store_vector(access) : window_store(access);
+}
+
 }  // namespace rhea::x64

@@ -99,6 +99,7 @@ struct Value {
   bool overwritten = false;  // the slot it was read from is written while it lives
   bool folded = false;       // an address that the access which uses it makes by itself
   bool windowed = false;     // of a group: [value + Settings::window] is where its bytes are
+  bool single = false;       // of a group: it is one access, made through the window
   bool fused = false;        // a SetFlags takes its flags right from the instruction that makes it
   u16 fused_at = 0;          // that one
   u16 last_use = 0;
@@ -158,6 +159,7 @@ class Emitter {
   void analyze_flags();
   void find_targets();
   void fold_addresses();
+  void find_single_groups();
   void find_fused_flags();
   void find_shift_flags();
   bool is_shifted_out(Ref carry, Ref shift) const;
@@ -341,6 +343,10 @@ class Emitter {
   bool through_window(const Inst& inst) const {
     return windowed_ && !(inst.aux & (ir::kAligned | ir::kUserAccess | ir::kBigEndian));
   }
+  // LDM and the like look at the alignment of their words themselves.
+  bool through_window_as_group(const Inst& inst) const {
+    return windowed_ && !(inst.aux & (ir::kUserAccess | ir::kBigEndian));
+  }
   WindowAccess begin_window(const Inst& inst);
   Xbyak::RegExp in_window(const WindowAccess& access) const;
   void enter_slow_path(const WindowAccess& access, const Saved& saved, u32 at);
@@ -360,6 +366,8 @@ class Emitter {
   void pointer_load(const Inst& inst);
   void pointer_store(const Inst& inst);
   void windowed_pointer_store(const Inst& inst);
+  void check_single_group(const Inst& inst);
+  void single_access(const Inst& inst);
   s32 group_bias(Ref group) const { return values_[group].windowed ? static_cast<s32>(settings_.window) : 0; }
   void exclusive(const Inst& inst);
   void load_exclusive(const Inst& inst);

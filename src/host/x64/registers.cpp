@@ -361,7 +361,8 @@ void Emitter::end_instruction(const Inst& inst) {
     if (arg != kNoRef && values_[arg].last_use <= index_) release(arg);
   };
   for (const Ref arg : inst.args) release_dead(arg);
-  if (inst.args[0] != kNoRef && values_[inst.args[0]].folded) release_dead(block_->insts[inst.args[0]].args[0]);
+  if (inst.args[0] != kNoRef && (values_[inst.args[0]].folded || values_[inst.args[0]].single))
+    release_dead(block_->insts[inst.args[0]].args[0]);
   if (inst.op == Op::SetFlags) {
     for (const Ref arg : block_->insts[inst.args[0]].args) release_dead(arg);
   }
