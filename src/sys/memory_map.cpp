@@ -31,6 +31,18 @@ Result<MemoryMap> map_shared(int fd, u64 offset, usize size, Protection protecti
   return MemoryMap(static_cast<u8*>(data), size);
 }
 
+Result<void> map_anonymous_twice(usize size, MemoryMap& write, MemoryMap& run) {
+  void* first = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (first == MAP_FAILED) return Error("mapping {} bytes: {}", size, errno_text());
+  write = MemoryMap(static_cast<u8*>(first), size);
+  // mremap(2): of a shared mapping, an old size of 0 makes another one of the same pages.
+  void* second = ::mremap(first, 0, size, MREMAP_MAYMOVE);
+  if (second == MAP_FAILED) return Error("mapping {} bytes once more: {}", size, errno_text());
+  run = MemoryMap(static_cast<u8*>(second), size);
+  if (::mprotect(second, size, PROT_READ | PROT_EXEC) != 0) return Error("making code runnable: {}", errno_text());
+  return {};
+}
+
 Result<MemoryMap> map_anonymous(usize size) {
   void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) return Error("mapping {} bytes: {}", size, errno_text());

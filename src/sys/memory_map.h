@@ -42,6 +42,9 @@ enum class Protection : u8 { none, read, read_write, read_execute };
 Result<Fd> create_memory_file(const std::string& name, u64 size);
 // A shared mapping of a memory file. `hint`: where it should lie, if that is free.
 Result<MemoryMap> map_shared(int fd, u64 offset, usize size, Protection protection, void* hint = nullptr);
+// Memory without a file that is mapped twice, to be written and to be run. To perf it looks like a just-in-time
+// compiler's, whose names it takes from the map file.
+Result<void> map_anonymous_twice(usize size, MemoryMap& write, MemoryMap& run);
 // Private zeroed memory that costs nothing until touched (no swap reserved).
 Result<MemoryMap> map_anonymous(usize size);
 // Addresses and nothing behind them: every access faults.

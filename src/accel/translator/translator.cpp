@@ -35,9 +35,13 @@ Result<std::unique_ptr<Translator>> Translator::create(const RunnerContext& cont
   std::unique_ptr<Translator> translator(new Translator(context));
   RHEA_TRY(x64::parse_features(context.options.host_features));
   const u64 size = std::min(std::max(align_up(context.options.cache_size, u64{1} << 20), u64{4} << 20), u64{1} << 30);
-  translator->file_ = RHEA_TRY(sys::create_memory_file("rhea-code", size));
-  translator->write_ = RHEA_TRY(sys::map_shared(translator->file_.get(), 0, size, sys::Protection::read_write));
-  translator->run_ = RHEA_TRY(sys::map_shared(translator->file_.get(), 0, size, sys::Protection::read_execute));
+  if (context.options.perf_map) {
+    RHEA_TRY(sys::map_anonymous_twice(size, translator->write_, translator->run_));
+  } else {
+    translator->file_ = RHEA_TRY(sys::create_memory_file("rhea-code", size));
+    translator->write_ = RHEA_TRY(sys::map_shared(translator->file_.get(), 0, size, sys::Protection::read_write));
+    translator->run_ = RHEA_TRY(sys::map_shared(translator->file_.get(), 0, size, sys::Protection::read_execute));
+  }
   if (context.options.windows) translator->faults_.open(translator->run_.data(), size);
   return translator;
 }
