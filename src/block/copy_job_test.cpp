@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <random>
 
@@ -306,7 +307,7 @@ TEST_F(Jobs, PendingUntilItIsFinalized) {
 // A disk that says no: the policy decides.
 class BadNode final : public Node {
  public:
-  explicit BadNode(bool& bad) : bad_(bad) {}
+  explicit BadNode(std::atomic<bool>& bad) : bad_(bad) {}
   u64 size() const override { return kSize; }
   bool read_only() const override { return false; }
   Result<void> read(u64, Segments) override { return {}; }
@@ -325,12 +326,12 @@ class BadNode final : public Node {
     if (bad_) return Error("the disk is on fire");
     return {};
   }
-  bool& bad_;
+  std::atomic<bool>& bad_;
 };
 
 TEST_F(Jobs, Errors) {
   std::lock_guard lock(loop_.lock());
-  bool bad = true;
+  std::atomic<bool> bad = true;
   const auto target = [&] {
     return MirrorTarget{.image = std::make_unique<Image>(std::make_unique<BadNode>(bad), ImageSpec{})};
   };
@@ -464,7 +465,7 @@ TEST_F(Backups, ThatCannotKeepUp) {
   std::lock_guard lock(loop_.lock());
   for (const bool paused : {false, true}) {
     said_.clear();
-    bool bad = false;
+    std::atomic<bool> bad = false;
     MirrorTarget target{.image = std::make_unique<Image>(std::make_unique<BadNode>(bad), ImageSpec{})};
     start(
         make_backup_job(*drive_, {.id = "j", .speed = 1, .on_target_error = ErrorAction::stop}, {}, std::move(target)));
