@@ -43,6 +43,13 @@ class Backend {
   virtual bool is_open() const { return true; }
   // A descriptor that came along with what was read last (a Unix socket's SCM_RIGHTS); invalid: there is none.
   virtual sys::Fd take_descriptor() { return {}; }
+  // Whether it is a socket on which descriptors can be passed. A frontend that takes no bytes may talk over
+  // connection() itself: the socket that is open now, or -1.
+  virtual bool passes_descriptors() const { return false; }
+  virtual int connection() const { return -1; }
+  // While nothing else runs: waits until the outside is there. False: it is not a thing that comes, or this process
+  // was told to end.
+  virtual bool wait_until_open(const std::function<void(const std::string&)>& waiting) { return is_open(); }
   // Bytes that were written and wait for the outside.
   virtual usize queued() const { return 0; }
 };

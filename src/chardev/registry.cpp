@@ -28,6 +28,11 @@ class Registry::Slot final : public Backend {
   bool is_open() const override { return device_->is_open(); }
   usize queued() const override { return device_->queued(); }
   sys::Fd take_descriptor() override { return device_->take_descriptor(); }
+  bool passes_descriptors() const override { return device_->passes_descriptors(); }
+  int connection() const override { return device_->connection(); }
+  bool wait_until_open(const std::function<void(const std::string&)>& waiting) override {
+    return device_->wait_until_open(waiting);
+  }
 
   Backend& device() { return *device_; }
   Frontend* frontend() const { return frontend_; }

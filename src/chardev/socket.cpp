@@ -79,6 +79,26 @@ class Socket final : public Backend {
     return fmt::format("{}:{}{} <-> {}", spec_.protocol(), local_, server, peer_);
   }
 
+  bool passes_descriptors() const override {
+    using Family = sys::SocketName::Family;
+    if (spec_.telnet || spec_.websocket) return false;
+    if (spec_.name.family != Family::descriptor) return spec_.name.family == Family::unix_path;
+    return channel_ ? sys::is_unix_socket(channel_->input()) : listener_ && sys::is_unix_socket(listener_.get());
+  }
+  int connection() const override { return channel_ ? channel_->input() : -1; }
+  bool wait_until_open(const std::function<void(const std::string&)>& waiting) override {
+    for (bool said = false; !channel_; said = true) {
+      if (waiting && !said) waiting(fmt::format("QEMU waiting for connection on: {}", description()));
+      if (listener_) {
+        if (!sys::wait_readable(listener_.get())) return false;
+        accept();
+      } else if (spec_.reconnect_ms == 0 || !connect_again()) {
+        return false;
+      }
+    }
+    return true;
+  }
+
   void flush() override {
     if (channel_) channel_->flush();
   }
@@ -113,6 +133,18 @@ class Socket final : public Backend {
     } else {
       try_later();
     }
+  }
+
+  // Tries once; if in vain it waits until the next time. False: this process was told to end.
+  bool connect_again() {
+    attempt_watch_.reset();
+    attempt_.reset();
+    retry_->cancel();
+    if (auto got = sys::connect_stream(spec_.name); got.ok()) {
+      connected(got.take());
+      return true;
+    }
+    return sys::sleep_unless_ending(spec_.reconnect_ms);
   }
 
   void decided() {

@@ -11,6 +11,7 @@
 #include "config/json.h"
 #include "core/property.h"
 #include "net/backends/tap_backend.h"
+#include "net/ring_server.h"
 #include "sys/claim.h"
 #include "util/text.h"
 
@@ -214,11 +215,25 @@ Result<void> NetworkPlan::check_model(const std::string& model) const {
   return Error("Unsupported NIC model: {}{}", model, did_you_mean(model, names));
 }
 
+// A backend that serves rings needs a NIC that has some.
+Result<void> NetworkPlan::check_rings(const net::Port* netdev, std::string_view driver) const {
+  if (!dynamic_cast<const net::RingServer*>(netdev) || driver == "virtio-net-device") return {};
+  return Error("vhost-user requires frontend driver virtio-net-*, and this NIC is {}", driver)
+      .with_hint(
+          "-device virtio-net-device,netdev=..., -net nic,model=virtio-net-device,netdev=... and -nic "
+          "vhost-user,model=virtio-net-device,chardev=... have one");
+}
+
 Result<void> NetworkPlan::add_nic(const Typed& typed, machine::NicConfig nic) {
   if (settings_.machine.nics.size() == kMostNics)
     return at(typed, Error("no more on-board/default NIC slots available"));
   RHEA_TRY(check_model(nic.model));
   if (const devices::DeviceType* type = devices::find_device_type(nic.model)) nic.model = std::string(type->name);
+  const auto& models = settings_.machine.board->nic_models;
+  const std::string_view driver = !nic.model.empty() ? std::string_view(nic.model)
+                                  : models.empty()   ? std::string_view("none")
+                                                     : std::string_view(models[0]);
+  if (Result<void> good = check_rings(nic.netdev, driver); !good.ok()) return at(typed, std::move(good.error()));
   settings_.machine.nics.push_back(std::move(nic));
   return {};
 }
@@ -297,6 +312,7 @@ Result<void> NetworkPlan::make_device(const Typed& typed) {
     if (!port) return at(typed, Error("Property '{}.netdev' can't find value '{}'", plan.type->name, plan.netdev));
     if (!taken_.insert(plan.netdev).second)
       return at(typed, Error("Property '{}.netdev' can't take value '{}', it's in use", plan.type->name, plan.netdev));
+    if (Result<void> good = check_rings(port, plan.type->name); !good.ok()) return at(typed, std::move(good.error()));
     plan.device.netdev = port;
   }
   if (!plan.chardev.empty()) {

@@ -30,6 +30,7 @@ class NetworkPlan {
   Result<void> add_nic(const Typed& typed, machine::NicConfig nic);
   Result<void> follow_stations();
   void assign_macs();
+  Result<void> check_rings(const net::Port* netdev, std::string_view driver) const;
   Result<void> check_model(const std::string& model) const;
 
   Settings& settings_;

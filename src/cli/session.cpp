@@ -43,6 +43,7 @@ Session::~Session() {
     network_.reset();
   }
   frame_lines_.reset();
+  back_ends_.reset();
   gdb_.reset();
   if (monitor_context_) {
     std::lock_guard lock(machine_->loop().lock());
@@ -260,6 +261,23 @@ Result<void> Session::make_qtest() {
   return {};
 }
 
+Result<void> Session::settle_memory() {
+  machine::MachineConfig& config = settings_.machine;
+  for (const auto& [id, type] : objects_.list())
+    if (objects_.memory_backend(id) && id != config.memory_backend)
+      settings_.notes.push_back(
+          fmt::format("warning: memory backend '{}' is not used: -machine memory-backend={} names one", id, id));
+  if (config.memory_backend.empty()) return {};
+  config.ram_backend = objects_.memory_backend(config.memory_backend);
+  if (!config.ram_backend) return Error("Memory backend '{}' not found", config.memory_backend);
+  if (config.ram_size && config.ram_size != config.ram_backend->size)
+    return Error("Machine memory size does not match the size of the memory backend")
+        .with_hint(fmt::format("-m says {} MiB, memory backend '{}' has {} MiB", config.ram_size >> 20,
+                               config.memory_backend, config.ram_backend->size >> 20));
+  config.ram_size = config.ram_backend->size;
+  return {};
+}
+
 Result<void> Session::make_semihosting() {
   const auto& wanted = settings_.semihosting;
   if (!wanted.enabled) return {};
@@ -307,6 +325,13 @@ Result<void> Session::prepare() {
                                  std::function<void(std::span<const u8>)> on_data) {
     return frame_lines_->open_or_make(device, id, std::move(on_data));
   };
+  back_ends_ = std::make_unique<BackEnds>(machine_->chardevs(), machine_->loop(), machine_->net_loop());
+  network_->open_source = [this](const std::string& chardev, std::function<void(sys::Fd)> on_connection) {
+    opening_ = "chardev " + chardev;
+    auto opened = back_ends_->open(chardev, std::move(on_connection), making_);
+    opening_.clear();
+    return opened;
+  };
   network_->machine_name = settings_.machine.name;
   network_->replaying = settings_.machine.replay != machine::ReplayMode{};
   if (network_->replaying) {
@@ -341,7 +366,11 @@ Result<void> Session::prepare() {
   RHEA_TRY(make_qtest());
   objects_.set_network(network_.get());
   objects_.set_drives(&machine_->drives());
-  RHEA_TRY(NetworkPlan(settings_, *network_, machine_->chardevs(), objects_).make());
+  making_ = true;
+  Result<void> networked = NetworkPlan(settings_, *network_, machine_->chardevs(), objects_).make();
+  making_ = false;
+  if (!networked.ok()) return networked;
+  RHEA_TRY(settle_memory());
   drives_ = std::make_unique<DrivePlan>(settings_, *machine_);
   RHEA_TRY(drives_->make());
   monitor_context_->add_drive = [this](const std::string& options) { return drives_->add_drive(options); };

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "chardev/registry.h"
+#include "cli/back_ends.h"
 #include "cli/drive_options.h"
 #include "cli/frame_lines.h"
 #include "cli/semihosting.h"
@@ -46,6 +47,7 @@ class Session {
   Result<void> make_monitors(const Plan& plan);
   Result<void> make_mon(const Typed& typed);
   Result<void> make_qtest();
+  Result<void> settle_memory();
   Result<void> make_semihosting();
   void add_monitor(chardev::Backend* backend);
   Result<void> load_state();
@@ -65,8 +67,10 @@ class Session {
   std::unique_ptr<machine::Machine> machine_;
   std::unique_ptr<Clock> wall_clock_;
   std::unique_ptr<FrameLines> frame_lines_;
+  std::unique_ptr<BackEnds> back_ends_;
   std::unique_ptr<net::Network> network_;
   std::unique_ptr<DrivePlan> drives_;
+  bool making_ = false;  // the networks of the command line
   std::string opening_;  // the option whose character device is being made, for what it says
   std::unique_ptr<monitor::Context> monitor_context_;
   UserObjects objects_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cli/known.h"
+#include "cli/memory_backends.h"
 #include "util/text.h"
 
 namespace rhea::cli {
@@ -40,6 +41,7 @@ Result<block::ThrottleLimits> read_limits(const UserObjects::Texts& options) {
 }  // namespace
 
 std::string object_help(const std::string& type) {
+  if (type.starts_with(kMemoryBackends)) return memory_backend_help(type);
   if (type != "throttle-group") return net::filter_help(type);
   std::string text = "throttle-group options (units a second; for -blockdev driver=throttle and throttling.group=):\n";
   for (const auto& [name, _] : block::throttle_values({})) text += fmt::format("  x-{}=<int>\n", name);
@@ -48,7 +50,8 @@ std::string object_help(const std::string& type) {
 
 std::vector<std::string> object_types() {
   std::vector<std::string> types = net::filter_types();
-  types.insert(types.end(), {"rng-builtin", "rng-random", "throttle-group"});
+  types.insert(types.end(), {"memory-backend-file", "memory-backend-memfd", "memory-backend-ram", "rng-builtin",
+                             "rng-random", "throttle-group"});
   return types;
 }
 
@@ -66,6 +69,7 @@ Result<void> UserObjects::add(const std::string& type, const std::string& id, co
   if (!type_of(id).empty()) return Error("attempt to add duplicate property '{}' to object (type 'container')", id);
   if (type.starts_with("filter-")) RHEA_TRY(network_->add_filter({.id = id, .type = type, .options = options}));
   else if (type == "throttle-group") RHEA_TRY(drives_->add_throttle_group(id, RHEA_TRY(read_limits(options))));
+  else if (type.starts_with(kMemoryBackends)) memory_backends_[id] = RHEA_TRY(read_memory_backend(type, id, options));
   else RHEA_TRY(check_random(type, options));
   objects_.emplace_back(id, type);
   return {};
@@ -76,8 +80,14 @@ Result<void> UserObjects::remove(const std::string& id) {
   if (type.empty()) return Error("object '{}' not found", id);
   if (type.starts_with("filter-")) RHEA_TRY(network_->remove_filter(id));
   if (type == "throttle-group") RHEA_TRY(drives_->remove_throttle_group(id));
+  memory_backends_.erase(id);
   forget(id);
   return {};
+}
+
+std::optional<machine::RamBackend> UserObjects::memory_backend(const std::string& id) const {
+  const auto found = memory_backends_.find(id);
+  return found == memory_backends_.end() ? std::nullopt : std::optional(found->second);
 }
 
 void UserObjects::set_network(net::Network* network) {

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
-// The objects of -object and object_add, by id: filters of a network, sources of random numbers, limits of drives.
+// The objects of -object and object_add, by id: filters of a network, sources of random numbers, limits of drives,
+// memory for the guest.
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "block/drive.h"
+#include "machine/machine.h"
 #include "net/backend.h"
 #include "util/result.h"
 
@@ -23,6 +27,8 @@ class UserObjects {
   Result<void> remove(const std::string& id);
   // Ids and types.
   const Texts& list() const { return objects_; }
+  // Nothing: there is no memory backend of this id.
+  std::optional<machine::RamBackend> memory_backend(const std::string& id) const;
   // The type of one; empty if there is none.
   std::string type_of(const std::string& id) const;
 
@@ -31,6 +37,7 @@ class UserObjects {
   net::Network* network_ = nullptr;
   block::DriveTable* drives_ = nullptr;
   Texts objects_;
+  std::map<std::string, machine::RamBackend> memory_backends_;
 };
 
 // The types there are, for help and messages.

@@ -54,7 +54,10 @@ Result<void> Builder::build() {
   Result<void> added = [&]() -> Result<void> {
     RHEA_TRY(add_board_rows());
     if (ram_size_ == 0) return {};
-    return add_ram(board_.ram_base, ram_size_, std::string(board_.name.substr(0, board_.name.find('-'))) + ".highmem");
+    const std::string name = std::string(board_.name.substr(0, board_.name.find('-'))) + ".highmem";
+    memory::RamBlock* block = RHEA_TRY(make_main_ram(name));
+    machine_.memory_->add_ram(board_.ram_base, *block, 0, ram_size_, false, name);
+    return {};
   }();
   machine_.memory_->commit();
   RHEA_TRY(std::move(added));
@@ -168,8 +171,21 @@ net::Port* Builder::recorded(net::Port* backend) {
 }
 
 Result<memory::RamBlock*> Builder::make_ram(u64 size, const std::string& name) {
-  auto block = memory::RamBlock::create(name, size);
+  return take_ram(memory::RamBlock::create(name, size));
+}
+
+Result<memory::RamBlock*> Builder::make_main_ram(const std::string& name) {
+  if (!config_.ram_backend) return make_ram(ram_size_, name);
+  const RamBackend& backend = *config_.ram_backend;
+  sys::Fd file = backend.path.empty() ? RHEA_TRY(sys::create_memory_file(name, ram_size_, backend.sealed))
+                                      : RHEA_TRY(sys::open_memory_file(backend.path, ram_size_));
+  if (backend.preallocate) RHEA_TRY(sys::allocate_memory_file(file.get(), ram_size_));
+  return take_ram(memory::RamBlock::adopt(name, std::move(file), 0, ram_size_));
+}
+
+Result<memory::RamBlock*> Builder::take_ram(Result<std::unique_ptr<memory::RamBlock>> block) {
   if (!block.ok()) return Error("cannot get RAM for the guest: {}", block.error().message());
+  const u64 size = (*block)->size();
   (*block)->first_page_index = next_page_index_;
   next_page_index_ += static_cast<u32>(size >> memory::kPageBits);
   machine_.ram_.push_back(block.take());

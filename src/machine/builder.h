@@ -39,6 +39,8 @@ class Builder {
   net::Port* recorded(net::Port* backend);
   Result<void> add_ram(u64 base, u64 size, const std::string& name);
   Result<memory::RamBlock*> make_ram(u64 size, const std::string& name);
+  Result<memory::RamBlock*> make_main_ram(const std::string& name);
+  Result<memory::RamBlock*> take_ram(Result<std::unique_ptr<memory::RamBlock>> block);
   Result<void> fill_slot(const BoardDevice& row, NewDevice& wanted);
   Result<void> wire(const BoardDevice& row, NewDevice& wanted);
   void map_windows(const BoardDevice& row, devices::SysbusDevice& device, DeviceNode& node);

@@ -67,11 +67,23 @@ struct RtcConfig {
   enum class Source : u8 { host, real, virtual_time } clock = Source::host;  // what makes it go on
 };
 
+// What the guest's RAM lies in (-machine memory-backend=). Others can be given it in any case: it is one file.
+struct RamBackend {
+  std::string id;
+  u64 size = 0;      // bytes
+  std::string path;  // a file, or a folder for one without a name; empty: memory alone
+  bool shared = false;
+  bool preallocate = false;
+  bool sealed = false;  // nobody can make it shorter
+};
+
 struct MachineConfig {
   const Board* board = nullptr;
   std::string cpu;  // empty: the board's
   unsigned cpus = 1;
   u64 ram_size = 0;                                  // 0: the board's default
+  std::string memory_backend;                        // the id of ram_backend
+  std::optional<RamBackend> ram_backend;             // nothing: a memory file of ram_size
   std::string kernel, initrd, append, dtb, dumpdtb;  // file names, and the kernel's command line
   std::string firmware;                              // -bios: the boot flash's contents
   bool has_append = false;

@@ -59,6 +59,8 @@ void AddressSpace::begin() {
   building_ = view_.load()->ranges;
 }
 
+void AddressSpace::clear() { building_.clear(); }
+
 void AddressSpace::add_ram(u64 base, RamBlock& ram, u64 offset, u64 size, bool read_only, std::string name) {
   Range range;
   range.base = base;

@@ -103,6 +103,8 @@ class AddressSpace {
   // Building. Between begin() and commit() the old view stays; ranges added later lie above earlier ones where
   // they overlap.
   void begin();
+  // What was there is gone: for a space whose RAM is exchanged. Nobody may be using it then.
+  void clear();
   void add_ram(u64 base, RamBlock& ram, u64 offset, u64 size, bool read_only, std::string name);
   void add_device(u64 base, u64 size, MmioHandler& device, RecursiveLock* lock, std::string name);
   // See Range. `direct` outlives the space's use.

@@ -26,6 +26,9 @@ class RamBlock {
  public:
   // `size` is a multiple of the page size. The memory reads as zero and takes host memory as it is touched.
   static Result<std::unique_ptr<RamBlock>> create(std::string name, u64 size);
+  // Pages [offset, offset + size) of a file that others may have too. Errors: what the host says; a file that is too
+  // short.
+  static Result<std::unique_ptr<RamBlock>> adopt(std::string name, sys::Fd file, u64 offset, u64 size);
   ~RamBlock();
   RamBlock(const RamBlock&) = delete;
   RamBlock& operator=(const RamBlock&) = delete;

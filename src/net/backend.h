@@ -22,6 +22,7 @@
 #include "net/filters/make_filter.h"
 #include "net/hub.h"
 #include "net/port.h"
+#include "net/vhost/source.h"
 #include "util/log.h"
 #include "util/result.h"
 
@@ -148,6 +149,7 @@ class Network {
   // Character devices for filters and guestfwd, and whether the machine's input is recorded or replayed.
   OpenLine open_line;
   OpenDevice open_device;
+  vhost::OpenSource open_source;
   bool replaying = false;
   // How a NIC is told of its link and asked to announce itself, if not at once: where the machine's input is recorded.
   std::function<void(Port& nic, bool up)> tell_link;

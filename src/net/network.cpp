@@ -17,6 +17,7 @@
 #include "net/backends/tap_backend.h"
 #include "net/lan/lan_backend.h"
 #include "net/user/user_backend.h"
+#include "net/vhost/vhost_user_backend.h"
 #include "util/text.h"
 
 namespace rhea::net {
@@ -36,7 +37,6 @@ const BackendType& user_type() {
 
 // What QEMU has and Rhea does not yet: refused with what to use meanwhile.
 constexpr BackendType kHubport{"hubport", "port of a hub", kHubOptions, nullptr, true};
-constexpr BackendType kVhostUser{"vhost-user", "not supported yet; use -netdev user", {}, nullptr};
 constexpr BackendType kVhostVdpa{"vhost-vdpa", "not supported yet; use -netdev user", {}, nullptr};
 
 const std::string* option(std::span<const OptionText> options, std::string_view name) {
@@ -44,6 +44,12 @@ const std::string* option(std::span<const OptionText> options, std::string_view 
   for (const auto& [key, value] : options)
     if (key == name) found = &value;
   return found;
+}
+
+// No frames come by a link to it.
+Error no_frames(std::string_view what) {
+  return Error("{} serves the rings of a NIC: there are no frames for a hub", what)
+      .with_hint("-netdev vhost-user,id=n0,chardev=... -device virtio-net-device,netdev=n0 joins the two.");
 }
 
 Result<void> check_known(std::span<const OptionText> options, const std::vector<std::string>& names) {
@@ -58,7 +64,7 @@ Result<void> check_known(std::span<const OptionText> options, const std::vector<
 std::span<const BackendType* const> backend_types() {
   static const BackendType* const types[] = {&kSocketType, &kStreamType, &kDgramType,      &kHubport,
                                              &kTapType,    &user_type(), &lan::lan_type(), &kTunnelType,
-                                             &kVdeType,    &kBridgeType, &kVhostUser,      &kVhostVdpa};
+                                             &kVdeType,    &kBridgeType, &kVhostUserType,  &kVhostVdpa};
   return types;
 }
 
@@ -129,6 +135,7 @@ Result<Port*> Network::add_hubport(const std::string& id, std::span<const Option
     netdev = find(*name);
     if (!netdev) return Error("netdev '{}' not found", *name);
     if (netdev->peer()) return Error("netdev '{}' is in use already", *name);
+    if (dynamic_cast<RingServer*>(netdev)) return no_frames(*name);
   }
   HubPort& port = hub(static_cast<unsigned>(*value)).add_port(id);
   if (netdev) Port::connect(port, *netdev);
@@ -141,6 +148,7 @@ Result<Port*> Network::add_on_hub(unsigned number, std::string_view type, std::s
   std::lock_guard lock(loop_.lock());
   if (const BackendType* known = find_backend_type(type); known && known->hub_port)
     return Error("network backend '{}' is only supported with -netdev/-nic", type);
+  if (type == kVhostUserType.name) return no_frames(type);
   Port* port = RHEA_TRY(add(type, std::move(id), options));
   entries_.back().hub = static_cast<int>(number);
   Port::connect(hub(number).add_port(), *port);

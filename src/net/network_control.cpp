@@ -5,6 +5,7 @@
 
 #include "net/announcer.h"
 #include "net/backend.h"
+#include "net/ring_server.h"
 #include "util/bits.h"
 #include "util/text.h"
 
@@ -25,8 +26,9 @@ bool mac_of(const Port& nic, std::array<u8, 6>& mac) {
   return true;
 }
 
-// A reverse ARP request (RFC 903): switches learn from it where the address is, and nobody answers.
-std::array<u8, kMinFrame> announcement(const std::array<u8, 6>& mac) {
+}  // namespace
+
+std::array<u8, kMinFrame> announcement(std::span<const u8, 6> mac) {
   constexpr usize kType = 12, kBody = 14, kSender = 22, kTarget = 32;
   std::array<u8, kMinFrame> frame{};
   std::fill_n(frame.begin(), 6, u8{0xff});
@@ -41,8 +43,6 @@ std::array<u8, kMinFrame> announcement(const std::array<u8, 6>& mac) {
   std::copy(mac.begin(), mac.end(), frame.begin() + kTarget);
   return frame;
 }
-
-}  // namespace
 
 Result<void> Network::remove(const std::string& id) {
   std::lock_guard lock(loop_.lock());
@@ -192,6 +192,8 @@ Result<void> Network::add_filter(const FilterConfig& config) {
     if (name != "netdev") continue;
     backend = find(value);
     if (!backend) return Error("Parameter 'netdev' expects a network backend id");
+    if (dynamic_cast<RingServer*>(backend))
+      return Error("Vhost is not supported: the frames of netdev {} go past filters", value);
   }
   const FilterSurroundings around{loop_, wall_clock_, open_line, replaying};
   std::unique_ptr<Filter> filter = RHEA_TRY(make_filter(around, config));

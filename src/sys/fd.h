@@ -2,6 +2,7 @@
 // An owned file descriptor, and the text of errno.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -41,13 +42,19 @@ std::string errno_text(int number);
 class EventFd {
  public:
   EventFd();
+  // One that another process made. Nothing: it is no event counter. From then on it never waits, for them neither.
+  static std::optional<EventFd> adopt(Fd fd);
   void signal();
   // Resets it; false if nothing was signalled.
   bool clear();
   int fd() const { return fd_.get(); }
 
  private:
+  explicit EventFd(Fd fd) : fd_(std::move(fd)) {}
   Fd fd_;
 };
+
+// A second descriptor of the same file; invalid when the host has none left.
+Fd duplicate(int fd);
 
 }  // namespace rhea::sys

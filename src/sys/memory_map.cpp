@@ -3,7 +3,11 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <csignal>
+#include <cstring>
 
 namespace rhea::sys {
 
@@ -13,12 +17,41 @@ MemoryMap::~MemoryMap() {
   if (data_) ::munmap(data_, size_);
 }
 
-Result<Fd> create_memory_file(const std::string& name, u64 size) {
-  Fd fd(::memfd_create(name.c_str(), MFD_CLOEXEC));
+Result<Fd> create_memory_file(const std::string& name, u64 size, bool sealed) {
+  Fd fd(::memfd_create(name.c_str(), sealed ? MFD_CLOEXEC | MFD_ALLOW_SEALING : MFD_CLOEXEC));
   if (!fd) return Error("memfd {}: {}", name, errno_text());
   if (::ftruncate(fd.get(), static_cast<off_t>(size)) != 0)
     return Error("memory of {} bytes for {}: {}", size, name, errno_text());
+  if (sealed && ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    return Error("sealing memfd {}: {}", name, errno_text());
   return fd;
+}
+
+Result<Fd> open_memory_file(const std::string& path, u64 size) {
+  struct stat status {};
+  const bool folder = ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+  Fd fd(::open(path.c_str(), folder ? O_TMPFILE | O_RDWR | O_CLOEXEC : O_CREAT | O_RDWR | O_CLOEXEC, 0644));
+  if (!fd || ::fstat(fd.get(), &status) != 0)
+    return Error("can't open backing store {} for guest RAM: {}", path, errno_text());
+  if (!S_ISREG(status.st_mode)) return Error("backing store {} for guest RAM is no file", path);
+  if (status.st_size == 0 && ::ftruncate(fd.get(), static_cast<off_t>(size)) != 0)
+    return Error("backing store {} of {} bytes: {}", path, size, errno_text());
+  if (status.st_size && static_cast<u64>(status.st_size) < size)
+    return Error("backing store size {:#x} does not match 'size' option {:#x}", status.st_size, size);
+  return fd;
+}
+
+Result<void> allocate_memory_file(int fd, u64 size) {
+  if (const int error = ::posix_fallocate(fd, 0, static_cast<off_t>(size)))
+    return Error("the host has no {} MiB for the guest's RAM: {}", size >> 20, errno_text(error));
+  return {};
+}
+
+Result<u64> memory_file_size(int fd) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return Error("memory: {}", errno_text());
+  if (!S_ISREG(status.st_mode)) return Error("what is to be memory is no file");
+  return static_cast<u64>(status.st_size);
 }
 
 Result<MemoryMap> map_shared(int fd, u64 offset, usize size, Protection protection, void* hint) {
@@ -99,6 +132,22 @@ bool can_read(const u8* at) { return Courier().take(at); }
 bool can_write(u8* at) {
   Courier courier;
   return courier.take(at) && courier.bring(at);
+}
+
+namespace {
+const char* g_lost_memory_text = "";
+
+void lost_memory(int) {
+  [[maybe_unused]] const auto said = ::write(STDERR_FILENO, g_lost_memory_text, std::strlen(g_lost_memory_text));
+  ::_exit(1);
+}
+}  // namespace
+
+void end_on_lost_memory(const char* text) {
+  g_lost_memory_text = text;
+  struct sigaction action {};
+  action.sa_handler = lost_memory;
+  ::sigaction(SIGBUS, &action, nullptr);
 }
 
 void discard(u8* data, usize size) { ::madvise(data, size, MADV_DONTNEED); }

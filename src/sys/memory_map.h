@@ -39,7 +39,15 @@ class MemoryMap {
 enum class Protection : u8 { none, read, read_write, read_execute };
 
 // A memory file of a size (memfd), for sharing mappings.
-Result<Fd> create_memory_file(const std::string& name, u64 size);
+// `sealed`: nobody can make it shorter or longer.
+Result<Fd> create_memory_file(const std::string& name, u64 size, bool sealed = false);
+// A file of a file system as memory, made if it is not there and made `size` bytes long if it is empty; of a folder one
+// without a name. Errors: "can't open backing store ...", one that is shorter.
+Result<Fd> open_memory_file(const std::string& path, u64 size);
+// The host's memory or disk is there for all of it from now on. Errors: it has not so much.
+Result<void> allocate_memory_file(int fd, u64 size);
+// Of a memory file, or a file of a file system. Errors: what the host says; it is another kind of file.
+Result<u64> memory_file_size(int fd);
 // A shared mapping of a memory file. `hint`: where it should lie, if that is free.
 Result<MemoryMap> map_shared(int fd, u64 offset, usize size, Protection protection, void* hint = nullptr);
 // Memory without a file that is mapped twice, to be written and to be run. To perf it looks like a just-in-time
@@ -59,6 +67,9 @@ bool write_protect(u8* at, usize size);
 // Whether a byte could be read or written now, without a fault where it cannot.
 bool can_read(const u8* at);
 bool can_write(u8* at);
+// From now on the process ends, with status 1 and the text on standard error, where a mapping is touched whose file has
+// been cut short by others. `text` lives as long as the process.
+void end_on_lost_memory(const char* text);
 // Gives the pages of [data, data+size) back: they read as zero again. Private mappings.
 void discard(u8* data, usize size);
 

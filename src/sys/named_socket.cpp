@@ -288,8 +288,7 @@ bool is_unix_socket(int fd) {
 }
 
 ReadSome receive_with_descriptors(int fd, std::span<u8> to, std::vector<Fd>& descriptors) {
-  constexpr usize kMost = 16;
-  alignas(cmsghdr) char control[CMSG_SPACE(kMost * sizeof(int))];
+  alignas(cmsghdr) char control[CMSG_SPACE(kMostDescriptors * sizeof(int))];
   iovec piece{to.data(), to.size()};
   msghdr message{};
   message.msg_iov = &piece;
@@ -312,11 +311,40 @@ ReadSome receive_with_descriptors(int fd, std::span<u8> to, std::vector<Fd>& des
   return {ReadOutcome::data, static_cast<usize>(count)};
 }
 
+ReadSome send_with_descriptors(int fd, std::span<const u8> data, std::span<const int> descriptors) {
+  alignas(cmsghdr) char control[CMSG_SPACE(kMostDescriptors * sizeof(int))] = {};
+  iovec piece{const_cast<u8*>(data.data()), data.size()};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  if (!descriptors.empty() && descriptors.size() <= kMostDescriptors) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+    std::memcpy(CMSG_DATA(header), descriptors.data(), descriptors.size_bytes());
+  }
+  ssize_t count = 0;
+  do { count = ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT); } while (count < 0 && errno == EINTR);
+  if (count < 0) return errno == EAGAIN ? ReadSome{ReadOutcome::would_wait} : ReadSome{ReadOutcome::failed, 0, errno};
+  return {ReadOutcome::data, static_cast<usize>(count)};
+}
+
 bool wait_readable(int fd) {
   pollfd waiting{.fd = fd, .events = POLLIN, .revents = 0};
   while (::poll(&waiting, 1, kLookAround) <= 0)
     if (ending_signal_pending()) return false;
   return true;
+}
+
+bool sleep_unless_ending(s64 milliseconds) {
+  for (; milliseconds > 0; milliseconds -= kLookAround) {
+    if (ending_signal_pending()) return false;
+    ::poll(nullptr, 0, static_cast<int>(std::min<s64>(milliseconds, kLookAround)));
+  }
+  return !ending_signal_pending();
 }
 
 void remove_socket_file(const std::string& path) {

@@ -74,8 +74,13 @@ ReadSome receive_now(int fd, std::span<u8> to);
 bool is_unix_socket(int fd);
 // The same of a Unix socket, with the descriptors that were sent along (SCM_RIGHTS).
 ReadSome receive_with_descriptors(int fd, std::span<u8> to, std::vector<Fd>& descriptors);
+// To a Unix socket, with descriptors along (at most kMostDescriptors). Never waits.
+inline constexpr usize kMostDescriptors = 16;
+ReadSome send_with_descriptors(int fd, std::span<const u8> data, std::span<const int> descriptors);
 // Waits until a descriptor is readable or a signal that ends the process is pending (then false).
 bool wait_readable(int fd);
+// So many ms; false when a signal that ends the process is pending.
+bool sleep_unless_ending(s64 milliseconds);
 
 void remove_socket_file(const std::string& path);
 

@@ -40,6 +40,11 @@ constexpr Subject kSubjects[] = {
      "  rhea net down NAME           undoes it\n"
      "  rhea net status              what was made, and what of it is there\n"
      "  rhea net doctor              what guests would trip over on this host, and what helps\n"},
+    {"vhost-user", vhost_user_command,
+     "  rhea vhost-user serve --socket PATH|--connect PATH --netdev TYPE,...\n"
+     "                               a network of this process for a guest of Rhea or QEMU that has -chardev\n"
+     "                               socket,id=c0,path=PATH -netdev vhost-user,id=n0,chardev=c0; --connect is for one\n"
+     "                               with server=on. --name NAME: what the guest is called (-netdev lan)\n"},
 };
 
 std::string usage() {

@@ -15,6 +15,7 @@ using Words = std::vector<std::string>;
 // The text for standard output; `status` is the exit status when it is not to be 0. Errors are printed by run().
 Result<std::string> lan_command(const Words& words, int& status);
 Result<std::string> net_command(const Words& words, int& status);
+Result<std::string> vhost_user_command(const Words& words, int& status);
 
 // A verb that is not there: with what there is. `usage`: lines "VERB ARGUMENTS   what it does".
 Error unknown_verb(const std::string& subject, const Words& words, const std::vector<std::string>& verbs);

@@ -214,7 +214,7 @@ void VirtioBlk::process(unsigned index) {
 
 void VirtioBlk::publish(unsigned queue) {
   if (batching_) return;
-  if (queues_[queue].publish() && transport_) transport_->interrupt_queue();
+  if (queues_[queue].publish() && transport_) transport_->interrupt_queue(queue);
 }
 
 void VirtioBlk::finish(const std::shared_ptr<Pending>& pending, u8 status) {

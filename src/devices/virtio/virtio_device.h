@@ -22,10 +22,10 @@ enum Status : u8 { kAcknowledge = 1, kDriver = 2, kDriverOk = 4, kFeaturesOk = 8
 class VirtioTransport {
  public:
   virtual ~VirtioTransport() = default;
-  virtual void interrupt_queue() = 0;   // used buffers
-  virtual void interrupt_config() = 0;  // the configuration changed
-  virtual void needs_reset() = 0;       // a queue is broken
-  virtual void device_gone() = 0;       // it is being destroyed
+  virtual void interrupt_queue(unsigned queue) = 0;  // used buffers
+  virtual void interrupt_config() = 0;               // the configuration changed
+  virtual void needs_reset() = 0;                    // a queue is broken
+  virtual void device_gone() = 0;                    // it is being destroyed
   // What the driver wrote into the transport's registers, for monitors; the rest stays as it is.
   virtual void view(VirtioView& view) {}
   virtual void view(unsigned queue, VirtqueueView& view) {}

@@ -98,7 +98,7 @@ class VirtioMmio : public SysbusDevice, public memory::MmioHandler, public Virti
   memory::ReadResult read(u64 offset, unsigned size, const memory::Attributes&) override;
   bool write(u64 offset, u64 value, unsigned size, const memory::Attributes&) override;
 
-  void interrupt_queue() override { raise(kUsedBuffer); }
+  void interrupt_queue(unsigned) override { raise(kUsedBuffer); }
   void interrupt_config() override {
     {
       std::lock_guard lock(interrupt_mutex_);

@@ -46,14 +46,18 @@ MacAddress to_address(u64 mac) {
 }  // namespace
 
 VirtioNet::VirtioNet(const DeviceContext& context, const VirtioNetConfig& config)
-    : Port(context.id), config_(config), loop_(context.loop), net_loop_(context.net_loop), log_(context.log),
-      machine_(context.machine), life_(std::make_shared<Life>(Life{this})),
+    : Port(context.id), config_(config), memory_(context.memory), loop_(context.loop), net_loop_(context.net_loop),
+      log_(context.log), machine_(context.machine), life_(std::make_shared<Life>(Life{this})),
       receive_queue_(context.memory, context.log, context.id + ".rx"),
       transmit_queue_(context.memory, context.log, context.id + ".tx"),
       control_queue_(context.memory, context.log, context.id + ".ctrl"), mac_(to_address(config.mac)) {
   if (!context.netdev) return;
   std::lock_guard lock(net_loop_.lock());
   connect(*this, *context.netdev);
+  if (const auto* server = dynamic_cast<net::RingServer*>(context.netdev)) {
+    served_ = true;
+    served_features_ = server->limit(~u64{0});
+  }
 }
 
 VirtioNet::~VirtioNet() {
@@ -100,9 +104,10 @@ u64 VirtioNet::offered_features() const {
     features |= kCtrlVq | when(c.ctrl_rx, kCtrlRx) | when(c.ctrl_vlan, kCtrlVlan) |
                 when(c.ctrl_rx && c.ctrl_rx_extra, kCtrlRxExtra) | when(c.ctrl_mac_addr, kCtrlMacAddr) |
                 when(c.ctrl_guest_offloads, kCtrlGuestOffloads) | when(c.status && c.guest_announce, kGuestAnnounce);
-  return features | when(c.notify_on_empty, virtio::kNotifyOnEmpty) | when(c.any_layout, virtio::kAnyLayout) |
-         when(c.indirect_desc, virtio::kIndirectDesc) | when(c.event_idx, virtio::kEventIdx) |
-         when(c.queue_reset, virtio::kRingReset);
+  features |= when(c.notify_on_empty, virtio::kNotifyOnEmpty) | when(c.any_layout, virtio::kAnyLayout) |
+              when(c.indirect_desc, virtio::kIndirectDesc) | when(c.event_idx, virtio::kEventIdx) |
+              when(c.queue_reset, virtio::kRingReset);
+  return features & served_features_;
 }
 
 void VirtioNet::apply_guest_offloads(u64 features) {
@@ -114,6 +119,7 @@ void VirtioNet::apply_guest_offloads(u64 features) {
 bool VirtioNet::accept_features(u64 features) {
   std::lock_guard lock(mutex_);
   features_ = features;
+  lending_failed_ = false;
   mergeable_ = features & kMrgRxbuf;
   header_size_ = (features & (kMrgRxbuf | virtio::kVersion1)) ? kLongHeader : kShortHeader;
   filter_.filter_vlans = features & kCtrlVlan;
@@ -126,7 +132,7 @@ std::array<u8, 12> VirtioNet::config_space() const {
   std::array<u8, 12> space{};
   std::lock_guard lock(mutex_);
   std::copy(mac_.begin(), mac_.end(), space.begin());
-  store_le<u16>(&space[6], static_cast<u16>((link_up_ ? 1 : 0) | (announce_ ? 2 : 0)));
+  store_le<u16>(&space[6], static_cast<u16>((has_link() ? 1 : 0) | (announce_ ? 2 : 0)));
   store_le<u16>(&space[8], 1);
   store_le<u16>(&space[10], config_.host_mtu);
   return space;
@@ -149,12 +155,23 @@ void VirtioNet::write_config(u32 offset, u32 value, unsigned size) {
 }
 
 void VirtioNet::start_queue(unsigned index, const QueueLayout& layout) {
-  std::lock_guard lock(mutex_);
-  if (!queue(index).start(layout, features_)) report_broken();
+  {
+    std::lock_guard lock(mutex_);
+    if (!queue(index).start(layout, features_)) report_broken();
+  }
+  settle_rings();
 }
 
 void VirtioNet::stop_queue(unsigned index) {
-  std::lock_guard lock(mutex_);
+  keep_rings(true);
+  {
+    std::lock_guard lock(mutex_);
+    halt_queue(index);
+  }
+  keep_rings(false);
+}
+
+void VirtioNet::halt_queue(unsigned index) {
   if (index == kReceive) stop_receive();
   if (index == kTransmit) transmit_held_ = false;
   queue(index).stop();
@@ -168,18 +185,27 @@ void VirtioNet::stop_receive() {
 }
 
 void VirtioNet::set_driver_ready(bool ready) {
-  std::lock_guard lock(mutex_);
-  driver_ready_ = ready;
-  if (!ready) return;
-  run_control();
-  kick(kReceive);
-  kick(kTransmit);
+  {
+    std::lock_guard lock(mutex_);
+    driver_ready_ = ready;
+    if (ready) {
+      run_control();
+      kick(kReceive);
+      kick(kTransmit);
+    }
+  }
+  settle_rings();
 }
 
 void VirtioNet::driver_reset() {
+  {
+    std::lock_guard lock(mutex_);
+    driver_ready_ = false;
+  }
+  settle_rings();
   std::lock_guard lock(mutex_);
-  driver_ready_ = broken_reported_ = announce_ = false;
-  for (unsigned index = 0; index < 3; ++index) stop_queue(index);
+  broken_reported_ = announce_ = false;
+  for (unsigned index = 0; index < 3; ++index) halt_queue(index);
   features_ = 0;
   mergeable_ = false;
   header_size_ = kShortHeader;
@@ -231,7 +257,7 @@ void VirtioNet::notify(unsigned index) {
   if (index == kControl) {
     std::lock_guard lock(mutex_);
     run_control();
-  } else {
+  } else if (!kick_server(index)) {
     kick(index);
   }
 }
@@ -257,7 +283,13 @@ void VirtioNet::report_broken() {
 }
 
 void VirtioNet::on_link(bool up) {
-  if (link_up_.exchange(up) == up) return;
+  served_ = dynamic_cast<net::RingServer*>(peer()) != nullptr;
+  if (!served_) carrier_ = true;
+  if (link_up_.exchange(up) != up) tell_of_link();
+  settle_rings();
+}
+
+void VirtioNet::tell_of_link() {
   std::lock_guard lock(mutex_);
   if (transport_ && (features_ & kStatus)) transport_->interrupt_config();
 }
@@ -347,12 +379,23 @@ void VirtioNet::deliver(std::vector<Chain>& chains, usize frame_size, const net:
   put_back(chains, count);
   ++counters_.frames_in;
   counters_.bytes_in += frame_size;
-  if (receive_queue_.publish() && transport_) transport_->interrupt_queue();
+  if (receive_queue_.publish() && transport_) transport_->interrupt_queue(kReceive);
 }
 
 net::Sent VirtioNet::send(const net::Frame& frame) {
   std::lock_guard lock(mutex_);
   const usize size = frame.size();
+  if (holds_frames_ && !receive_queue_.running()) {
+    starved_ = true;  // until the ring is started again
+    return net::Sent::busy;
+  }
+  // Buffers go back to the driver in the order in which they came, also those that are lent now: a ring that stops has
+  // one position from where it goes on.
+  if (lent_) {
+    starved_ = true;
+    kick(kReceive);
+    return net::Sent::busy;
+  }
   if (!live(receive_queue_) || !link_up_ || size < net::kEthernetHeader || size > kLargestFrame) {
     ++counters_.dropped;
     return net::Sent::dropped;
@@ -516,6 +559,8 @@ net::Sent VirtioNet::transmit(const Chain& chain) {
 void VirtioNet::run_transmit() {
   std::lock_guard lock(mutex_);
   if (!live(transmit_queue_)) return;
+  // What is in the ring is for the server when it comes to it; what is sent while there is none is lost.
+  if (served_ && (!running_ || has_link())) return;
   transmit_queue_.disable_notification();
   bool more = true;
   for (unsigned sent = 0; more && sent < kBatch;) {
@@ -527,7 +572,7 @@ void VirtioNet::run_transmit() {
         continue;
       }
     }
-    transmit_held_ = link_up_ && transmit(transmitting_) == net::Sent::busy;
+    transmit_held_ = has_link() && transmit(transmitting_) == net::Sent::busy;
     if (transmit_held_) {
       more = false;
       break;
@@ -536,7 +581,7 @@ void VirtioNet::run_transmit() {
     transmit_queue_.give_back(transmitting_.head, 0);
     ++sent;
   }
-  if (transmit_queue_.publish() && transport_) transport_->interrupt_queue();
+  if (transmit_queue_.publish() && transport_) transport_->interrupt_queue(kTransmit);
   if (more) kick(kTransmit);
 }
 

@@ -13,6 +13,7 @@
 #include "devices/virtio/virtio_device.h"
 #include "devices/virtio/virtio_net_filter.h"
 #include "net/announcer.h"
+#include "net/ring_server.h"
 
 namespace rhea::devices {
 
@@ -38,6 +39,7 @@ class VirtioNet final : public VirtioDevice,
                         public RxFilterInsight,
                         public HasPort,
                         public net::Port,
+                        public net::RingOwner,
                         public net::Announcer {
  public:
   VirtioNet(const DeviceContext& context, const VirtioNetConfig& config);
@@ -48,6 +50,7 @@ class VirtioNet final : public VirtioDevice,
   // --- Device and VirtioDevice: under the machine loop's lock
   void reset(ResetKind kind) override;
   void fields(Visitor& visitor) override;
+  void set_running(bool running) override;
   void attach(VirtioTransport* transport) override;
   u32 device_id() const override { return 1; }
   unsigned queue_count() const override { return config_.ctrl_vq ? 3 : 2; }
@@ -75,6 +78,17 @@ class VirtioNet final : public VirtioDevice,
   void on_room() override;
   void on_link(bool up) override;
   void announce() override;
+  // --- net::RingOwner: on the network loop (virtio_net_rings.cpp)
+  void server_changed() override;
+  void ring_used(unsigned ring) override;
+
+  // --- For a server that has rings of another process's guest (vhost_server.h), on the network loop. Frames for a ring
+  // that is stopped wait. `next`: where to go on in the available ring. False: the ring makes no sense.
+  bool start_ring(unsigned ring, const QueueLayout& layout, u16 next);
+  // Returns where to go on. Nothing of the ring is in hand any more.
+  u16 stop_ring(unsigned ring);
+  void set_mtu(u16 bytes);
+
   std::string type() const override { return "nic"; }
   std::string info() const override;
 
@@ -90,11 +104,25 @@ class VirtioNet final : public VirtioDevice,
     VirtioNet* device;
   };
 
-  bool live(const Virtqueue& queue) const { return driver_ready_ && queue.running(); }
+  bool live(const Virtqueue& queue) const {
+    return driver_ready_ && queue.running() && (!lent_to_ || &queue == &control_queue_);
+  }
+  bool has_link() const { return link_up_ && carrier_; }
+  void tell_of_link();
   Virtqueue& queue(unsigned index);
   void kick(unsigned queue);
   void kicked();
   void report_broken();
+  void halt_queue(unsigned index);
+
+  // Rings that the peer serves (virtio_net_rings.cpp).
+  void settle_rings();
+  void keep_rings(bool keep);
+  void lend_rings(net::RingServer& server);
+  void take_rings_back(bool server_is_there);
+  bool kick_server(unsigned ring);
+  unsigned let_go(unsigned ring);
+  std::vector<net::SharedMemory> shared_memory() const;
 
   // Receive.
   Collected collect(usize bytes, std::vector<Chain>& chains);
@@ -121,6 +149,7 @@ class VirtioNet final : public VirtioDevice,
   void filter_changed();
 
   VirtioNetConfig config_;
+  memory::AddressSpace& memory_;
   EventLoop& loop_;
   EventLoop& net_loop_;
   Log& log_;
@@ -151,6 +180,16 @@ class VirtioNet final : public VirtioDevice,
   Chain transmitting_;
   bool transmit_held_ = false;  // `transmitting_` waits for the peer
   std::vector<u8> linear_;
+  bool holds_frames_ = false;  // start_ring() was called
+
+  // A peer that serves the rings itself. They are lent while the machine runs, the driver is ready and there is a link.
+  net::RingServer* lent_to_ = nullptr;
+  bool running_ = false;         // the machine
+  bool keep_rings_ = false;      // not now
+  bool lending_failed_ = false;  // until the server or the driver changes
+  u64 served_features_ = ~u64{0};
+  std::atomic<bool> served_{false};
+  std::atomic<bool> carrier_{true};  // false: the server has gone
 
   std::atomic<u64> guest_offloads_{0};  // those of the GUEST_ features that are in force
   std::atomic<bool> lends_{false};      // can_reserve()

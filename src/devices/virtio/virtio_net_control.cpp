@@ -41,7 +41,7 @@ void VirtioNet::run_control() {
     }
     control_queue_.give_back(chain.head, static_cast<u32>(control_queue_.write(chain, 0, &ack, 1)));
   }
-  if (control_queue_.publish() && transport_) transport_->interrupt_queue();
+  if (control_queue_.publish() && transport_) transport_->interrupt_queue(kControl);
 }
 
 bool VirtioNet::control_command(u8 type, u8 command, std::span<const u8> data) {

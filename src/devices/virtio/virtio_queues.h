@@ -106,7 +106,7 @@ class VirtioQueues : public VirtioDevice {
     return taken == Virtqueue::Taken::chain;
   }
   void publish(unsigned index) {
-    if (queues_[index]->publish() && transport_) transport_->interrupt_queue();
+    if (queues_[index]->publish() && transport_) transport_->interrupt_queue(index);
   }
   void report_broken() {
     if (transport_) transport_->needs_reset();

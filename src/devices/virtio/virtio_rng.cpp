@@ -106,7 +106,7 @@ class VirtioRng : public VirtioDevice {
       queue_.give_back(chain_.head, static_cast<u32>(size));
       left_ -= size;
     }
-    if (queue_.publish() && transport_) transport_->interrupt_queue();
+    if (queue_.publish() && transport_) transport_->interrupt_queue(0);
     if (done == kBatch) timer_->arm(clock_.now());
     else if (queue_.enable_notification() && left_ > 0 && queue_.running()) timer_->arm(clock_.now());
   }

@@ -80,6 +80,19 @@ void Virtqueue::stop() {
   descriptors_ = available_ = used_ = nullptr;
 }
 
+bool Virtqueue::go_on_at(std::optional<u16> next) {
+  if (!running()) return false;
+  const u16 used = load_shared(used_ + 2);
+  next_available_ = next.value_or(used);
+  next_used_ = published_ = used;
+  interrupt_valid_ = false;
+  if (static_cast<u16>(available_index() - next_available_) > layout_.size) {
+    fail("its used and available indices do not fit");
+    return false;
+  }
+  return true;
+}
+
 void Virtqueue::fields(Visitor& visitor) {
   visitor.begin(name_, 1);
   visitor.field("size", layout_.size);

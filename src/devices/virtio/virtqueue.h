@@ -8,6 +8,7 @@
 // Not thread-safe: the device that owns it has a lock.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -67,10 +68,16 @@ class Virtqueue {
   Taken take(Chain& chain);
   // A chain by its head, which was taken before (a restored device has some in hand).
   bool read_chain(u16 head, Chain& chain);
-  // The one chain that was taken last and is in hand was not: the driver takes it back with the others.
-  void untake() {
-    if (running_) --next_available_;
+  // The chains that were taken last and are in hand were not: they are taken again, or by whoever gets the ring next.
+  void untake(usize count = 1) {
+    if (running_) next_available_ = static_cast<u16>(next_available_ - count);
   }
+  const QueueLayout& layout() const { return layout_; }
+  // The next entry of the available ring to take.
+  u16 position() const { return next_available_; }
+  // Goes on at an entry of the available ring, and behind what the used ring has: others had the queue before. Nothing
+  // given: with the first that was not given back. False (and broken) when there can be no such entry.
+  bool go_on_at(std::optional<u16> next);
   // Whether the available ring has something (false on a broken queue).
   bool has_available();
   // Copies between a chain's buffers and memory; returns the bytes copied.
