@@ -109,6 +109,7 @@ class Emulator:
         self.errors, self.said = tempfile.TemporaryFile(), ""
         if terminal:
             self.terminal, slave = pty.openpty()
+            self.terminal_before = termios.tcgetattr(slave)[:4]
             self.process = subprocess.Popen(
                 self.command, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True,
                 preexec_fn=_take_terminal)

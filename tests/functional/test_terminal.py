@@ -14,7 +14,6 @@ OFF = "console=ttyAMA0 rhea.net=off rhea.off"
 class NographicKeys(GuestTest):
     def test_on_a_terminal(self):
         emulator = self.start(*machine("-net", "none"), terminal=True)
-        before = termios.tcgetattr(emulator.terminal)[:4]
         emulator.expect(guest.PROMPT, guest.BOOT_TIMEOUT)
         self.assertFalse(termios.tcgetattr(emulator.terminal)[3] & (termios.ICANON | termios.ECHO))
         with self.subTest("help"):
@@ -44,7 +43,7 @@ class NographicKeys(GuestTest):
             after = termios.tcgetattr(emulator.terminal)[:4]
             self.assertEqual(after[3] & (termios.ICANON | termios.ECHO | termios.ISIG),
                              termios.ICANON | termios.ECHO | termios.ISIG)
-            self.assertEqual(before[0] & termios.ICRNL, after[0] & termios.ICRNL)
+            self.assertEqual(emulator.terminal_before[0] & termios.ICRNL, after[0] & termios.ICRNL)
 
 
 class Serial(GuestTest):
