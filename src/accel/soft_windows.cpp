@@ -31,6 +31,9 @@ constexpr s64 kLost = -400'000'000;       // heat of a set that lost its window
 // A mapping's price in ns, with the faults that it brings, and the part of the time that may go into them.
 constexpr s64 kPrice = 20'000;
 constexpr s64 kWorth = 4;
+// So many slow accesses between two looks are a window that does harm: it is closed, and for long.
+constexpr u32 kMostFaults = 300;
+constexpr s64 kHarmful = -8'000'000'000;
 
 }  // namespace
 
@@ -50,10 +53,28 @@ void SoftMmu::look_around(s64 now) {
 void SoftMmu::judge_window(TableSet& set, s64 elapsed) {
   const s64 spent = std::exchange(set.open->changes, 0) * kPrice;
   set.heat = std::min(set.heat + elapsed - kWorth * spent, kEarned);
-  if (!set.open->full && (set.heat >= -kEarned || eager())) return;
+  const bool harmful = std::exchange(set.open->faults, 0) > kMostFaults;
+  if (!set.open->full && ((set.heat >= -kEarned && !harmful) || eager())) return;
   close_window(set);
-  set.heat = kLost;
+  set.heat = harmful ? kHarmful : kLost;
   forget_code(set);
+}
+
+// Processes that have ended leave their windows behind: the least recently used ones give way to one that is wanted
+// now. False: there are too many mappings all the same, and a window without room would fault at every access.
+bool SoftMmu::make_room(const TableSet& wanted) {
+  while (window_pieces_ > window_budget_ / 2) {
+    TableSet* oldest = nullptr;
+    for (const auto& set : sets_) {
+      if (!set->open || set.get() == &wanted || set.get() == user_set_ || set.get() == privileged_set_) continue;
+      if (!oldest || set->last_use < oldest->last_use) oldest = set.get();
+    }
+    if (!oldest) return false;
+    close_window(*oldest);
+    oldest->heat = 0;
+    forget_code(*oldest);
+  }
+  return true;
 }
 
 // Code is looked up anew, and found with its other ids.
@@ -71,6 +92,10 @@ void SoftMmu::open_window(TableSet& set) {
   if (!window_budget_) {
     const usize share = sys::most_mappings() / 3 / std::max<usize>(std::thread::hardware_concurrency(), 4);
     window_budget_ = std::max<usize>(share, 1);
+  }
+  if (!eager() && !make_room(set)) {
+    set.heat = kLost;
+    return;
   }
   {
     std::lock_guard lock(mutex_);
@@ -165,6 +190,9 @@ void SoftMmu::map_page(TableSet& set, u64 page, memory::RamBlock& ram, u64 offse
 void SoftMmu::enter_around(u64 address, bool user) {
   constexpr u64 kAround = 16 * memory::kPageSize;
   const u64 first = align_down(address, kAround);
+  if (TableSet* open = current_set(user); ++open->open->faults == kMostFaults + 1 && !eager()) {
+    state_.poll.fetch_or(ir::kPollRequest, std::memory_order_relaxed);  // to be looked at soon
+  }
   entering_around_ = true;
   for (u64 at = first; at < first + kAround; at += memory::kPageSize) {
     TableSet* set = current_set(user);

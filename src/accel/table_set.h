@@ -41,6 +41,7 @@ struct SoftMmu::TableSet {
     usize pieces = 0;                             // host mappings that it may have made separate, at most
     bool full = false;                            // there are too many
     u32 changes = 0;                              // host mappings changed since the last look
+    u32 faults = 0;                               // accesses that took the slow path since then
   };
   std::unique_ptr<Window> open;  // nullptr: it is closed
   s64 heat = 0;                  // ns of running in this set that count for opening it
