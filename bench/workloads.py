@@ -67,7 +67,7 @@ def _zeros(mebibytes, program):
 
 # Ends when the kernel's random number generator is ready: it collects for seconds of the guest's time without a source
 # of its own, and the first program that asks for random bytes waits for it.
-SETTLE = "perl -e 'print %h = (1, 2)' > /dev/null"
+SETTLE = "head -c 1 /dev/random > /dev/null"
 
 # Sized for two to five seconds each on QEMU.
 COMPUTE = [
