@@ -212,6 +212,7 @@ class SoftMmu {
   // ---- soft_windows.cpp; those that take a Window with the lock held ----
   void open_window(TableSet& set);
   bool make_room(const TableSet& wanted);
+  void lose_window(TableSet& set, s64 heat);
   void close_window(TableSet& set);
   void map_range(TableSet& set, u64 begin, u64 end);
   void map_page(TableSet& set, u64 page, memory::RamBlock& ram, u64 offset, bool writable);

@@ -55,8 +55,13 @@ void SoftMmu::judge_window(TableSet& set, s64 elapsed) {
   set.heat = std::min(set.heat + elapsed - kWorth * spent, kEarned);
   const bool harmful = std::exchange(set.open->faults, 0) > kMostFaults;
   if (!set.open->full && ((set.heat >= -kEarned && !harmful) || eager())) return;
+  lose_window(set, harmful ? kHarmful : kLost);
+}
+
+// Its space goes on with the tables, from this heat on.
+void SoftMmu::lose_window(TableSet& set, s64 heat) {
   close_window(set);
-  set.heat = harmful ? kHarmful : kLost;
+  set.heat = heat;
   forget_code(set);
 }
 
@@ -70,9 +75,7 @@ bool SoftMmu::make_room(const TableSet& wanted) {
       if (!oldest || set->last_use < oldest->last_use) oldest = set.get();
     }
     if (!oldest) return false;
-    close_window(*oldest);
-    oldest->heat = 0;
-    forget_code(*oldest);
+    lose_window(*oldest, 0);
   }
   return true;
 }

@@ -86,13 +86,17 @@ class Jobs : public ::testing::Test {
   // A turn of the loop, and a write of the device, which the copy has to have.
   void turn() { loop_.run_once(); }
   void write(u64 offset, u64 size, u8 value) {
+    write_until(offset, size, value, [&](const bool&) { drive_->drain(); });
+  }
+  template <typename Wait>
+  void write_until(u64 offset, u64 size, u8 value, Wait&& wait) {
     std::vector<u8> data(size, value);
     std::fill_n(truth_.begin() + static_cast<std::ptrdiff_t>(offset), size, value);
     bool ended = false;
     Request request{.op = Op::write, .offset = offset, .size = size, .segments = {{data.data(), size}}};
     request.done = [&](IoResult result) { ended = result.ok(); };
     if (auto now = drive_->start(std::move(request))) ended = now->ok();
-    drive_->drain();
+    wait(ended);
     EXPECT_TRUE(ended);
   }
   void busy(unsigned writes) {
@@ -366,16 +370,12 @@ class Backups : public Jobs {
   }
   // One at a time, without waiting for all that the drive does.
   void write_and_turn(u64 offset, u64 size, u8 value) {
-    std::vector<u8> data(size, value);
-    std::fill_n(truth_.begin() + static_cast<std::ptrdiff_t>(offset), size, value);
-    bool ended = false;
-    Request request{.op = Op::write, .offset = offset, .size = size, .segments = {{data.data(), size}}};
-    request.done = [&](IoResult result) { ended = result.ok(); };
-    if (auto now = drive_->start(std::move(request))) ended = now->ok();
-    while (!ended) {
-      loop_.post([] {});
-      turn();
-    }
+    write_until(offset, size, value, [&](const bool& ended) {
+      while (!ended) {
+        loop_.post([] {});
+        turn();
+      }
+    });
   }
   void mixed(unsigned writes) {
     for (unsigned i = 0; i < writes; ++i) {

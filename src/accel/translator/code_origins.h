@@ -24,11 +24,10 @@ struct Origin {
   u32 first_fault = 0, faults = 0;
   u32 hot_bytes = 0, cold_entry = 0, cold_bytes = 0;
   u32 second_check = 0;  // CompiledBlock's
-  u32 guest_insns = 0, guest_bytes = 0;
-  u64 checksum = 0;  // of its host code while no exit is linked
-  u8 windowed = 0;   // goes through the window
-  u8 kept = 0;       // may be found again
-  u8 unproven = 0;   // comes from a file, and its host code has not been compared with the checksum yet
+  u64 checksum = 0;      // of its host code while no exit is linked
+  u8 windowed = 0;       // goes through the window
+  u8 kept = 0;           // may be found again
+  u8 unproven = 0;       // comes from a file, and its host code has not been compared with the checksum yet
   u8 reserved[5] = {};
 };
 

@@ -85,15 +85,12 @@ bool CodeStore::is_sound(u32 block) {
                                           code_checksum(compiler_->code(entry, origin.hot_bytes)));
 }
 
-void CodeStore::note(const ir::Block& block, const PageReader& reader, const x64::CompiledBlock& compiled,
-                     bool windowed, bool kept) {
+void CodeStore::note(const PageReader& reader, const x64::CompiledBlock& compiled, bool windowed, bool kept) {
   Origin origin;
   origin.hot_bytes = compiled.hot_bytes;
   origin.cold_entry = compiled.cold_entry;
   origin.cold_bytes = compiled.cold_bytes;
   origin.second_check = compiled.second_check;
-  origin.guest_insns = block.guest_insns;
-  origin.guest_bytes = block.guest_bytes;
   origin.windowed = windowed;
   origin.kept = kept;
   origins_.add(origin, reader, compiled.faults);

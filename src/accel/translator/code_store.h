@@ -32,8 +32,7 @@ class CodeStore {
   const Origin& origin(u32 block) { return origins_.origin(block); }
   std::span<const x64::FaultSite> faults(u32 block) { return origins_.faults(block); }
   // Of the block that was made last. `kept`: it may be found when it is dead.
-  void note(const ir::Block& block, const PageReader& reader, const x64::CompiledBlock& compiled, bool windowed,
-            bool kept);
+  void note(const PageReader& reader, const x64::CompiledBlock& compiled, bool windowed, bool kept);
   void died(u32 block);
   // All blocks are dropped, and the compiler starts anew.
   void clear();

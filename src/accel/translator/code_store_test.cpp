@@ -40,10 +40,8 @@ class Machine {
     memory_.add_ram(0, *ram_, 0, kRam, false, "ram");
     memory_.commit();
     EngineParts parts;
-    parts.make_cpu = [this](unsigned) -> Result<std::unique_ptr<GuestCpu>> {
-      auto cpu = std::make_unique<MiniCpu>();
-      guest_ = &cpu->mini();
-      return std::unique_ptr<GuestCpu>(std::move(cpu));
+    parts.make_cpu = [](unsigned) -> Result<std::unique_ptr<GuestCpu>> {
+      return std::unique_ptr<GuestCpu>(std::make_unique<MiniCpu>());
     };
     parts.make_runner = [](const RunnerContext& context) { return make_translator(context); };
     engine_ = create_engine(options_, parts, memory_, loop_.loop(), log_).take();
@@ -63,7 +61,6 @@ class Machine {
   }
   Engine& engine() { return *engine_; }
   u32 result() { return __atomic_load_n(reinterpret_cast<u32*>(ram_->data() + 4 * kResult), __ATOMIC_ACQUIRE); }
-  u8* ram() { return ram_->data(); }
   unsigned count(const char* what) {
     const std::string text = engine_->statistics();
     const usize row = text.find("kept translations"), found = text.find(what, row);
@@ -86,7 +83,6 @@ class Machine {
   std::unique_ptr<memory::RamBlock> ram_ = memory::RamBlock::create("ram", kRam).take();
   memory::AddressSpace memory_{"system", log_};
   Options options_;
-  MiniGuest* guest_ = nullptr;
   std::unique_ptr<Engine> engine_;
 };
 

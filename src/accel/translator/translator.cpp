@@ -310,7 +310,7 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
   translation.entry = compiled_.entry;
   for (const x64::FaultSite& site : compiled_.faults) faults_.add(site.at, site.slow);
   const u32 index = cache_.add(translation, compiled_.sites, block_);
-  if (store_.active()) store_.note(block_, reader, compiled_, windowed, !debugging);
+  if (store_.active()) store_.note(reader, compiled_, windowed, !debugging);
   make_known(index, cpu);
   if (log_.on(LogItem::out_asm)) {
     log_.write_text(fmt::format("OUT: {:08x}, {} bytes + {} bytes of slow paths\n{}", state.pc, compiled_.hot_bytes,
@@ -428,7 +428,7 @@ void Translator::forget_jumps(const Translation& translation) {
     Data& data = static_cast<Data&>(*cpu->runner_data);
     x64::JumpEntry& entry = data.jumps[x64::jump_index(translation.key.pc)];
     if (entry.code != code) continue;
-    std::atomic_ref<u32>(entry.page).store(0x7fffffff, std::memory_order_relaxed);
+    std::atomic_ref<u32>(entry.page).store(x64::Compiler::kNoPage, std::memory_order_relaxed);
     std::atomic_ref<const void*>(entry.code).store(compiler_->dispatch_code(), std::memory_order_release);
   }
 }

@@ -189,8 +189,7 @@ void Emitter::set_constant_flags(const Inst& inst) {
   const bool negative = wide ? value >> 63 : value >> 31 & 1, zero = wide ? !value : !static_cast<u32>(value);
   const u32 mask = ir::image_mask(inst.aux);
   const u32 bits = ((negative ? ir::kImageN : 0) | (zero ? ir::kImageZ : 0)) & mask;
-  const u8 live_after = index_ + 1u < live_before_.size() ? live_before_[index_ + 1] : u8{kFlagNZCV};
-  if (!(live_after & ~inst.aux)) {
+  if (!(live_after() & ~inst.aux)) {
     a_.mov(dword_state(kFlagsOffset), bits);
     return;
   }
@@ -201,12 +200,11 @@ void Emitter::set_constant_flags(const Inst& inst) {
 void Emitter::set_image(const Inst& inst) {
   materialize_conditions();
   clobber_flags();
-  const u8 live_after = index_ + 1u < live_before_.size() ? live_before_[index_ + 1] : u8{kFlagNZCV};
   const u32 mask = ir::image_mask(inst.aux);
   const u8 from = use(inst.args[0]);
   const u8 image = take();
   a_.mov(r32(image), r32(from));
-  if (live_after & ~inst.aux) {
+  if (live_after() & ~inst.aux) {
     const u8 old = take();
     a_.mov(r32(old), dword_state(kFlagsOffset));
     a_.and_(r32(old), ir::kImageMask & ~mask);
@@ -233,8 +231,7 @@ void Emitter::set_carry(const Inst& inst) {
   }
   if (lazy_count_) materialize_conditions();
   clobber_flags();
-  const u8 live_after = index_ + 1u < live_before_.size() ? live_before_[index_ + 1] : u8{kFlagNZCV};
-  const bool alone = !(live_after & (kFlagsHigh & ~kFlagC));
+  const bool alone = !(live_after() & (kFlagsHigh & ~kFlagC));
   if (is_constant(value)) {
     if (alone) a_.mov(byte_state(kFlagsOffset + 1), static_cast<u32>(constant(value) & 1));
     else if (constant(value) & 1) a_.or_(byte_state(kFlagsOffset + 1), 1);

@@ -164,7 +164,7 @@ void Emitter::subtract(const Inst& inst) {
 void Emitter::with_carry(const Inst& inst) {
   const Ref a = inst.args[0], b = inst.args[1], carry = inst.args[2];
   const bool subtracts = inst.op == Op::Sbc;
-  save_exactly(live_before_[index_ + 1]);  // its own carry it takes from where it is
+  save_exactly(live_after());  // its own carry it takes from where it is
   if (lazy_count_) materialize_conditions();
   // The operands are in place before the carry goes to CF: nothing between there and here changes EFLAGS.
   keep_eflags_ = true;

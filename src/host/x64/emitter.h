@@ -304,6 +304,7 @@ class Emitter {
   }
   void set_flags(const Inst& inst);
   void set_constant_flags(const Inst& inst);
+  u8 live_after() const { return live_before_[index_ + 1u]; }
   void set_carry(const Inst& inst);
   void set_image(const Inst& inst);
   void materialize_conditions();  // those that outlive this instruction
