@@ -42,8 +42,8 @@ class EngineTest : public testing::Test {
       guests_.push_back(&cpu->mini());
       return std::unique_ptr<GuestCpu>(std::move(cpu));
     };
-    parts.make_runner = [](const RunnerContext& context) -> Result<std::unique_ptr<BlockRunner>> {
-      return make_interpreter(context);
+    parts.make_runner = [this](const RunnerContext& context) -> Result<std::unique_ptr<BlockRunner>> {
+      return options_.engine == "interp" ? make_interpreter(context) : make_translator(context);
     };
     Result<std::unique_ptr<Engine>> engine = create_engine(options_, parts, memory_, loop_.loop(), log_);
     ASSERT_TRUE(engine.ok());
@@ -124,6 +124,26 @@ TEST_F(EngineTest, ModifiedCodeRunsAnew) {
   guests_[0]->s.r[4] = mini(3, 1, 1);
   engine_->resume();
   EXPECT_TRUE(eventually([&] { return word(0x104) >= 100; }));
+}
+
+// A block that might go on into the next page marks it, and ends before: data there is data again with its first store.
+TEST_F(EngineTest, DataBehindCodeIsNoCode) {
+  for (const char* engine : {"interp", "tcg"}) {
+    options_.engine = engine;
+    guests_.clear();
+    engine_.reset();
+    store_raw(ram_->data() + 0x1800, u16{0});
+    create(1);
+    program(0, {mini(6, 2)});
+    program(0xff0, {mini(0, 4, 1), mini(12, 4, 3), mini(6, 2)});
+    guests_[0]->s.r[2] = 0xff0;
+    guests_[0]->s.r[3] = 0x1800;
+    engine_->resume();
+    EXPECT_TRUE(eventually([&] { return static_cast<u16>(word(0x1800)) > 100; })) << engine;
+    engine_->pause();
+    EXPECT_TRUE(ram_->page_flags(0) & memory::kPageHasCode) << engine;
+    EXPECT_FALSE(ram_->page_flags(0x1000) & memory::kPageHasCode) << engine;
+  }
 }
 
 TEST_F(EngineTest, EventsWakeOtherCpus) {

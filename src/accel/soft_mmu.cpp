@@ -163,7 +163,8 @@ bool SoftMmu::translate_range(u64 address, unsigned bytes, ir::Access access, u8
   enter(parts[0], address, access, user);
   entering_around_ = false;
   const TableSet* set = current_set(user);
-  if (set && set->open) enter_around(address, user);
+  // A group that crosses into the next page comes here, too, and has all it can get.
+  if (set && set->open && !set->window_has(address >> memory::kPageBits, access)) enter_around(address, user);
   return true;
 }
 

@@ -44,6 +44,9 @@ struct SoftMmu::TableSet {
     u32 faults = 0;                               // accesses that took the slow path since then
   };
   std::unique_ptr<Window> open;  // nullptr: it is closed
+  bool window_has(u64 page, ir::Access access) const {
+    return (access == ir::Access::write ? open->writable : open->mapped).test(page);
+  }
   s64 heat = 0;                  // ns of running in this set that count for opening it
 
   void touch_read(u64 page) { touched.set(page / 512); }

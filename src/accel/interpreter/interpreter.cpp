@@ -44,7 +44,7 @@ void Interpreter::code_written(memory::RamBlock& ram, u64 offset, u64 size) {
     PageCode& code = page(page_id(ram, at));
     PageCode written;
     note_lines(written, at % memory::kPageSize, end - (at - at % memory::kPageSize));
-    if (code.lines & written.lines) {
+    if (!code.lines || code.lines & written.lines) {  // none: marked, but what was decoded ended before it
       code.version.fetch_add(1, std::memory_order_release);
       code.lines = 0;
       ram.page_flags(at).fetch_and(static_cast<u8>(~memory::kPageHasCode));

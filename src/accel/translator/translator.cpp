@@ -24,6 +24,21 @@ u64 line_mask(u64 begin, u64 end) {
   return mask;
 }
 
+// The pages that code is read from now.
+class PageClaim {
+ public:
+  PageClaim(std::array<std::atomic<u32>, 2>& pages, u32 first, u32 second) : pages_(pages) {
+    pages_[0] = first;
+    pages_[1] = second;
+  }
+  ~PageClaim() { pages_[0] = pages_[1] = 0; }
+  PageClaim(const PageClaim&) = delete;
+  PageClaim& operator=(const PageClaim&) = delete;
+
+ private:
+  std::array<std::atomic<u32>, 2>& pages_;
+};
+
 }  // namespace
 
 Result<std::unique_ptr<BlockRunner>> make_translator(const RunnerContext& context) {
@@ -270,6 +285,7 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
   const bool debugging = cpu.debugging();
   block_.clear();
   block_.key = {state.pc, state.mode};
+  const PageClaim claim(being_read_, first.id, second.id);
   watch(cpu, first);
   if (second.id) watch(cpu, second);
   const bool windowed = goes_through_window(cpu, first);
@@ -433,19 +449,25 @@ void Translator::forget_jumps(const Translation& translation) {
   }
 }
 
+// A page may be marked and have no code: what was made ended before it, or failed. Its mark is taken back with the first
+// store then, or all later ones would be slow, also those of a process that has the page as data later on.
+bool Translator::concerns_code(u32 page, u64 lines) const {
+  const std::atomic<u64>* known = lines_.find(page);
+  const u64 has = known ? known->load(std::memory_order_seq_cst) : 0;
+  return !has || has & lines || being_read_[0].load() == page || being_read_[1].load() == page;
+}
+
 void Translator::code_written(memory::RamBlock& ram, u64 offset, u64 size) {
   const u64 end = std::min(offset + size, ram.size());
   for (u64 at = offset; at < end;) {
     const u64 next = std::min(end, (at | kPageMask) + 1);
     const u64 begin = at & kPageMask;
-    const u64 mask = line_mask(begin, begin + (next - at));
     const u32 id = page_id(ram, at);
-    std::atomic<u64>* lines = lines_.find(id);
-    if (lines && lines->load(std::memory_order_seq_cst) & mask) {
+    if (concerns_code(id, line_mask(begin, begin + (next - at)))) {
       std::lock_guard lock(mutex_);
       const auto dropped = [&](u32 index) { block_dropped(index); };
       if (!cache_.drop(id, static_cast<u32>(begin), static_cast<u32>(begin + (next - at)), *compiler_, dropped)) {
-        lines->store(0, std::memory_order_seq_cst);
+        if (std::atomic<u64>* lines = lines_.find(id)) lines->store(0, std::memory_order_seq_cst);
         ram.page_flags(at).fetch_and(static_cast<u8>(~memory::kPageHasCode), std::memory_order_seq_cst);
       }
     }

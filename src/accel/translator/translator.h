@@ -86,6 +86,7 @@ class Translator final : public BlockRunner {
   void enter_jump(Data& data, u32 index);
   void replace_worn(VirtualCpu& cpu);
   void forget_jumps(const Translation& translation);
+  bool concerns_code(u32 page, u64 lines) const;
   void block_dropped(u32 index);
   void empty(VirtualCpu& cpu);
   void drop_everything();
@@ -109,6 +110,8 @@ class Translator final : public BlockRunner {
   std::vector<VirtualCpu*> cpus_;
   std::vector<std::pair<memory::RamBlock*, u64>> code_pages_;  // where page flags are set
   CodeLines lines_;
+  // Ids of pages that a block is made from just now: their stores wait for it.
+  std::array<std::atomic<u32>, 2> being_read_{};
   std::set<std::tuple<u64, u64, u32>> worn_;  // blocks (pc, mode, page) that do without windows from now on
   u64 unload_at_ = 0;                         // bytes of host code made until the next unload_written()
   std::FILE* perf_map_ = nullptr;
