@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import termios
 import threading
@@ -41,6 +42,8 @@ def guest_file(name):
 KERNEL = guest_file("vmlinuz")
 INITRD = guest_file("initrd.gz")
 WORK_INITRD = guest_file("work.gz")
+ROOT_INITRD = guest_file("root.gz")
+PROGRAMS = guest_file("programs.img")
 DTB = guest_file("vexpress-v2p-ca9.dtb")
 APPEND = "console=ttyAMA0"
 COMPILER = "arm-linux-gnueabihf-gcc"
@@ -264,6 +267,24 @@ def machine(*extra, memory="512M", initrd=None, dtb=None, append=APPEND, kernel=
     return [*args, "-append", append, "-nographic", *extra]
 
 
+def pack_files(path, files):
+    """A medium for an SD card with a tar archive on it: files is {name: the host's file}."""
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, file in files.items():
+            archive.add(file, name)
+    size = os.path.getsize(path)
+    os.truncate(path, max(1 << 20, 1 << (size - 1).bit_length()))  # QEMU's cards have a power of two
+    return path
+
+
+def programs_machine(*extra, files=None, memory="1G"):
+    """The arguments that boot programs.img; with files (see pack_files), `tar xf /dev/mmcblk0` brings them."""
+    card = ["-drive", f"if=sd,format=raw,readonly=on,file={files}"] if files else []
+    return machine("-drive", f"if=none,id=programs,format=raw,readonly=on,file={PROGRAMS}", "-device",
+                   "virtio-blk-device,drive=programs", "-device", "virtio-rng-device", *card, *extra,
+                   memory=memory, initrd=ROOT_INITRD, append=f"{APPEND} root=/dev/vda loglevel=3")
+
+
 class GuestTest(unittest.TestCase):
     """Ends what a case started, and shows the consoles of one that failed."""
 
@@ -326,9 +347,13 @@ class SharedGuestTest(GuestTest):
     guest = None
 
     @classmethod
+    def command_line(cls):
+        return machine(*cls.arguments, **cls.how)
+
+    @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.guest = Emulator(machine(*cls.arguments, **cls.how))
+        cls.guest = Emulator(cls.command_line())
         cls.addClassCleanup(cls.guest.close)
         cls.guest.expect(PROMPT, BOOT_TIMEOUT)
 

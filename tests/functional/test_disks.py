@@ -10,12 +10,11 @@ import unittest
 
 import guest
 import host
-from guest import KERNEL, GuestTest, guest_file
+from guest import KERNEL, ROOT_INITRD, GuestTest, guest_file
 
 LOGIN = r"rhea-debian login: "
 SHELL = r"-bash-[\d.]+# "
 DISK = guest_file("disk.img")
-ROOT_INITRD = guest_file("root.gz")
 IMG = os.path.join(os.path.dirname(guest.PROGRAM), "rhea-img")
 
 

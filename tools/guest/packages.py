@@ -104,6 +104,26 @@ ROOT = [
     "usr-is-merged",
 ]
 
+# The programs of programs.img, too large for an initrd: what generates code, compiles, compresses, computes. apt adds
+# what they depend on.
+PROGRAMS = [
+    "base-files",
+    "busybox-static",
+    "bzip2",
+    "coreutils",
+    "dash",
+    "gcc",
+    "libc6-dev",
+    "libjpeg-turbo-progs",
+    "make",
+    "nodejs",
+    "pbzip2",
+    "python3-minimal",
+    "sqlite3",
+    "usr-is-merged",
+    "zstd",
+]
+
 # There for modprobe.
 MODULES_ON_DEMAND = ["9p", "9pnet_virtio", "ambakmi", "evdev", "i2c-dev", "i2c-versatile", "psmouse", "virtio_balloon",
                      "virtio_console", "virtio_input"]
