@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What is measured: one row a workload, with its class and how its figures are compared."""
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ for y=0,n-1 do for x=0,n-1 do local a,b,i,j=2*x/n-1.5,2*y/n-1,0,0
 for k=1,50 do local t=i*i-j*j+a j=2*i*j+b i=t if i*i+j*j>4 then c=c+1 break end end end end
 print(c)
 """
+
+
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ COMPUTE = [
                                       "for(1..20){$n++ while $s=~/\\b(\\d)\\d*\\1\\b/g}print $n'"),
     Workload("control", "awk", "awk 'BEGIN{for(i=0;i<150000;i++)a[i%997]+=length(i \"x\"); print a[5]}'"),
     Workload("control", "shell loop", "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done"),
+    Workload("generated code", "luajit n-body", _lua(NBODY, STEPS=600000).replace("lua5.4", "luajit")),
     Workload("floating point", "lua n-body", _lua(NBODY, STEPS=80000)),
     Workload("floating point", "lua mandelbrot", _lua(MANDELBROT, SIZE=360)),
     Workload("floating point", "stress-ng fft", _stress("fft", 150)),
@@ -114,6 +118,54 @@ PARALLEL = [
     Workload("SMP", "stress-ng switch, four at once",
              f"stress-ng --temp-path /tmp --switch {CPUS} --switch-ops 60000"),
 ]
+
+# Of programs.img: /tmp has the files of FILES and what PREPARE makes. One CPU.
+PROGRAMS = [
+    Workload("integer", "zstd", "zstd -q -3 -c /usr/lib/gcc/arm-linux-gnueabihf/12/cc1 > /dev/null"),
+    Workload("integer", "bzip2", "head -c 4000000 /usr/bin/python3.11 | bzip2 > /dev/null"),
+    Workload("integer", "gcc -O2", "gcc -O2 -mfpu=neon -c -o kernels.o kernels.c"),
+    Workload("integer", "sqlite3", "sqlite3 :memory: < tables.sql"),
+    Workload("control", "python3", "python3 trees.py 60000"),
+    Workload("generated code", "node", "node bodies.js 12000"),
+    Workload("floating point", "whetstone", "./whetstone 15000"),
+    Workload("SIMD", "djpeg", _repeat(25, "djpeg picture.jpg")),
+]
+# The same on CPUS processors.
+PROGRAMS_PARALLEL = [
+    Workload("SMP", "pbzip2", f"pbzip2 -p{CPUS} -c /usr/bin/python3.11 > /dev/null"),
+    Workload("SMP", "make -j4", f"make -s -j{CPUS} && rm *.o"),
+]
+# What make compiles in the guests of programs.img, and their other files: name in the guest -> file of this repository.
+SOURCES = {"disk.c": "bench/programs/disk.c", "whetstone.c": "bench/programs/whetstone.c",
+           "litmus.c": "tests/functional/programs/litmus.c", "debuggee.c": "tests/functional/programs/debuggee.c"}
+OTHERS = {name: f"bench/programs/{name}" for name in ("kernels.c", "bodies.js", "tables.sql", "trees.py")}
+MAKEFILE = f"all: {' '.join(name[:-2] + '.o' for name in SOURCES)}\n%.o: %.c\n\tgcc -O2 -marm -c -o $@ $<\n"
+# The second line brings what is run into the guest's page cache.
+PREPARE = ("tar xf /dev/mmcblk0 && cjpeg -quality 90 picture.ppm > picture.jpg && "
+           "cat /usr/bin/* /usr/lib/gcc/arm-linux-gnueabihf/12/* /usr/lib/arm-linux-gnueabihf/*.so.* 2> /dev/null | wc -c")
+
+
+def picture(width=1024, height=768):
+    """A PPM of smooth colours and sharp edges."""
+    rows = bytearray(f"P6 {width} {height} 255\n".encode())
+    for y in range(height):
+        for x in range(width):
+            edge = 80 if (x // 37 + y // 29) % 3 == 0 else 0
+            rows += bytes(((x * 255 // width + edge) & 255, (y * 255 // height) ^ edge, (x * y >> 9) & 255))
+    return bytes(rows)
+
+
+def files(folder, build):
+    """{name in the guest: file} for programs.img; build(source, output, *options) compiles for the guest."""
+    root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    made = {name: os.path.join(root, path) for name, path in {**SOURCES, **OTHERS}.items()}
+    for name, data in (("picture.ppm", picture()), ("Makefile", MAKEFILE.encode())):
+        made[name] = os.path.join(folder, name)
+        with open(made[name], "wb") as f:
+            f.write(data)
+    made["whetstone"] = os.path.join(folder, "whetstone")
+    build(made["whetstone.c"], made["whetstone"], "-lm")
+    return made
 
 
 class HostToGuest:

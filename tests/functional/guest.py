@@ -244,7 +244,7 @@ class Emulator:
 
 def build_program(source, output, *options):
     """A static program for the guest, from one C file."""
-    subprocess.run([COMPILER, "-O2", "-static", *options, "-o", output, source], check=True)
+    subprocess.run([COMPILER, "-O2", "-static", "-o", output, source, *options], check=True)
 
 
 def initrd_with(path, programs, initrd=None):
@@ -279,7 +279,8 @@ def pack_files(path, files):
 
 def programs_machine(*extra, files=None, memory="1G"):
     """The arguments that boot programs.img; with files (see pack_files), `tar xf /dev/mmcblk0` brings them."""
-    card = ["-drive", f"if=sd,format=raw,readonly=on,file={files}"] if files else []
+    # QEMU's cards are never read-only.
+    card = ["-drive", f"if=sd,format=raw,snapshot=on,file={files}"] if files else []
     return machine("-drive", f"if=none,id=programs,format=raw,readonly=on,file={PROGRAMS}", "-device",
                    "virtio-blk-device,drive=programs", "-device", "virtio-rng-device", *card, *extra,
                    memory=memory, initrd=ROOT_INITRD, append=f"{APPEND} root=/dev/vda loglevel=3")
