@@ -120,7 +120,10 @@ static void indirect_call(long rounds) {
 static __attribute__((noinline)) uint32_t deep(uint32_t depth) {
     uint32_t kept = depth * 3;
     OPAQUE(kept);
-    return depth ? deep(depth - 1) + kept : 0;
+    if (!depth) return 0;
+    uint32_t below = deep(depth - 1);
+    OPAQUE(below);  // or the compiler makes a loop of it
+    return below + kept;
 }
 static void recursion(long rounds) {
     for (; rounds; rounds--) sink += deep(10);
