@@ -11,6 +11,11 @@ Value shl_imm(const Inst& inst, const Value* args, EvalContext&) {
   return map1(inst, args,
               [&]<typename U>(U a) -> U { return static_cast<U>(inst.imm < kWidth<U> ? a << inst.imm : 0); });
 }
+Value rotl_imm(const Inst& inst, const Value* args, EvalContext&) {
+  return map1(inst, args, [&]<typename U>(U a) -> U {
+    return static_cast<U>(a << inst.imm | a >> (kWidth<U> - static_cast<unsigned>(inst.imm)));
+  });
+}
 template <bool is_signed, bool rounding>
 Value shr_imm(const Inst& inst, const Value* args, EvalContext&) {
   return map1(inst, args, [&]<typename U>(U a) -> U {
@@ -33,6 +38,7 @@ Value shl_lanes(const Inst& inst, const Value* args, EvalContext&) {
 EvalFunction eval_vector_shift(Op op) {
   switch (op) {
     case Op::VShlImm: return shl_imm;
+    case Op::VRotlImm: return rotl_imm;
     case Op::VShrUImm: return shr_imm<false, false>;
     case Op::VShrSImm: return shr_imm<true, false>;
     case Op::VShrRndUImm: return shr_imm<false, true>;

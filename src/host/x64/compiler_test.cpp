@@ -448,6 +448,7 @@ bool lane_fits(Op op, unsigned lane) {
     case Op::VPairMaxU:
     case Op::VClz:
     case Op::VCls: return lane <= 32;
+    case Op::VRotlImm: return lane >= 32;
     default: return op >= Op::VFAdd ? lane == 32 : true;
   }
 }
@@ -463,6 +464,7 @@ u64 immediate(Op op, unsigned lane, std::mt19937& random) {
     case Op::VSatShlUImm:
     case Op::VSatShlSImm:
     case Op::VSatShlSUImm: return random() % lane;
+    case Op::VRotlImm: return 1 + random() % (lane - 1);
     case Op::VShrUImm:
     case Op::VShrSImm:
     case Op::VShrRndUImm:

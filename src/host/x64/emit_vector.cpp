@@ -340,11 +340,27 @@ void Emitter::shift_lanes(unsigned lane, u8 to, u8 from, unsigned count, bool ri
   }
 }
 
+void Emitter::rotate_lanes(const Inst& inst) {
+  const unsigned count = static_cast<unsigned>(inst.imm), lane = inst.lane;
+  const u8 from = use(inst.args[0]);
+  if (settings_.features & kAvx512) {
+    const u8 to = define(index_);
+    if (lane == 32) a_.vprold(xmm(to), xmm(from), static_cast<u8>(count));
+    else a_.vprolq(xmm(to), xmm(from), static_cast<u8>(count));
+    return;
+  }
+  shift_lanes(lane, kXmmA, from, lane - count, true, false);
+  const u8 to = define(index_);
+  shift_lanes(lane, to, from, count, false, false);
+  a_.por(xmm(to), xmm(kXmmA));
+}
+
 bool Emitter::vector_shift(const Inst& inst) {
   const unsigned count = static_cast<unsigned>(inst.imm), lane = inst.lane;
   const bool rounds = inst.op == Op::VShrRndUImm || inst.op == Op::VShrRndSImm;
   const bool is_signed = inst.op == Op::VShrSImm || inst.op == Op::VShrRndSImm;
   switch (inst.op) {
+    case Op::VRotlImm: rotate_lanes(inst); return true;
     case Op::VShlImm:
     case Op::VShrUImm:
     case Op::VShrSImm:

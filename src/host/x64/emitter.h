@@ -451,6 +451,7 @@ class Emitter {
   void saturating_narrow_wide(const Inst& inst, u8 to, u8 a, u8 b);
   void duplicate(u8 to, u8 from, unsigned lane_bits, unsigned lane);
   void vector_extreme(const Inst& inst, Op op, u8 to, u8 a, u8 b);
+  void rotate_lanes(const Inst& inst);
   void shift_lanes(unsigned lane, u8 to, u8 from, unsigned count, bool right, bool is_signed);
   void vector_shift_bytes(u8 to, u8 from, unsigned count, bool is_signed, bool rounds);
   void vector_transpose(const Inst& inst, u8 to, u8 a, u8 b);

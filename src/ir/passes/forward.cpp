@@ -104,7 +104,10 @@ class Forward {
         if (helper_flags(inst, helpers_) & kWritesState) known_.clear();
         return;
       default:
-        if (inst.type >= Type::V64) half_[self] = is_half(inst);
+        if (inst.type >= Type::V64) {
+          if (inst.op == Op::VBitSelect) find_rotation(inst);
+          half_[self] = is_half(inst);
+        }
         else if (!fixed && computes(inst.op)) fold(inst, self);
         return;
     }
@@ -177,6 +180,7 @@ class Forward {
       case Op::VNeg:
       case Op::VAbs:
       case Op::VShlImm:
+      case Op::VRotlImm:
       case Op::VShrUImm:
       case Op::VShrSImm:
       case Op::VShrRndUImm:
@@ -199,6 +203,24 @@ class Forward {
       case Op::PtrLoad: return inst.lane == 64;
       default: return false;
     }
+  }
+
+  // A shift whose vacated bits are those that another one of the same vector leaves: how NEON code rotates.
+  void find_rotation(Inst& inst) const {
+    const Inst& mask = block_.insts[inst.args[0]];
+    const Inst& kept = block_.insts[inst.args[1]];
+    const Inst& other = block_.insts[inst.args[2]];
+    const bool left = kept.op == Op::VShlImm;
+    const Inst& shl = left ? kept : other;
+    const Inst& shr = left ? other : kept;
+    if (mask.op != Op::VConst || shl.op != Op::VShlImm || shr.op != Op::VShrUImm || shl.args[0] != shr.args[0]) return;
+    if (shl.lane != shr.lane || shl.lane < 32 || shl.imm + shr.imm != shl.lane || shl.type != shr.type) return;
+    const u64 ones = ~u64{0} >> (64 - shl.lane);
+    u64 keeps = (left ? ones << shl.imm : ones >> shr.imm) & ones;
+    if (shl.lane == 32) keeps |= keeps << 32;
+    if (mask.imm != keeps) return;
+    inst = Inst{.op = Op::VRotlImm, .type = inst.type, .lane = shl.lane, .args = {shl.args[0], kNoRef, kNoRef},
+                .imm = shl.imm};
   }
 
   // A copy between types (V64 of a V128) is none.

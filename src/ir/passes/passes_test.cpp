@@ -119,6 +119,35 @@ TEST(Passes, StateIsReadOnceAndWrittenOnce) {
   EXPECT_EQ(count(block, Op::SetState), 1u);
 }
 
+// VSHR and VSLI, VSHL and VSRI of one vector; with counts that do not make up the lane, or a mask of another, no rotation.
+TEST(Passes, InsertedShiftsAreRotations) {
+  for (u32 seed = 0; seed < 400; seed++) {
+    const unsigned lane = seed & 1 ? 64 : 32, left = 1 + seed / 4 % (lane - 1), off = seed % 5 == 4;
+    const u64 ones = ~u64{0} >> (64 - lane);
+    const bool keeps_left = seed & 2;
+    u64 mask = (keeps_left ? ones << left : ones >> (lane - left)) & ones;
+    if (lane == 32) mask |= mask << 32;
+    if (seed % 7 == 6) mask ^= u64{1} << (seed % 64);
+    Block block;
+    Builder b(block);
+    const Ref from = b.get(Type::V128, TestMachine::kVectors);
+    const auto shift = [&](Op op, unsigned by) {
+      return b.emit(op, Type::V128, from, kNoRef, kNoRef, by, static_cast<u8>(lane));
+    };
+    const Ref shl = shift(Op::VShlImm, left), shr = shift(Op::VShrUImm, lane - left + off);
+    const Ref bits = b.emit(Op::VConst, Type::V128, kNoRef, kNoRef, kNoRef, mask);
+    b.set(Type::V128, TestMachine::kVectors + 16,
+          b.emit(Op::VBitSelect, Type::V128, bits, keeps_left ? shl : shr, keeps_left ? shr : shl, 0, 64));
+    b.exit({});
+    ASSERT_EQ(verify(block), "");
+    Block changed = block;
+    run_passes(changed, {}, {});
+    ASSERT_EQ(verify(changed), "");
+    EXPECT_EQ(count(changed, Op::VRotlImm), off || seed % 7 == 6 ? 0u : 1u) << seed;
+    expect_same(block, changed, seed, false);
+  }
+}
+
 TEST(Passes, HelpersSeeAndChangeState) {
   const Helper helpers[] = {{"peek", nullptr, kReadsState}, {"poke", nullptr, kWritesState}, {"pure", nullptr, kPure}};
   for (u64 helper = 0; helper < 3; helper++) {
