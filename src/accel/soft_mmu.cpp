@@ -134,18 +134,23 @@ void SoftMmu::keep_device(const Target& target, u64 address, ir::Access access, 
   page.space_mask = target.mapping.global && !user ? ~kSpaceLow : ~u64{0};
   page.target = target;
   page.target.physical = align_down(target.physical, memory::kPageSize);
+  const u64 size = page.mapped_bytes(), begin = align_down(address, size);
+  devices_begin_ = std::min(devices_begin_, begin);
+  devices_end_ = std::max(devices_end_, begin + size);
 }
 
 void SoftMmu::drop_device_pages() {
   for (DevicePage& page : device_pages_) page.key = ~u64{0};
+  devices_begin_ = ~u64{0};
+  devices_end_ = 0;
 }
 
 // Those that the translation entry of an address maps.
 void SoftMmu::drop_device_pages(u64 address) {
+  if (address < devices_begin_ || address >= devices_end_) return;
   for (DevicePage& page : device_pages_) {
     const u64 at = page.key >> 3 << memory::kPageBits;
-    const unsigned bits = std::max<unsigned>(page.target.mapping.size_bits, memory::kPageBits);
-    if (!((at ^ address) >> bits)) page.key = ~u64{0};
+    if ((at ^ address) < page.mapped_bytes()) page.key = ~u64{0};
   }
 }
 

@@ -172,6 +172,8 @@ class SoftMmu {
     u64 space_mask = 0;  // a global mapping of privileged code holds for all address spaces of its regime
     Target target;       // of the page's first byte, which may lie before the range
     u64 physical(u64 address) const { return target.physical | (address & (memory::kPageSize - 1)); }
+    // By the translation entry; a power of two.
+    u64 mapped_bytes() const { return u64{1} << std::max<unsigned>(target.mapping.size_bits, memory::kPageBits); }
     bool holds(u64 at, unsigned size) const {  // physical address
       return at - target.range->base < target.range->size && target.range->end() - at >= size;
     }
@@ -278,6 +280,7 @@ class SoftMmu {
   u32 free_record_ = 0;
   std::vector<Ram> ram_;
   std::array<DevicePage, 16> device_pages_{};
+  u64 devices_begin_ = ~u64{0}, devices_end_ = 0;  // guest addresses that the mappings of these cover
   Group group_;
   alignas(16) std::array<u8, ir::kMaxGroup> read_bounce_{};
   alignas(16) std::array<u8, ir::kMaxGroup> write_bounce_{};

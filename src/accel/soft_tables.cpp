@@ -190,10 +190,11 @@ void SoftMmu::flush_page(u64 space, u64 address, bool all_spaces) {
   address &= 0xffffffff;
   log_.write(LogItem::mmu, "cpu {}: mappings of page {:#x} dropped", cpu_, align_down(address, memory::kPageSize));
   for (const auto& set : sets_) {
+    if (!set->huge && !set->touches(address >> memory::kPageBits)) continue;
     // Global mappings of the page are meant too; a user's set may hold them for any space.
     const bool concerned = !set->user || all_spaces || static_cast<u32>(set->key) == static_cast<u32>(space) ||
-                           set->huge || set->large.test(address >> 21) || set->read()[address >> 12] ||
-                           set->exec()[address >> 12];
+                           set->huge || set->large.test(address >> 21) ||
+                           set->read()[address >> memory::kPageBits] || set->exec()[address >> memory::kPageBits];
     if (concerned) clear_address(*set, address);
   }
   drop_device_pages(address);

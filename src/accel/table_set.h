@@ -49,6 +49,12 @@ struct SoftMmu::TableSet {
   }
   s64 heat = 0;                  // ns of running in this set that count for opening it
 
+  // Whether anything around a page (2 MiB) was ever entered: kernels drop long ranges page by page, most of them nowhere
+  // mapped.
+  bool touches(u64 page) const {
+    return touched.test(page / 512) || touched.test(kReadChunks + page / 512) ||
+           touched.test(2 * kReadChunks + page / 1024);
+  }
   void touch_read(u64 page) { touched.set(page / 512); }
   void touch_write(u64 page) { touched.set(kReadChunks + page / 512); }
   void touch_exec(u64 page) { touched.set(2 * kReadChunks + page / 1024); }

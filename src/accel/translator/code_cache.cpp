@@ -27,7 +27,10 @@ u32 CodeCache::next_of(u32 index) const {
 }
 
 u32 CodeCache::first_of(const ir::Key& key, u32 page) const {
-  for (u32 at = buckets_[bucket(key, page)] - 1; at != kNoBlock; at = block(at).next) {
+  const Hash where = hash(key, page);
+  const Bucket& bucket = buckets_[where.bucket];
+  if (!(bucket.had & where.bit)) return kNoBlock;
+  for (u32 at = bucket.head - 1; at != kNoBlock; at = block(at).next) {
     if (block(at).key == key && block(at).pages[0] == page) return at;
   }
   return kNoBlock;
@@ -76,9 +79,11 @@ void CodeCache::revive(u32 index, const std::array<u32, 2>& pages) {
 
 void CodeCache::enlist(u32 index) {
   Translation& translation = block(index);
-  u32& head = buckets_[bucket(translation.key, translation.pages[0])];
-  translation.next = head - 1;
-  head = index + 1;
+  const Hash at = hash(translation.key, translation.pages[0]);
+  Bucket& bucket = buckets_[at.bucket];
+  translation.next = bucket.head - 1;
+  bucket.head = index + 1;
+  bucket.had |= at.bit;
   for (const u32 id : translation.pages) {
     if (id) page(id).blocks.push_back(index);
   }
@@ -119,7 +124,7 @@ void CodeCache::remove(u32 index, x64::Compiler& compiler) {
     compiler.unlink(exit(id).site);
     unlist(id);
   }
-  u32& head = buckets_[bucket(dead.key, dead.pages[0])];
+  u32& head = buckets_[hash(dead.key, dead.pages[0]).bucket].head;
   if (head == index + 1) {
     head = dead.next + 1;
   } else {

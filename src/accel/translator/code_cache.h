@@ -115,9 +115,19 @@ class CodeCache {
     std::vector<u32> blocks;
   };
   static constexpr usize kBuckets = 1u << 18;
-  static usize bucket(const ir::Key& key, u32 page) {
-    return ((key.pc * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{page} * 0x9e3779b1)) >> 17 &
-           (kBuckets - 1);
+  // Most lookups find nothing, and a block is far from the cache by then: a bucket knows a bit of each one that it ever
+  // had.
+  struct Bucket {
+    u32 head = 0;  // the first block of its chain, plus 1
+    u32 had = 0;
+  };
+  struct Hash {
+    usize bucket;
+    u32 bit;
+  };
+  static Hash hash(const ir::Key& key, u32 page) {
+    const u64 h = (key.pc * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{page} * 0x9e3779b1);
+    return {h >> 17 & (kBuckets - 1), 1u << (h >> 35 & 31)};
   }
   // Ids are those of all RAM, code is in few places.
   static constexpr u32 kGroup = 256;
@@ -135,7 +145,7 @@ class CodeCache {
   std::vector<Translation> read_, blocks_;  // those of a code file, and those made since
   std::vector<ExitRecord> read_exits_, exits_;
   u32 reserved_ = 0, first_exit_ = 0;
-  ZeroedArray<u32> buckets_;  // the first block of each hash chain, plus 1
+  ZeroedArray<Bucket> buckets_;
   std::vector<std::unique_ptr<std::array<Page, kGroup>>> pages_;
 };
 
