@@ -27,7 +27,10 @@ void run_passes(Block& block, std::span<const Helper> helpers, const PassOptions
   if (!options.lazy_flags) {
     for (ExitInfo& exit : block.exits) exit.live_flags = kFlagNZCV;
   }
-  if (options.optimize) forward(block, helpers);
+  if (options.optimize) {
+    forward(block, helpers);
+    raise(block);
+  }
   sweep(block, helpers, {.lazy_flags = options.lazy_flags && options.optimize, .drop = options.optimize});
 }
 

@@ -24,6 +24,9 @@ void expand_groups(Block& block);
 // written before in straight-line code is not read again.
 void forward(Block& block, std::span<const Helper> helpers);
 
+// What would disturb the host's flags between a comparison and the conditions on it is computed before it.
+void raise(Block& block);
+
 struct SweepOptions {
   bool lazy_flags = true;  // false: all flags count as read at every exit
   bool drop = true;        // false: only flags that nobody reads go

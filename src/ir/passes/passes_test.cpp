@@ -46,6 +46,9 @@ void check_pass(void (*pass)(Block&), bool lazy) {
 TEST(Passes, Forward) {
   check_pass([](Block& b) { forward(b, {}); }, false);
 }
+TEST(Passes, Raise) {
+  check_pass([](Block& b) { raise(b); }, false);
+}
 TEST(Passes, Sweep) {
   check_pass([](Block& b) { sweep(b, {}, {}); }, true);
 }
@@ -146,6 +149,27 @@ TEST(Passes, InsertedShiftsAreRotations) {
     EXPECT_EQ(count(changed, Op::VRotlImm), off || seed % 7 == 6 ? 0u : 1u) << seed;
     expect_same(block, changed, seed, false);
   }
+}
+
+// A step of a division: cmp r0, r1; subhs r0, r0, r1; orrhs r2, r2, r3.
+TEST(Passes, FlagsStayBesideTheirReaders) {
+  Block block;
+  Builder b(block);
+  const auto reg = [](u32 n) { return TestMachine::kSlots + 4 * n; };
+  const auto get = [&](u32 n) { return b.get(Type::I32, reg(n)); };
+  b.set_flags(b.sub(get(0), get(1)), kFlagNZCV);
+  b.set(Type::I32, reg(0), b.select(b.test(Cond::CS), b.sub(get(0), get(1)), get(0)));
+  b.set(Type::I32, reg(2), b.select(b.test(Cond::CS), b.or_(get(2), get(3)), get(2)));
+  b.exit({.live_flags = 0});
+  Block changed = block;
+  run_passes(changed, {}, {});
+  ASSERT_EQ(verify(changed), "");
+  bool after = false;
+  for (const Inst& inst : changed.insts) {
+    after |= inst.op == Op::SetFlags;
+    EXPECT_FALSE(after && (inst.op == Op::Sub || inst.op == Op::Or)) << print(changed);
+  }
+  for (u32 run = 0; run < 200; run++) expect_same(block, changed, run, true);
 }
 
 TEST(Passes, HelpersSeeAndChangeState) {
