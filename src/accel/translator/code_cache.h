@@ -125,9 +125,12 @@ class CodeCache {
     usize bucket;
     u32 bit;
   };
+  // The blocks of a page lie beside each other, in 4 KiB of buckets: most of what is looked up is near what was just made.
   static Hash hash(const ir::Key& key, u32 page) {
-    const u64 h = (key.pc * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{page} * 0x9e3779b1);
-    return {h >> 17 & (kBuckets - 1), 1u << (h >> 35 & 31)};
+    const u64 place = (key.pc >> memory::kPageBits) * 0x9e3779b97f4a7c15;
+    const u64 h = place ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{page} * 0x9e3779b1);
+    const u64 in_page = key.pc & (memory::kPageSize - 1);
+    return {((h >> 17) + in_page / 8) & (kBuckets - 1), 1u << ((h >> 35 ^ in_page / 2) & 31)};
   }
   // Ids are those of all RAM, code is in few places.
   static constexpr u32 kGroup = 256;
