@@ -87,6 +87,8 @@ class MmuOwner {
   virtual ~MmuOwner() = default;
   // What accesses to devices have to pass.
   virtual memory::AccessGate* gate() { return nullptr; }
+  // Virtual CPUs in all.
+  virtual usize cpu_count() const { return 1; }
   // Behind an access to a device, which may have been waited for.
   virtual void device_accessed() = 0;
   virtual void exec_mappings_dropped() = 0;
@@ -226,6 +228,8 @@ class SoftMmu {
   bool place(TableSet& set, u64 page, usize count, memory::RamBlock& ram, u64 offset, bool writable);
   void enter_around(u64 address, bool user);
   void judge_window(TableSet& set, s64 elapsed);
+  static s64 price_of(usize changes);  // in heat
+  void ask_for_look();
 
   bool translate(u64 address, ir::Access access, bool user, Target& target);
   DevicePage& device_slot(u64 address);

@@ -302,6 +302,7 @@ TEST_F(SoftMmuTest, Execution) {
 }
 
 TEST_F(SoftMmuTest, WindowsShowWhatTheTablesHave) {
+  guest_.is_privileged = false;
   use_windows();
   map(0, 5, 1);
   map(0, 6, 2, false);
@@ -335,6 +336,43 @@ TEST_F(SoftMmuTest, WindowsShowWhatTheTablesHave) {
   mmu_->flush_all();
   EXPECT_FALSE(sys::can_read(window() + 0x5014));
   EXPECT_EQ(mmu_->statistics().windows_opened, mmu_->statistics().windows_closed);
+}
+
+// What changes with the address space stays out, sections come whole, code of any space is written by the tables.
+TEST_F(SoftMmuTest, AKernelsWindowHasItsGlobalPages) {
+  use_windows();
+  map(0, 5, 1);
+  for (u64 page = 0x100; page < 0x200; page++) {
+    map(0, page, page & 63, true, true);
+    guest_.pages[{0, page}].mapping.size_bits = 20;
+  }
+  map(0, 0x300, 7, true, true);
+  SoftMmu* mmus[] = {mmu_.get()};
+  SoftMmu::page_becomes_code(*ram_, 0x9000, mmus);
+  read(0x5000);
+  write(0x110000, 1);
+  mmu_->look_around(0);
+  EXPECT_TRUE(read_entry(0x5000));
+  EXPECT_FALSE(sys::can_read(window() + 0x5000));
+  read(0x5004);
+  EXPECT_FALSE(sys::can_read(window() + 0x5000));
+  EXPECT_TRUE(sys::can_write(window() + 0x110000));
+  EXPECT_FALSE(sys::can_read(window() + 0x1ff000));
+  write(0x120000, 2);
+  EXPECT_TRUE(sys::can_write(window() + 0x1ff000));
+  EXPECT_TRUE(sys::can_read(window() + 0x109000));
+  EXPECT_FALSE(sys::can_write(window() + 0x109000));
+  EXPECT_FALSE(sys::can_read(window() + 0x300000));
+  // Another process: the kernel's pages stay where they are.
+  use_space(1);
+  EXPECT_FALSE(read_entry(0x5000));
+  EXPECT_TRUE(sys::can_write(window() + 0x1ff000));
+  // Any address of a section means all of it.
+  for (u64 page = 0x100; page < 0x200; page++) guest_.pages.erase({0, page});
+  mmu_->flush_page(1, 0x100000, true);
+  mmu_->finish_windows();
+  EXPECT_FALSE(sys::can_read(window() + 0x1ff000));
+  EXPECT_FALSE(sys::can_read(window() + 0x110000));
 }
 
 // Random mappings, maintenance as an architecture demands it, random accesses: tables and walker agree.

@@ -14,6 +14,7 @@ namespace {
 
 constexpr usize kUserSets = 16;
 constexpr usize kPrivilegedSets = 6;
+constexpr u64 kLookFills = 64;         // a program without interrupts is looked at when it has used so many new pages
 constexpr usize kDiscardChunks = 512;  // from here on giving memory back is cheaper than clearing it
 
 // Entries are read by generated code and cleared by other threads.
@@ -128,8 +129,10 @@ void SoftMmu::update_space_tables() {
 }
 
 void SoftMmu::clear_set(TableSet& set) {
+  // Another process has to earn its window. The kernel stays the same, and pays for what was mapped.
+  if (set.user) set.heat = 0;
+  else if (set.open) set.heat -= price_of(set.open->pieces);
   close_window(set);
-  set.heat = 0;
   if (set.touched.count() > kDiscardChunks) {
     sys::discard(set.map.data(), kTableSetBytes);
   } else {
@@ -148,7 +151,9 @@ void SoftMmu::clear_page(TableSet& set, u64 page) {
   if (set.read()[page]) put(set.read()[page], u64{0});
   if (set.write()[page]) put(set.write()[page], u64{0});
   if (set.exec()[page]) put(set.exec()[page], u32{0});
-  if (set.open && set.open->mapped.test(page)) leaving_.push_back({&set, static_cast<u32>(page)});
+  if (!set.open) return;
+  set.open->local.reset(page);
+  if (set.open->mapped.test(page)) leaving_.push_back({&set, static_cast<u32>(page)});
 }
 
 void SoftMmu::clear_address(TableSet& set, u64 address) {
@@ -216,7 +221,11 @@ void SoftMmu::enter(const Target& target, u64 address, ir::Access access, bool u
   const u64 offset = target.range->ram_offset + (physical_page - target.range->base);
   const u64 entry = reinterpret_cast<u64>(ram.data() + offset) - (page << memory::kPageBits);
   statistics_.fills++;
-  if (!set->user && !target.mapping.global) set->local_pages.push_back(static_cast<u32>(page));
+  if (windows_ == Windows::earned && statistics_.fills % kLookFills == 0) ask_for_look();
+  if (!set->user && !target.mapping.global) {
+    set->local_pages.push_back(static_cast<u32>(page));
+    if (set->open) set->open->local.set(page);
+  }
   if (target.mapping.size_bits > 21) set->huge = true;
   if (target.mapping.size_bits > memory::kPageBits) set->large.set(page / 512);
   if (access == ir::Access::execute) {

@@ -11,7 +11,6 @@
 // and a window for which they do not suffice is closed.
 #include <algorithm>
 #include <cstring>
-#include <thread>
 #include <tuple>
 #include <utility>
 
@@ -33,6 +32,7 @@ constexpr s64 kPrice = 20'000;
 constexpr s64 kWorth = 4;
 // So many slow accesses between two looks are a window that does harm: it is closed, and for long.
 constexpr u32 kMostFaults = 300;
+constexpr u64 kAround = 16 * memory::kPageSize, kSection = u64{1} << 20;
 constexpr s64 kHarmful = -8'000'000'000;
 
 }  // namespace
@@ -42,7 +42,7 @@ void SoftMmu::look_around(s64 now) {
   finish_windows();
   const s64 elapsed = std::min(now - looked_at_, kLongestLook);
   looked_at_ = now;
-  TableSet* set = !privileged_ ? user_set_ : eager() ? privileged_set_ : nullptr;
+  TableSet* set = current_set(!privileged_);
   if (!set || !set->has_window_space()) return;
   if (set->open) return judge_window(*set, elapsed);
   set->heat += elapsed;
@@ -51,12 +51,15 @@ void SoftMmu::look_around(s64 now) {
 
 // Heat rises to kEarned while the mappings are worth it, and the window is closed when it is used up.
 void SoftMmu::judge_window(TableSet& set, s64 elapsed) {
-  const s64 spent = std::exchange(set.open->changes, 0) * kPrice;
-  set.heat = std::min(set.heat + elapsed - kWorth * spent, kEarned);
+  set.heat = std::min(set.heat + elapsed - price_of(std::exchange(set.open->changes, 0)), kEarned);
   const bool harmful = std::exchange(set.open->faults, 0) > kMostFaults;
   if (!set.open->full && ((set.heat >= -kEarned && !harmful) || eager())) return;
+  log_.write(LogItem::mmu, "cpu {}: window of space {:#x} is lost: {}", cpu_, set.key,
+             harmful ? "too many slow accesses" : set.open->full ? "too many mappings" : "changes too often");
   lose_window(set, harmful ? kHarmful : kLost);
 }
+
+s64 SoftMmu::price_of(usize changes) { return static_cast<s64>(changes) * kPrice * kWorth; }
 
 // Its space goes on with the tables, from this heat on.
 void SoftMmu::lose_window(TableSet& set, s64 heat) {
@@ -93,8 +96,7 @@ void SoftMmu::open_window(TableSet& set) {
   // Accesses through a window cross pages and look at no alignment; a watched page has no entry by itself.
   if (!guest_.allows_unaligned() || (debugger_ && debugger_->attached())) return;
   if (!window_budget_) {
-    const usize share = sys::most_mappings() / 3 / std::max<usize>(std::thread::hardware_concurrency(), 4);
-    window_budget_ = std::max<usize>(share, 1);
+    window_budget_ = std::max<usize>(sys::most_mappings() / 3 * 2 / owner_.cpu_count(), 1);
   }
   if (!eager() && !make_room(set)) {
     set.heat = kLost;
@@ -103,6 +105,7 @@ void SoftMmu::open_window(TableSet& set) {
   {
     std::lock_guard lock(mutex_);
     set.open = std::make_unique<TableSet::Window>();
+    for (const u32 page : set.local_pages) set.open->local.set(page);
     for (usize chunk = 0; chunk < TableSet::kReadChunks; chunk++) {
       if (set.touched.test(chunk)) map_range(set, chunk * 512, chunk * 512 + 512);
     }
@@ -117,6 +120,8 @@ void SoftMmu::open_window(TableSet& set) {
 // Unmaps all of it. From now on accesses of code that was made for it fault, and take the slow path.
 void SoftMmu::close_window(TableSet& set) {
   if (!set.open) return;
+  log_.write(LogItem::mmu, "cpu {}: window of space {:#x} closed: {} mappings, {} changes and {} slow accesses not judged",
+             cpu_, set.key, set.open->pieces, set.open->changes, set.open->faults);
   std::erase_if(leaving_, [&](const Leaving& page) { return page.set == &set; });
   std::lock_guard lock(mutex_);
   if (set.open->pieces) sys::place_nothing(set.window(), kWindowBytes);
@@ -131,7 +136,7 @@ void SoftMmu::map_range(TableSet& set, u64 begin, u64 end) {
   const auto host_of = [&](u64 page) { return set.read()[page] + (page << memory::kPageBits); };
   const auto writable = [&](u64 page) { return set.write()[page] != 0; };
   const auto wanted = [&](u64 page) {
-    return set.read()[page] && (!window.mapped.test(page) || (writable(page) && !window.writable.test(page)));
+    return set.read()[page] && !window.local.test(page) && (!window.mapped.test(page) || (writable(page) && !window.writable.test(page)));
   };
   for (u64 page = begin; page < end; page++) {
     if (!wanted(page)) continue;
@@ -184,6 +189,7 @@ void SoftMmu::count_change(TableSet& set) {
 }
 
 void SoftMmu::map_page(TableSet& set, u64 page, memory::RamBlock& ram, u64 offset, bool writable) {
+  if (set.open->local.test(page)) return;
   if (set.open->mapped.test(page) && (!writable || set.open->writable.test(page))) return;
   place(set, page, 1, ram, offset, writable);
 }
@@ -191,13 +197,13 @@ void SoftMmu::map_page(TableSet& set, u64 page, memory::RamBlock& ram, u64 offse
 // A fault on the host is dearer than a look into the guest's tables: the pages around one that was just entered come
 // along where they are there.
 void SoftMmu::enter_around(u64 address, bool user) {
-  constexpr u64 kAround = 16 * memory::kPageSize;
-  const u64 first = align_down(address, kAround);
-  if (TableSet* open = current_set(user); ++open->open->faults == kMostFaults + 1 && !eager()) {
-    state_.poll.fetch_or(ir::kPollRequest, std::memory_order_relaxed);  // to be looked at soon
-  }
+  TableSet* entered = current_set(user);
+  if (++entered->open->faults == kMostFaults + 1 && !eager()) ask_for_look();
+  // A kernel's RAM comes by sections.
+  const bool section = !entered->user && entered->large.test(address >> 21);
+  const u64 size = section ? kSection : kAround, first = align_down(address, size);
   entering_around_ = true;
-  for (u64 at = first; at < first + kAround; at += memory::kPageSize) {
+  for (u64 at = first; at < first + size; at += memory::kPageSize) {
     TableSet* set = current_set(user);
     if (!set || !set->open || set->read()[at >> memory::kPageBits]) continue;
     Target target;
@@ -214,8 +220,10 @@ void SoftMmu::enter_around(u64 address, bool user) {
   TableSet* set = current_set(user);
   if (!set || !set->open) return;
   std::lock_guard lock(mutex_);
-  map_range(*set, first >> memory::kPageBits, (first + kAround) >> memory::kPageBits);
+  map_range(*set, first >> memory::kPageBits, (first + size) >> memory::kPageBits);
 }
+
+void SoftMmu::ask_for_look() { state_.poll.fetch_or(ir::kPollRequest, std::memory_order_relaxed); }
 
 void SoftMmu::finish_windows() {
   if (leaving_.empty()) return;

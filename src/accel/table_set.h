@@ -38,14 +38,16 @@ struct SoftMmu::TableSet {
   // ---- the window; all under the MMU's lock while it is open, but `heat` ----
   struct Window {
     std::bitset<kTableEntries> mapped, writable;  // guest pages
+    std::bitset<kTableEntries> local;             // privileged: have entries that are not global, and are never mapped
     usize pieces = 0;                             // host mappings that it may have made separate, at most
     bool full = false;                            // there are too many
     u32 changes = 0;                              // host mappings changed since the last look
     u32 faults = 0;                               // accesses that took the slow path since then
   };
   std::unique_ptr<Window> open;  // nullptr: it is closed
+  // That, or the page never comes into it: a device's, or one that is not global.
   bool window_has(u64 page, ir::Access access) const {
-    return (access == ir::Access::write ? open->writable : open->mapped).test(page);
+    return !read()[page] || open->local.test(page) || (access == ir::Access::write ? open->writable : open->mapped).test(page);
   }
   s64 heat = 0;                  // ns of running in this set that count for opening it
 

@@ -128,6 +128,7 @@ class VirtualCpu final : public Vcpu,
   void device_accessed() override { end_blocking(); }
   void exec_mappings_dropped() override;
   memory::AccessGate* gate() override { return this; }
+  usize cpu_count() const override { return control_.cpus().size(); }
   bool watch_reached(u64 address, u64 size, bool write) override;
 
   // ---- for the engine ----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ namespace rhea::accel {
 namespace {
 
 constexpr unsigned kMaxInstructionBytes = 4;
+constexpr u64 kRewriteOfCode = 32, kRewrite = 512;  // bytes, one behind the other
 constexpr u64 kPageMask = memory::kPageSize - 1;
 
 // 64-byte lines that [begin, end) of a page touches.
@@ -457,16 +458,34 @@ bool Translator::concerns_code(u32 page, u64 lines) const {
   return !has || has & lines || being_read_[0].load() == page || being_read_[1].load() == page;
 }
 
+// Whether a page is cleared or copied to: stores that go on where the last one ended, and met a block, or are many. Those of
+// a guest that puts new code behind other code meet none.
+bool Translator::rewrites(u32 page, u64 begin, u64 end) {
+  const u64 from = u64{page} << memory::kPageBits | begin, to = from + (end - begin);
+  if (written_to_.exchange(to, std::memory_order_relaxed) != from) {
+    written_from_.store(from, std::memory_order_relaxed);
+    written_code_.store(false, std::memory_order_relaxed);
+  }
+  const u64 bytes = to - written_from_.load(std::memory_order_relaxed);
+  return bytes >= (written_code_.load(std::memory_order_relaxed) ? kRewriteOfCode : kRewrite);
+}
+
 void Translator::code_written(memory::RamBlock& ram, u64 offset, u64 size) {
   const u64 end = std::min(offset + size, ram.size());
   for (u64 at = offset; at < end;) {
     const u64 next = std::min(end, (at | kPageMask) + 1);
     const u64 begin = at & kPageMask;
     const u32 id = page_id(ram, at);
-    if (concerns_code(id, line_mask(begin, begin + (next - at)))) {
+    // What is left of the page will be written, too, each store by itself as long as it has code.
+    const bool all = rewrites(id, begin, begin + (next - at));
+    if (all || concerns_code(id, line_mask(begin, begin + (next - at)))) {
       std::lock_guard lock(mutex_);
-      const auto dropped = [&](u32 index) { block_dropped(index); };
-      if (!cache_.drop(id, static_cast<u32>(begin), static_cast<u32>(begin + (next - at)), *compiler_, dropped)) {
+      const auto dropped = [&](u32 index) {
+        block_dropped(index);
+        written_code_.store(true, std::memory_order_relaxed);
+      };
+      const u32 from = all ? 0 : static_cast<u32>(begin), to = all ? memory::kPageSize : from + (next - at);
+      if (!cache_.drop(id, from, to, *compiler_, dropped)) {
         if (std::atomic<u64>* lines = lines_.find(id)) lines->store(0, std::memory_order_seq_cst);
         ram.page_flags(at).fetch_and(static_cast<u8>(~memory::kPageHasCode), std::memory_order_seq_cst);
       }

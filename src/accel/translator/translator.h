@@ -87,6 +87,7 @@ class Translator final : public BlockRunner {
   void replace_worn(VirtualCpu& cpu);
   void forget_jumps(const Translation& translation);
   bool concerns_code(u32 page, u64 lines) const;
+  bool rewrites(u32 page, u64 begin, u64 end);
   void block_dropped(u32 index);
   void empty(VirtualCpu& cpu);
   void drop_everything();
@@ -110,6 +111,10 @@ class Translator final : public BlockRunner {
   std::vector<VirtualCpu*> cpus_;
   std::vector<std::pair<memory::RamBlock*, u64>> code_pages_;  // where page flags are set
   CodeLines lines_;
+  // Stores to pages with code, each behind the other: where they began and ended (a page's id, and the byte in it), and
+  // whether one of them met a block.
+  std::atomic<u64> written_from_{0}, written_to_{0};
+  std::atomic<bool> written_code_{false};
   // Ids of pages that a block is made from just now: their stores wait for it.
   std::array<std::atomic<u32>, 2> being_read_{};
   std::set<std::tuple<u64, u64, u32>> worn_;  // blocks (pc, mode, page) that do without windows from now on
