@@ -32,6 +32,8 @@ struct Options {
   bool inline_fp = true;              // floating point and vectors inline
   bool tables = true;                 // soft tables; off: every access takes the slow path
   bool windows = true;                // guest pages of busy address spaces in the host's page tables
+  bool copies = true;                 // translations of code that lies elsewhere are copied
+  bool check_copies = false;          // they are made, and compared with what a copy would be
   bool eager_windows = false;         // windows are opened at once, of the kernel too
   bool passes = true;                 // IR passes
   bool halt_poll = true;              // a CPU that was woken soon looks for interrupts itself for a while

@@ -7,7 +7,8 @@ import threading
 import guest
 from guest import DTB, INITRD, KERNEL, GuestTest, rhea_only
 
-SWITCHES = ("chain", "ibtc", "pin", "lazy-flags", "group", "inline-fp", "tables", "windows", "passes", "cache")
+SWITCHES = ("chain", "ibtc", "pin", "lazy-flags", "group", "inline-fp", "tables", "windows", "passes", "cache",
+            "copies")
 EVERY = 1000
 QUIET = "console=ttyAMA0 rhea.net=off rhea.off"
 
@@ -77,6 +78,39 @@ class Kept(Computes):
                 file.seek(at)
                 file.write(b"\x90\x90\xcc\xcc")
         self.taken(folder)
+
+
+@rhea_only("QEMU copies no translations")
+class Copies(GuestTest):
+    """Programs that lie elsewhere each time: their translations are copied, and are what a new one would be."""
+
+    PROGRAM = ("for i in 1 2 3 4 5 6 7 8 9 10; do lua5.4 -e 's = 0; for i = 1, 3000 do s = (s * 31 + i) % 65521; t = tostring(s) "
+               "end; print(s, #string.format(\"%20.7f\", s / 7), t:rep(3))'; done")
+
+    def run_programs(self, options):
+        emulator = self.boot("-net", "none", "-accel", "tcg,cache=off" + options, initrd=guest.WORK_INITRD)
+        lines = set(self.guest_runs(emulator, self.PROGRAM, 200).split("\n")) - {""}
+        total = 0
+        for i in range(1, 3001):
+            total = (total * 31 + i) % 65521
+        self.assertEqual(lines, {f"{total}\t20\t{total}{total}{total}"})
+        text = emulator.in_monitor("info jit")
+        found = re.search(r"copied from elsewhere (\d+) blocks(?:; (\d+) compared, (\d+) different)?", text)
+        self.assertTrue(found, text)
+        emulator.send("poweroff -f\n")
+        self.assertEqual(emulator.wait(60), 0)
+        return [int(number or 0) for number in found.groups()]
+
+    def test_they_are_made(self):
+        self.assertGreater(self.run_programs("")[0], 5000)
+
+    def test_they_are_what_a_translation_would_be(self):
+        copied, compared, different = self.run_programs(",check-copies=on")
+        self.assertEqual((copied, different), (0, 0))
+        self.assertGreater(compared, 5000)
+
+    def test_they_can_be_turned_off(self):
+        self.assertEqual(self.run_programs(",copies=off")[0], 0)
 
 
 @rhea_only("QEMU's interpreter is another build")

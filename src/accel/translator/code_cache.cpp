@@ -70,6 +70,22 @@ u32 CodeCache::add(const Translation& translation, std::span<const x64::ExitSite
   return index;
 }
 
+u32 CodeCache::add_like(u32 like, u32 distance, const Translation& translation, std::span<const x64::ExitSite> sites) {
+  const u32 index = end_block();
+  blocks_.push_back(translation);
+  blocks_.back().exits = static_cast<u32>(sites.size());
+  for (u32 i = 0; i < sites.size(); i++) {
+    ExitRecord record;
+    record.site = sites[i];
+    record.target = exit(block(like).first_exit + i).target;
+    record.target.pc = static_cast<u32>(record.target.pc + distance);
+    record.from = index;
+    exits_.push_back(record);
+  }
+  enlist(index);
+  return index;
+}
+
 void CodeCache::revive(u32 index, const std::array<u32, 2>& pages) {
   Translation& translation = block(index);
   translation.pages = pages;

@@ -72,6 +72,8 @@ class CodeCache {
   void revive(u32 index, const std::array<u32, 2>& pages);
 
   u32 add(const Translation& translation, std::span<const x64::ExitSite> sites, const ir::Block& block);
+  // One whose exits go where those of `like` do, by `distance` in the guest's addresses.
+  u32 add_like(u32 like, u32 distance, const Translation& translation, std::span<const x64::ExitSite> sites);
   void link(u32 exit_id, u32 target, x64::Compiler& compiler);
   // Drops what overlaps [begin, end) of a page. Calls `dropped` with each number. Returns whether the page has code
   // left.

@@ -19,6 +19,18 @@ void CodeOrigins::add(const Origin& origin, const PageReader& reader, std::span<
     made_.text.insert(made_.text.end(), code.begin(), code.end());
   });
   added.runs = static_cast<u32>(made_.runs.size()) - added.first_run;
+  add_with_runs(added, faults);
+}
+
+void CodeOrigins::add_like(u32 like, const Origin& origin, std::span<const x64::FaultSite> faults) {
+  Origin added = origin;
+  added.first_run = this->origin(like).first_run;
+  added.runs = this->origin(like).runs;
+  added.kept = this->origin(like).kept;
+  add_with_runs(added, faults);
+}
+
+void CodeOrigins::add_with_runs(Origin added, std::span<const x64::FaultSite> faults) {
   added.first_fault = static_cast<u32>(made_.faults.size());
   added.faults = static_cast<u32>(faults.size());
   made_.faults.insert(made_.faults.end(), faults.begin(), faults.end());

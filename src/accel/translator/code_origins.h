@@ -53,6 +53,8 @@ class CodeOrigins {
   void adopt(Part&& part, const CodeCache& cache);
   // Of the block that was made last.
   void add(const Origin& origin, const PageReader& reader, std::span<const x64::FaultSite> faults);
+  // The same of one that was made from the same code as another one of this run.
+  void add_like(u32 like, const Origin& origin, std::span<const x64::FaultSite> faults);
   // A block died.
   void bury(u32 block, const CodeCache& cache);
   // A dead block of this key, made from the code that the reader has, which is no longer among the dead; or kNoBlock.
@@ -71,6 +73,7 @@ class CodeOrigins {
   }
   Part& part(u32 block) { return block < reserved_ ? read_ : made_; }
   u32 index(u32 block) const { return block < reserved_ ? block : block - reserved_; }
+  void add_with_runs(Origin added, std::span<const x64::FaultSite> faults);
   bool is_made_from(u32 block, const PageReader& reader);
 
   Part read_, made_;

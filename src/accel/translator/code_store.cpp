@@ -85,15 +85,26 @@ bool CodeStore::is_sound(u32 block) {
                                           code_checksum(compiler_->code(entry, origin.hot_bytes)));
 }
 
-void CodeStore::note(const PageReader& reader, const x64::CompiledBlock& compiled, bool windowed, bool kept) {
+namespace {
+Origin origin_of(const x64::CompiledBlock& compiled, bool windowed) {
   Origin origin;
   origin.hot_bytes = compiled.hot_bytes;
   origin.cold_entry = compiled.cold_entry;
   origin.cold_bytes = compiled.cold_bytes;
   origin.second_check = compiled.second_check;
   origin.windowed = windowed;
+  return origin;
+}
+}  // namespace
+
+void CodeStore::note(const PageReader& reader, const x64::CompiledBlock& compiled, bool windowed, bool kept) {
+  Origin origin = origin_of(compiled, windowed);
   origin.kept = kept;
   origins_.add(origin, reader, compiled.faults);
+}
+
+void CodeStore::note_copy(u32 like, const x64::CompiledBlock& compiled, bool windowed) {
+  origins_.add_like(like, origin_of(compiled, windowed), compiled.faults);
 }
 
 void CodeStore::died(u32 block) {

@@ -33,6 +33,8 @@ class CodeStore {
   std::span<const x64::FaultSite> faults(u32 block) { return origins_.faults(block); }
   // Of the block that was made last. `kept`: it may be found when it is dead.
   void note(const PageReader& reader, const x64::CompiledBlock& compiled, bool windowed, bool kept);
+  // The same of a copy of `like`, a block of this run.
+  void note_copy(u32 like, const x64::CompiledBlock& compiled, bool windowed);
   void died(u32 block);
   // All blocks are dropped, and the compiler starts anew.
   void clear();

@@ -296,6 +296,13 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
     const u32 index = revive(cpu, reader, windowed);
     if (index != kNoBlock) return index;
   }
+  const bool copies = options_.copies && !debugging && !shown;
+  const u32 like = copies ? copies_.find(block_.key, first.key, second.key, windowed) : kNoBlock;
+  if (like != kNoBlock && copies_.can_copy(like) && !options_.check_copies) {
+    const u32 index = copy(cpu, reader, like, windowed);
+    full = index == kNoBlock;
+    return index;
+  }
   cpu.guest().translate(block_.key, reader, max_insns, block_);
   if (!block_.guest_insns) return kNoBlock;
 
@@ -328,6 +335,8 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
   for (const x64::FaultSite& site : compiled_.faults) faults_.add(site.at, site.slow);
   const u32 index = cache_.add(translation, compiled_.sites, block_);
   if (store_.active()) store_.note(reader, compiled_, windowed, !debugging);
+  if (options_.copies) copies_.note(index, compiled_, windowed);
+  if (like != kNoBlock) compare(like, index);
   make_known(index, cpu);
   if (log_.on(LogItem::out_asm)) {
     log_.write_text(fmt::format("OUT: {:08x}, {} bytes + {} bytes of slow paths\n{}", state.pc, compiled_.hot_bytes,
@@ -359,6 +368,41 @@ u32 Translator::revive(VirtualCpu& cpu, const PageReader& reader, bool windowed)
   return index;
 }
 
+u32 Translator::copy(VirtualCpu& cpu, const PageReader& reader, u32 like, bool windowed) {
+  const Translation source = cache_.block(like);
+  copies_.measure(like, compiled_);
+  if (!compiler_->place(compiled_)) return kNoBlock;
+  Translation translation = source;
+  translation.key = block_.key;
+  translation.first_exit = cache_.next_exit();
+  translation.pages = {reader.first().key, source.pages[1] ? reader.second().key : 0};
+  translation.entry = compiled_.entry;
+  translation.incoming = 0;
+  copies_.copy(like, block_.key, translation.first_exit, *compiler_, compiled_);
+  compiler_->set_second_page(compiled_.second_check, translation.pages[1]);
+  for (const x64::FaultSite& site : compiled_.faults) faults_.add(site.at, site.slow);
+  const u32 distance = static_cast<u32>(block_.key.pc - source.key.pc);
+  const u32 index = cache_.add_like(like, distance, translation, compiled_.sites);
+  if (store_.active()) store_.note_copy(like, compiled_, windowed);
+  copies_.note(index, compiled_, windowed);
+  make_known(index, cpu);
+  note_perf(block_.key.pc, compiled_.entry, compiled_.hot_bytes);
+  counts_.copied++;
+  unload_written();
+  return index;
+}
+
+// A block that was just made, with one at another address.
+void Translator::compare(u32 like, u32 made) {
+  if (copies_.can_learn(like)) return copies_.learn(like, made, *compiler_);
+  if (!copies_.can_copy(like) || !options_.check_copies) return;
+  counts_.compared++;
+  if (copies_.is_copy(like, made, *compiler_)) return;
+  counts_.different++;
+  log_.write(LogItem::guest_errors, "translation at {:#x} is no copy of the one at {:#x}", cache_.block(made).key.pc,
+             cache_.block(like).key.pc);
+}
+
 void Translator::make_known(u32 index, VirtualCpu& cpu) {
   const Translation& translation = cache_.block(index);
   for (unsigned i = 0; i < 2; i++) {
@@ -373,9 +417,10 @@ void Translator::make_known(u32 index, VirtualCpu& cpu) {
 // needs the first mapping only for a link now and then: each MiB of new code drops it.
 void Translator::unload_written() {
   constexpr u64 kStep = u64{1} << 20;
-  if (counts_.hot_bytes + counts_.cold_bytes < unload_at_) return;
+  const u64 used = compiler_->hot_used() + compiler_->cold_used();
+  if (used < unload_at_) return;
   write_.unload(0, write_.size());
-  unload_at_ = counts_.hot_bytes + counts_.cold_bytes + kStep;
+  unload_at_ = used + kStep;
 }
 
 void Translator::note_perf(u64 pc, u32 entry, u32 bytes) {
@@ -507,6 +552,7 @@ void Translator::block_dropped(u32 index) {
 
 void Translator::drop_everything() {
   store_.clear();
+  copies_.clear();
   cache_.clear();
   compiler_->reset();
   faults_.clear();
@@ -517,6 +563,7 @@ void Translator::drop_everything() {
   }
   code_pages_.clear();
   for (VirtualCpu* cpu : cpus_) static_cast<Data&>(*cpu->runner_data).clear_jumps();
+  unload_at_ = 0;
   epoch_++;
   counts_.emptied++;
 }
@@ -557,6 +604,9 @@ std::string Translator::statistics() const {
       counts_.nanoseconds / std::max<u64>(counts_.guest_insns, 1), counts_.links, counts_.dropped, counts_.emptied);
   text += fmt::format("left generated code {} to link, {} to look up, {} to poll, {} with an exception; {} lookups\n",
                       link, dispatch, poll, exception, lookups);
+  text += fmt::format("copied from elsewhere {} blocks", counts_.copied);
+  if (options_.check_copies) text += fmt::format("; {} compared, {} different", counts_.compared, counts_.different);
+  text += "\n";
   text += fmt::format("through windows     {} blocks; {} made anew without\n", counts_.windowed, counts_.replaced);
   if (!options_.cache_folder.empty()) text += store_.statistics();
   if (compiler_) {

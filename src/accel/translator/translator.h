@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "accel/translator/code_cache.h"
+#include "accel/translator/code_copies.h"
 #include "accel/translator/code_store.h"
 #include "accel/translator/fault_sites.h"
 #include "accel/virtual_cpu.h"
@@ -77,6 +78,8 @@ class Translator final : public BlockRunner {
   u32 translate(VirtualCpu& cpu, bool& full);
   u32 make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bool& full, bool& retry);
   u32 revive(VirtualCpu& cpu, const PageReader& reader, bool windowed);
+  u32 copy(VirtualCpu& cpu, const PageReader& reader, u32 like, bool windowed);
+  void compare(u32 like, u32 made);
   void watch(VirtualCpu& cpu, const CodePage& page);
   bool goes_through_window(VirtualCpu& cpu, const CodePage& page) const;
   void make_known(u32 index, VirtualCpu& cpu);
@@ -106,6 +109,7 @@ class Translator final : public BlockRunner {
   mutable std::mutex mutex_;  // all below
   CodeCache cache_;
   CodeStore store_{cache_, mutex_};
+  CodeCopies copies_{cache_};
   ir::Block block_;
   x64::CompiledBlock compiled_;
   std::vector<VirtualCpu*> cpus_;
@@ -122,7 +126,7 @@ class Translator final : public BlockRunner {
   std::FILE* perf_map_ = nullptr;
   struct {
     u64 blocks = 0, guest_insns = 0, guest_bytes = 0, hot_bytes = 0, cold_bytes = 0, dropped = 0, emptied = 0,
-        links = 0, windowed = 0, replaced = 0;
+        links = 0, windowed = 0, replaced = 0, copied = 0, compared = 0, different = 0;
     u64 nanoseconds = 0;
   } counts_;
 };

@@ -337,6 +337,17 @@ Compiler::Outcome Compiler::compile(const ir::Block& block, u32 first_exit, u32 
   return Outcome::done;
 }
 
+bool Compiler::place(CompiledBlock& out) {
+  Impl& impl = *impl_;
+  const usize entry = align_up(impl.hot_, kEntryAlignment), cold_entry = align_up(impl.cold_, kColdAlignment);
+  if (entry + out.hot_bytes > impl.cold_start_ || cold_entry + out.cold_bytes > impl.size_) return false;
+  out.entry = static_cast<u32>(entry);
+  out.cold_entry = static_cast<u32>(cold_entry);
+  impl.hot_ = out.entry + out.hot_bytes;
+  impl.cold_ = out.cold_entry + out.cold_bytes;
+  return true;
+}
+
 void Compiler::reset() { impl_->reset(); }
 
 bool Compiler::reserve(usize hot_bytes, usize cold_bytes) {

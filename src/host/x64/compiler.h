@@ -114,6 +114,9 @@ class Compiler {
   // the page behind the first one when the block's code reaches into it, else 0. `windowed`: plain accesses go through
   // the window, and look at no alignment.
   Outcome compile(const ir::Block& block, u32 first_exit, u32 second_page, bool windowed, CompiledBlock& out);
+  // Room for a block whose hot_bytes and cold_bytes are there: its entry and cold_entry, as compile() would have them.
+  // False: there is none.
+  bool place(CompiledBlock& out);
   // Forgets all blocks.
   void reset();
   // Where blocks may lie, for code that was made by another compiler of the same fingerprint() and lies there as it lay

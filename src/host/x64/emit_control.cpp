@@ -47,7 +47,7 @@ Emitter::Outcome Emitter::run(const ir::Block& block, const Request& request, co
 
   // The most that an instruction takes, with room to spare.
   constexpr u32 kRoom = 4096;
-  a_.set_position(static_cast<u32>(align_up(room.hot, 16)));
+  a_.set_position(static_cast<u32>(align_up(room.hot, kEntryAlignment)));
   out.entry = a_.position();
   prologue(request.second_page);
   for (usize i = 0; i < block.insts.size(); i++) {
@@ -57,13 +57,13 @@ Emitter::Outcome Emitter::run(const ir::Block& block, const Request& request, co
     if (failed_) return Outcome::too_complex;
   }
   out.hot_bytes = a_.position() - out.entry;
-  a_.set_position(room.cold);
-  out.cold_entry = room.cold;
+  out.cold_entry = static_cast<u32>(align_up(room.cold, kColdAlignment));
+  a_.set_position(out.cold_entry);
   for (usize i = 0; i < cold_.size(); i++) {
     if (a_.position() + kRoom > room.cold_end) return Outcome::full;
     cold_[i]();
   }
-  out.cold_bytes = a_.position() - room.cold;
+  out.cold_bytes = a_.position() - out.cold_entry;
   return Outcome::done;
 }
 
