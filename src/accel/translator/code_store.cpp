@@ -118,14 +118,15 @@ void CodeStore::clear() {
   origins_.clear();
 }
 
-// The blocks of a file that has been read, and those made since, with their numbers as they are.
-CodeFile::Tables CodeStore::collect() {
+// The first `blocks` of those of a file that has been read and those made since, with their numbers as they are.
+CodeFile::Tables CodeStore::collect(u32 blocks) {
   CodeFile::Tables tables;
   tables.part = origins_.read();
   const CodeOrigins::Part& made = origins_.made();
   const u32 runs = static_cast<u32>(tables.part.runs.size()), faults = static_cast<u32>(tables.part.faults.size()),
             text = static_cast<u32>(tables.part.text.size());
   for (Origin origin : made.origins) {
+    if (tables.part.origins.size() >= blocks) break;
     origin.first_run += runs;
     origin.first_fault += faults;
     tables.part.origins.push_back(origin);
@@ -136,7 +137,7 @@ CodeFile::Tables CodeStore::collect() {
   }
   tables.part.faults.insert(tables.part.faults.end(), made.faults.begin(), made.faults.end());
   tables.part.text.insert(tables.part.text.end(), made.text.begin(), made.text.end());
-  for (u32 index = 0; index < cache_.end_block(); index++) {
+  for (u32 index = 0; index < blocks; index++) {
     Translation translation = cache_.block(index);
     translation.pages = {};
     translation.incoming = 0;
@@ -151,13 +152,28 @@ CodeFile::Tables CodeStore::collect() {
     origin.checksum = code_checksum(compiler_->code(origin.cold_entry, origin.cold_bytes),
                                     code_checksum(compiler_->code(translation.entry, origin.hot_bytes)));
   }
-  for (u32 id = 0; id < cache_.next_exit(); id++) {
+  const u32 exits = blocks < cache_.end_block() ? cache_.block(blocks).first_exit : cache_.next_exit();
+  for (u32 id = 0; id < exits; id++) {
     ExitRecord exit = cache_.exit(id);
     exit.to = kNoBlock;
     exit.next = exit.previous = 0;
     tables.exits.push_back(exit);
   }
   return tables;
+}
+
+// How many of the first blocks a file has room for, and how much host code they have.
+u32 CodeStore::fitting(usize& hot, usize& cold) {
+  u32 blocks = 0;
+  for (; blocks < cache_.end_block(); blocks++) {
+    const Origin& origin = origins_.origin(blocks);
+    const usize hot_end = cache_.block(blocks).entry + origin.hot_bytes - compiler_->hot_begin();
+    const usize cold_end = origin.cold_entry + origin.cold_bytes - compiler_->cold_begin();
+    if (hot_end + cold_end > compiler_->capacity() / kShare) break;
+    hot = hot_end;
+    cold = cold_end;
+  }
+  return blocks;
 }
 
 void CodeStore::save() {
@@ -168,16 +184,18 @@ void CodeStore::save() {
   const u64 made = origins_.made().origins.size();
   // What was reserved for a file that has not been read is no code: the file stays as it is.
   if (made < std::max<u64>(kFewBlocks, read_ / kSmallPart) || cache_.first_block() != 0) return;
-  const usize hot = compiler_->hot_used() - compiler_->hot_begin(), cold = compiler_->cold_used();
-  if (hot + cold > compiler_->capacity() / kShare) {
-    sys::remove_file(path_);
+  usize hot = 0, cold = 0;
+  const u32 blocks = fitting(hot, cold);
+  if (blocks <= read_) {
+    // It is full: new ones have no room. It stays as long as it is of use.
+    if (revived_ < read_ / kUsefulPart) sys::remove_file(path_);
     return;
   }
   for (u32 id = 1; id < cache_.next_exit(); id++) {
     if (cache_.exit(id).to != kNoBlock) compiler_->unlink(cache_.exit(id).site);
   }
   const Result<void> written =
-      CodeFile::write(path_, fingerprint_, collect(), compiler_->code(compiler_->hot_begin(), hot),
+      CodeFile::write(path_, fingerprint_, collect(blocks), compiler_->code(compiler_->hot_begin(), hot),
                       compiler_->code(compiler_->cold_begin(), cold));
   if (written.ok()) sys::prune_files(folder_, kPrefix, kFilesKept);
 }

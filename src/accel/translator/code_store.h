@@ -47,12 +47,14 @@ class CodeStore {
   // elsewhere each time are translated each time, and would only make the file longer.)
   static constexpr u32 kFewBlocks = 64, kSmallPart = 8;
   static constexpr usize kShare = 2;      // a file fills at most this part of the buffer
+  static constexpr u64 kUsefulPart = 4;   // of a full file's blocks as many are to be taken, or it makes room
   static constexpr usize kFilesKept = 4;  // of other builds and settings
   static constexpr const char* kPrefix = "translations-";
 
   void read();
   bool is_sound(u32 block);
-  CodeFile::Tables collect();
+  u32 fitting(usize& hot, usize& cold);
+  CodeFile::Tables collect(u32 blocks);
 
   CodeCache& cache_;
   std::mutex& lock_;

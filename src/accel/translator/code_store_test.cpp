@@ -59,6 +59,8 @@ class Machine {
     store_raw(ram_->data() + at, instruction);
     at += 2;
   }
+  // What ran already: as a device writes it.
+  void change(u32 at, u16 instruction) { memory_.write(at, instruction, 2, {}); }
   Engine& engine() { return *engine_; }
   u32 result() { return __atomic_load_n(reinterpret_cast<u32*>(ram_->data() + 4 * kResult), __ATOMIC_ACQUIRE); }
   unsigned count(const char* what) {
@@ -150,6 +152,46 @@ TEST_F(CodeStoreTest, ADeadBlockComesBackInTheSameRun) {
   machine.engine().reset();
   EXPECT_EQ(machine.run(), kBlocks);
   EXPECT_GE(machine.count("taken"), kBlocks);
+}
+
+// A program whose code changes until more than half of the buffer is used: what was made first is kept.
+TEST_F(CodeStoreTest, AFullFileHasTheFirstBlocks) {
+  constexpr unsigned kSteps = 150;
+  options_.cache_size = u64{4} << 20;
+  const auto used = [](Machine& machine) {
+    const std::string text = machine.engine().statistics();
+    return std::strtoul(text.c_str() + text.find("cache used") + 10, nullptr, 10);
+  };
+  const auto load = [](Machine& machine, u16 by) {
+    u32 at = 2;
+    const auto put = [&](u16 instruction) {
+      machine.change(at, instruction);
+      at += 2;
+    };
+    for (unsigned i = 0; i < kSteps; i++) {
+      put(mini(0, 0, by));
+      put(mini(4, 0, kResult + 1));  // has a slow path
+      put(mini(8));
+    }
+    put(mini(4, 0, kResult));
+    put(mini(3, 2, 0));
+    put(mini(6, 2));
+  };
+  {
+    Machine machine(options_);
+    for (u16 by = 1; by < 250 && used(machine) < options_.cache_size * 17 / 32; by++) {
+      load(machine, by);
+      machine.run();  // was in the middle of it
+      ASSERT_EQ(machine.run(), by * kSteps);
+    }
+    ASSERT_GE(used(machine), options_.cache_size * 17 / 32);
+  }
+  ASSERT_EQ(files().size(), 1u);
+  Machine machine(options_);
+  ASSERT_TRUE(eventually([&] { return machine.count("read") >= kSteps; }));
+  load(machine, 1);
+  EXPECT_EQ(machine.run(), kSteps);
+  EXPECT_GE(machine.count("taken"), kSteps);
 }
 
 TEST_F(CodeStoreTest, OtherSettingsHaveAFileOfTheirOwn) {
