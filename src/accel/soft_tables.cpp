@@ -198,8 +198,8 @@ void SoftMmu::flush_page(u64 space, u64 address, bool all_spaces) {
     if (!set->huge && !set->touches(address >> memory::kPageBits)) continue;
     // Global mappings of the page are meant too; a user's set may hold them for any space.
     const bool concerned = !set->user || all_spaces || static_cast<u32>(set->key) == static_cast<u32>(space) ||
-                           set->huge || set->large.test(address >> 21) ||
-                           set->read()[address >> memory::kPageBits] || set->exec()[address >> memory::kPageBits];
+                           set->huge || set->large.test(address >> 21) || set->read()[address >> memory::kPageBits] ||
+                           set->exec()[address >> memory::kPageBits];
     if (concerned) clear_address(*set, address);
   }
   drop_device_pages(address);

@@ -55,7 +55,9 @@ void SoftMmu::judge_window(TableSet& set, s64 elapsed) {
   const bool harmful = std::exchange(set.open->faults, 0) > kMostFaults;
   if (!set.open->full && ((set.heat >= -kEarned && !harmful) || eager())) return;
   log_.write(LogItem::mmu, "cpu {}: window of space {:#x} is lost: {}", cpu_, set.key,
-             harmful ? "too many slow accesses" : set.open->full ? "too many mappings" : "changes too often");
+             harmful          ? "too many slow accesses"
+             : set.open->full ? "too many mappings"
+                              : "changes too often");
   lose_window(set, harmful ? kHarmful : kLost);
 }
 
@@ -95,9 +97,7 @@ void SoftMmu::forget_code(TableSet& set) {
 void SoftMmu::open_window(TableSet& set) {
   // Accesses through a window cross pages and look at no alignment; a watched page has no entry by itself.
   if (!guest_.allows_unaligned() || (debugger_ && debugger_->attached())) return;
-  if (!window_budget_) {
-    window_budget_ = std::max<usize>(sys::most_mappings() / 3 * 2 / owner_.cpu_count(), 1);
-  }
+  if (!window_budget_) { window_budget_ = std::max<usize>(sys::most_mappings() / 3 * 2 / owner_.cpu_count(), 1); }
   if (!eager() && !make_room(set)) {
     set.heat = kLost;
     return;
@@ -120,8 +120,9 @@ void SoftMmu::open_window(TableSet& set) {
 // Unmaps all of it. From now on accesses of code that was made for it fault, and take the slow path.
 void SoftMmu::close_window(TableSet& set) {
   if (!set.open) return;
-  log_.write(LogItem::mmu, "cpu {}: window of space {:#x} closed: {} mappings, {} changes and {} slow accesses not judged",
-             cpu_, set.key, set.open->pieces, set.open->changes, set.open->faults);
+  log_.write(LogItem::mmu,
+             "cpu {}: window of space {:#x} closed: {} mappings, {} changes and {} slow accesses not judged", cpu_,
+             set.key, set.open->pieces, set.open->changes, set.open->faults);
   std::erase_if(leaving_, [&](const Leaving& page) { return page.set == &set; });
   std::lock_guard lock(mutex_);
   if (set.open->pieces) sys::place_nothing(set.window(), kWindowBytes);
@@ -136,7 +137,8 @@ void SoftMmu::map_range(TableSet& set, u64 begin, u64 end) {
   const auto host_of = [&](u64 page) { return set.read()[page] + (page << memory::kPageBits); };
   const auto writable = [&](u64 page) { return set.write()[page] != 0; };
   const auto wanted = [&](u64 page) {
-    return set.read()[page] && !window.local.test(page) && (!window.mapped.test(page) || (writable(page) && !window.writable.test(page)));
+    return set.read()[page] && !window.local.test(page) &&
+           (!window.mapped.test(page) || (writable(page) && !window.writable.test(page)));
   };
   for (u64 page = begin; page < end; page++) {
     if (!wanted(page)) continue;

@@ -47,12 +47,13 @@ struct SoftMmu::TableSet {
   std::unique_ptr<Window> open;  // nullptr: it is closed
   // That, or the page never comes into it: a device's, or one that is not global.
   bool window_has(u64 page, ir::Access access) const {
-    return !read()[page] || open->local.test(page) || (access == ir::Access::write ? open->writable : open->mapped).test(page);
+    return !read()[page] || open->local.test(page) ||
+           (access == ir::Access::write ? open->writable : open->mapped).test(page);
   }
-  s64 heat = 0;                  // ns of running in this set that count for opening it
+  s64 heat = 0;  // ns of running in this set that count for opening it
 
-  // Whether anything around a page (2 MiB) was ever entered: kernels drop long ranges page by page, most of them nowhere
-  // mapped.
+  // Whether anything around a page (2 MiB) was ever entered: kernels drop long ranges page by page, most of them
+  // nowhere mapped.
   bool touches(u64 page) const {
     return touched.test(page / 512) || touched.test(kReadChunks + page / 512) ||
            touched.test(2 * kReadChunks + page / 1024);

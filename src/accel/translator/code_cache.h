@@ -127,7 +127,8 @@ class CodeCache {
     usize bucket;
     u32 bit;
   };
-  // The blocks of a page lie beside each other, in 4 KiB of buckets: most of what is looked up is near what was just made.
+  // The blocks of a page lie beside each other, in 4 KiB of buckets: most of what is looked up is near what was just
+  // made.
   static Hash hash(const ir::Key& key, u32 page) {
     const u64 place = (key.pc >> memory::kPageBits) * 0x9e3779b97f4a7c15;
     const u64 h = place ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{page} * 0x9e3779b1);

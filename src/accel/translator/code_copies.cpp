@@ -75,7 +75,8 @@ CodeCopies::Differences CodeCopies::differences(const Place& from, const Place& 
 bool CodeCopies::are_distinct(const Differences& differences) {
   for (const auto& part : differences) {
     for (usize i = 0; i < part.size(); i++) {
-      if (!part[i] || std::find(part.begin() + static_cast<std::ptrdiff_t>(i) + 1, part.end(), part[i]) != part.end()) return false;
+      if (!part[i] || std::find(part.begin() + static_cast<std::ptrdiff_t>(i) + 1, part.end(), part[i]) != part.end())
+        return false;
     }
   }
   return true;
@@ -202,7 +203,8 @@ void CodeCopies::copy(u32 from, const ir::Key& to, u32 first_exit, x64::Compiler
   const Translation& translation = cache_.block(from);
   const Place place = place_of(from);
   const auto move = [&](u32 at) { return at ? moved(at, place, source.hot_bytes, out.entry, out.cold_entry) : 0; };
-  const std::span<u8> hot = compiler.code(out.entry, out.hot_bytes), cold = compiler.code(out.cold_entry, out.cold_bytes);
+  const std::span<u8> hot = compiler.code(out.entry, out.hot_bytes),
+                      cold = compiler.code(out.cold_entry, out.cold_bytes);
   std::ranges::copy(compiler.code(translation.entry, source.hot_bytes), hot.begin());
   std::ranges::copy(compiler.code(source.cold_entry, source.cold_bytes), cold.begin());
   apply(source, differences(place, {to.pc, out.entry, out.cold_entry, first_exit}), hot, cold);

@@ -4,9 +4,9 @@
 // the guest's and the host's code lie. From then on such code is copied, and these fields are set.
 //
 // A field is four bytes. What it may differ by is known: the distance of the guest's addresses, that of
-// their entries in the execution table, those of the host's code (of its two parts, and between them), and that of the exits' ids.
-// Each difference has to be one of these, in one way only; where two of them are equal by chance, nothing is
-// learnt from that pair. A block that differs otherwise is never copied.
+// their entries in the execution table, those of the host's code (of its two parts, and between them), and that of the
+// exits' ids. Each difference has to be one of these, in one way only; where two of them are equal by chance, nothing
+// is learnt from that pair. A block that differs otherwise is never copied.
 //
 // The source is made from the same page of RAM, and lives: stores to that page would have dropped it.
 // All members are called with the translator's lock held.
@@ -36,8 +36,8 @@ class CodeCopies {
   // Compares a block, as it was just made, with one at another address, and knows how to copy it if all is explained.
   void learn(u32 from, u32 made, x64::Compiler& compiler);
 
-  // A block's host code at a new place in the buffer for `to`, no exit linked: entry and cold_entry of `out` say where, its
-  // first exit has the id `first_exit`. Fills the rest of `out`.
+  // A block's host code at a new place in the buffer for `to`, no exit linked: entry and cold_entry of `out` say where,
+  // its first exit has the id `first_exit`. Fills the rest of `out`.
   void copy(u32 from, const ir::Key& to, u32 first_exit, x64::Compiler& compiler, x64::CompiledBlock& out) const;
   // The sizes that a copy has.
   void measure(u32 from, x64::CompiledBlock& out) const;

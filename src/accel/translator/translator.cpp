@@ -495,16 +495,16 @@ void Translator::forget_jumps(const Translation& translation) {
   }
 }
 
-// A page may be marked and have no code: what was made ended before it, or failed. Its mark is taken back with the first
-// store then, or all later ones would be slow, also those of a process that has the page as data later on.
+// A page may be marked and have no code: what was made ended before it, or failed. Its mark is taken back with the
+// first store then, or all later ones would be slow, also those of a process that has the page as data later on.
 bool Translator::concerns_code(u32 page, u64 lines) const {
   const std::atomic<u64>* known = lines_.find(page);
   const u64 has = known ? known->load(std::memory_order_seq_cst) : 0;
   return !has || has & lines || being_read_[0].load() == page || being_read_[1].load() == page;
 }
 
-// Whether a page is cleared or copied to: stores that go on where the last one ended, and met a block, or are many. Those of
-// a guest that puts new code behind other code meet none.
+// Whether a page is cleared or copied to: stores that go on where the last one ended, and met a block, or are many.
+// Those of a guest that puts new code behind other code meet none.
 bool Translator::rewrites(u32 page, u64 begin, u64 end) {
   const u64 from = u64{page} << memory::kPageBits | begin, to = from + (end - begin);
   if (written_to_.exchange(to, std::memory_order_relaxed) != from) {

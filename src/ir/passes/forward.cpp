@@ -107,8 +107,7 @@ class Forward {
         if (inst.type >= Type::V64) {
           if (inst.op == Op::VBitSelect) find_rotation(inst);
           half_[self] = is_half(inst);
-        }
-        else if (!fixed && computes(inst.op)) fold(inst, self);
+        } else if (!fixed && computes(inst.op)) fold(inst, self);
         return;
     }
   }
@@ -219,8 +218,8 @@ class Forward {
     u64 keeps = (left ? ones << shl.imm : ones >> shr.imm) & ones;
     if (shl.lane == 32) keeps |= keeps << 32;
     if (mask.imm != keeps) return;
-    inst = Inst{.op = Op::VRotlImm, .type = inst.type, .lane = shl.lane, .args = {shl.args[0], kNoRef, kNoRef},
-                .imm = shl.imm};
+    inst = Inst{
+        .op = Op::VRotlImm, .type = inst.type, .lane = shl.lane, .args = {shl.args[0], kNoRef, kNoRef}, .imm = shl.imm};
   }
 
   // A copy between types (V64 of a V128) is none.

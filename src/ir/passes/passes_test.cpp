@@ -122,7 +122,8 @@ TEST(Passes, StateIsReadOnceAndWrittenOnce) {
   EXPECT_EQ(count(block, Op::SetState), 1u);
 }
 
-// VSHR and VSLI, VSHL and VSRI of one vector; with counts that do not make up the lane, or a mask of another, no rotation.
+// VSHR and VSLI, VSHL and VSRI of one vector; with counts that do not make up the lane, or a mask of another, no
+// rotation.
 TEST(Passes, InsertedShiftsAreRotations) {
   for (u32 seed = 0; seed < 400; seed++) {
     const unsigned lane = seed & 1 ? 64 : 32, left = 1 + seed / 4 % (lane - 1), off = seed % 5 == 4;

@@ -154,7 +154,8 @@ class Raise {
   bool is_written(const Inst& get, usize from, usize to) const {
     for (usize i = from + 1; i < to; i++) {
       const Inst& set = insts_[i];
-      if (set.op == Op::SetState && set.imm < get.imm + slot_size(get) && get.imm < set.imm + slot_size(set)) return true;
+      if (set.op == Op::SetState && set.imm < get.imm + slot_size(get) && get.imm < set.imm + slot_size(set))
+        return true;
     }
     return false;
   }
