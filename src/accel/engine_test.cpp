@@ -146,6 +146,53 @@ TEST_F(EngineTest, DataBehindCodeIsNoCode) {
   }
 }
 
+// One page of code at four addresses: the first two are translated, the others copied, and all are dropped when it is
+// written.
+TEST_F(EngineTest, CodeAtOtherAddressesIsCopied) {
+  for (const bool check : {false, true}) {
+    options_.engine = "tcg";
+    options_.check_copies = check;
+    guests_.clear();
+    engine_.reset();
+    create(1);
+    MiniGuest& guest = *guests_[0];
+    guest.mapped = true;
+    for (const u64 page : {0, 0x21, 0x42, 0x63, 0xa4}) {
+      guest.pages[{0, page}].mapping = {
+          .physical = page ? 0x1000u : 0u, .writable = true, .executable = true, .global = true};
+    }
+    store_raw(ram_->data() + 0x100, u32{0});
+    // Four calls, for ever: r3 is where they return to.
+    program(0, {mini(3, 3, 8), mini(6, 4)});
+    program(8, {mini(3, 3, 16), mini(6, 5)});
+    program(16, {mini(3, 3, 24), mini(6, 6)});
+    program(24, {mini(3, 3, 0), mini(6, 7)});
+    program(0x1000, {mini(0, 0, 1), mini(8), mini(4, 0, 64), mini(8), mini(9, 0, 0), mini(6, 3), mini(1, 0, 6)});
+    for (unsigned i = 0; i < 4; i++) guest.s.r[4 + i] = 0x21000 * (i + 1) + (i == 3 ? 0x20000 : 0);
+    const auto count = [&](const char* before) {
+      const std::string text = engine_->statistics();
+      const usize at = text.find(before);
+      return at == std::string::npos ? 0 : std::atoi(text.c_str() + at + std::strlen(before));
+    };
+    engine_->resume();
+    EXPECT_TRUE(eventually([&] { return word(0x100) > 100; }));
+    engine_->pause();
+    if (check) {
+      EXPECT_GT(count("elsewhere 0 blocks; "), 2);
+      EXPECT_EQ(count("compared, "), 0);
+    } else {
+      EXPECT_GT(count("copied from elsewhere "), 2);
+    }
+    // From now on it counts by 100.
+    const u32 before = guest.s.r[0];
+    memory_.write(0x1000, mini(0, 0, 100), 2, {});
+    engine_->resume();
+    EXPECT_TRUE(eventually([&] { return word(0x100) > before + 100'000; }));
+    engine_->pause();
+    EXPECT_LE((guest.s.r[0] - before) % 100, 1u);
+  }
+}
+
 TEST_F(EngineTest, EventsWakeOtherCpus) {
   create(2);
   // CPU 1 starts at 0x200: waits for an event, counts at 0x108. CPU 0 sends events and counts at 0x104.
