@@ -83,11 +83,11 @@ bool CodeCopies::are_distinct(const Differences& differences) {
 }
 
 // A block's code without what links and mappings put into it.
-CodeCopies::Code CodeCopies::pristine(u32 block, x64::Compiler& compiler) const {
+CodeCopies::Code CodeCopies::pristine(u32 block, const x64::Compiler& compiler) const {
   const Translation& translation = cache_.block(block);
   const Shape& made = shape(block);
-  const std::span<u8> hot = compiler.code(translation.entry, made.hot_bytes);
-  const std::span<u8> cold = compiler.code(made.cold_entry, made.cold_bytes);
+  const std::span<const u8> hot = compiler.text(translation.entry, made.hot_bytes);
+  const std::span<const u8> cold = compiler.text(made.cold_entry, made.cold_bytes);
   Code code = {std::vector<u8>(hot.begin(), hot.end()), std::vector<u8>(cold.begin(), cold.end())};
   const auto blank = [&](u32 at) {
     if (!at) return;
@@ -158,7 +158,7 @@ std::optional<bool> CodeCopies::find_fields(const std::vector<u8>& a, const std:
   return true;
 }
 
-void CodeCopies::learn(u32 from, u32 made, x64::Compiler& compiler) {
+void CodeCopies::learn(u32 from, u32 made, const x64::Compiler& compiler) {
   const Differences by = differences(place_of(from), place_of(made));
   if (!are_distinct(by)) return;
   Shape& shape = this->shape(made);
@@ -205,8 +205,8 @@ void CodeCopies::copy(u32 from, const ir::Key& to, u32 first_exit, x64::Compiler
   const auto move = [&](u32 at) { return at ? moved(at, place, source.hot_bytes, out.entry, out.cold_entry) : 0; };
   const std::span<u8> hot = compiler.code(out.entry, out.hot_bytes),
                       cold = compiler.code(out.cold_entry, out.cold_bytes);
-  std::ranges::copy(compiler.code(translation.entry, source.hot_bytes), hot.begin());
-  std::ranges::copy(compiler.code(source.cold_entry, source.cold_bytes), cold.begin());
+  std::ranges::copy(compiler.text(translation.entry, source.hot_bytes), hot.begin());
+  std::ranges::copy(compiler.text(source.cold_entry, source.cold_bytes), cold.begin());
   apply(source, differences(place, {to.pc, out.entry, out.cold_entry, first_exit}), hot, cold);
   out.second_check = move(source.second_check);
   out.faults.clear();
@@ -223,7 +223,7 @@ void CodeCopies::copy(u32 from, const ir::Key& to, u32 first_exit, x64::Compiler
   }
 }
 
-bool CodeCopies::is_copy(u32 from, u32 made, x64::Compiler& compiler) const {
+bool CodeCopies::is_copy(u32 from, u32 made, const x64::Compiler& compiler) const {
   if (!have_same_form(from, made)) return false;
   Code copy = pristine(from, compiler);
   apply(shape(from), differences(place_of(from), place_of(made)), copy[0], copy[1]);

@@ -34,7 +34,7 @@ class CodeCopies {
   // Whether it is worth comparing a new block with it.
   bool can_learn(u32 block) const { return shape(block).fields == kUnknown; }
   // Compares a block, as it was just made, with one at another address, and knows how to copy it if all is explained.
-  void learn(u32 from, u32 made, x64::Compiler& compiler);
+  void learn(u32 from, u32 made, const x64::Compiler& compiler);
 
   // A block's host code at a new place in the buffer for `to`, no exit linked: entry and cold_entry of `out` say where,
   // its first exit has the id `first_exit`. Fills the rest of `out`.
@@ -42,7 +42,7 @@ class CodeCopies {
   // The sizes that a copy has.
   void measure(u32 from, x64::CompiledBlock& out) const;
   // Whether a block, as it was just made, is what a copy of `from` would be.
-  bool is_copy(u32 from, u32 made, x64::Compiler& compiler) const;
+  bool is_copy(u32 from, u32 made, const x64::Compiler& compiler) const;
   void clear();
 
  private:
@@ -77,7 +77,7 @@ class CodeCopies {
   Place place_of(u32 block) const;
   static Differences differences(const Place& from, const Place& to);
   static bool are_distinct(const Differences& differences);
-  Code pristine(u32 block, x64::Compiler& compiler) const;
+  Code pristine(u32 block, const x64::Compiler& compiler) const;
   bool have_same_form(u32 a, u32 b) const;
   std::optional<bool> find_fields(const std::vector<u8>& a, const std::vector<u8>& b, const std::array<u32, kKinds>& by,
                                   u8 part);

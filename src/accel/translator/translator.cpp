@@ -414,9 +414,9 @@ void Translator::make_known(u32 index, VirtualCpu& cpu) {
 }
 
 // Host code is mapped twice, to be written and to be run, and would count twice as resident memory. What is finished
-// needs the first mapping only for a link now and then: each MiB of new code drops it.
+// needs the first mapping only for a link now and then: each few MiB of new code drop it.
 void Translator::unload_written() {
-  constexpr u64 kStep = u64{1} << 20;
+  constexpr u64 kStep = u64{4} << 20;
   const u64 used = compiler_->hot_used() + compiler_->cold_used();
   if (used < unload_at_) return;
   write_.unload(0, write_.size());

@@ -362,6 +362,8 @@ u32 Compiler::hot_begin() const { return impl_->stubs_.end; }
 u32 Compiler::cold_begin() const { return impl_->cold_start_; }
 std::span<u8> Compiler::code(u32 offset, usize bytes) { return {impl_->assembler_.buffer() + offset, bytes}; }
 
+std::span<const u8> Compiler::text(u32 offset, usize bytes) const { return {impl_->run_ + offset, bytes}; }
+
 std::string Compiler::fingerprint() const {
   const Settings& s = impl_->settings_;
   return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", s.features, s.write_table, s.exec_table, s.pin,

@@ -126,6 +126,8 @@ class Compiler {
   u32 hot_begin() const;
   u32 cold_begin() const;
   std::span<u8> code(u32 offset, usize bytes);
+  // The same to be read: what runs is in memory already.
+  std::span<const u8> text(u32 offset, usize bytes) const;
   // What the code depends on besides the program itself: settings, the host's features, the buffer's division.
   std::string fingerprint() const;
   // Another id for the second page of a block that is not running.
