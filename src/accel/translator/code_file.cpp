@@ -65,7 +65,7 @@ u64 code_checksum(std::span<const u8> data, u64 seed) {
   usize at = 0;
   for (; at + 8 <= data.size(); at += 8) mix(load_raw<u64>(data.data() + at));
   u64 rest = 0;
-  std::memcpy(&rest, data.data() + at, data.size() - at);
+  if (at < data.size()) std::memcpy(&rest, data.data() + at, data.size() - at);
   mix(rest);
   return sum;
 }
