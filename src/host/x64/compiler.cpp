@@ -34,8 +34,11 @@ u32 flags_of_mxcsr(u32 mxcsr) {
          (mxcsr >> 4 & 1) * ir::kFpUnderflow | (mxcsr >> 5 & 1) * ir::kFpInexact;
 }
 
+// One write for who runs the code: the field is not aligned, but lies within eight bytes (Assembler::align_patch). C++
+// has no atomic of that kind; what the host's MOV does is a release, too.
 void store_patch(u8* at, u32 value) {
-  std::atomic_ref<u32>(*reinterpret_cast<u32*>(at)).store(value, std::memory_order_release);
+  using Field = u32 __attribute__((aligned(1), may_alias));
+  asm volatile("movl %1, %0" : "=m"(*reinterpret_cast<Field*>(at)) : "r"(value) : "memory");
 }
 
 }  // namespace
