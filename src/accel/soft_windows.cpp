@@ -25,7 +25,7 @@ namespace rhea::accel {
 namespace {
 
 constexpr s64 kLongestLook = 10'000'000;  // ns that count of the time between two looks: the CPU may have slept
-constexpr s64 kEarned = 120'000'000;      // heat that opens a window
+constexpr s64 kEarned = 50'000'000;       // heat that opens a window
 constexpr s64 kLost = -400'000'000;       // heat of a set that lost its window
 // A mapping's price in ns, with the faults that it brings, and the part of the time that may go into them.
 constexpr s64 kPrice = 20'000;
