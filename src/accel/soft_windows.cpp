@@ -32,8 +32,9 @@ constexpr s64 kPrice = 20'000;
 constexpr s64 kWorth = 4;
 // So many slow accesses between two looks are a window that does harm: it is closed, and for long.
 constexpr u32 kMostFaults = 300;
-constexpr u64 kAround = 16 * memory::kPageSize, kSection = u64{1} << 20;
 constexpr s64 kHarmful = -8'000'000'000;
+// Bytes that are entered around an access: of a process, of a kernel that maps by sections.
+constexpr u64 kAround = 16 * memory::kPageSize, kSection = u64{1} << 20;
 
 }  // namespace
 
@@ -97,7 +98,7 @@ void SoftMmu::forget_code(TableSet& set) {
 void SoftMmu::open_window(TableSet& set) {
   // Accesses through a window cross pages and look at no alignment; a watched page has no entry by itself.
   if (!guest_.allows_unaligned() || (debugger_ && debugger_->attached())) return;
-  if (!window_budget_) { window_budget_ = std::max<usize>(sys::most_mappings() / 3 * 2 / owner_.cpu_count(), 1); }
+  if (!window_budget_) window_budget_ = std::max<usize>(sys::most_mappings() / 3 * 2 / owner_.cpu_count(), 1);
   if (!eager() && !make_room(set)) {
     set.heat = kLost;
     return;

@@ -186,7 +186,7 @@ void CodeStore::save() {
   if (made < std::max<u64>(kFewBlocks, read_ / kSmallPart) || cache_.first_block() != 0) return;
   usize hot = 0, cold = 0;
   const u32 blocks = fitting(hot, cold);
-  if (blocks <= read_) {
+  if (blocks <= origins_.read().origins.size()) {
     // It is full: new ones have no room. It stays as long as it is of use.
     if (revived_ < read_ / kUsefulPart) sys::remove_file(path_);
     return;
