@@ -160,9 +160,7 @@ void Emitter::repair(const Inst& inst, Label& cold, u8 to) {
     a_.jump(back);
     while (a_.position() & 7) a_.db(0xcc);
     a_.set_relative(field, a_.position());
-    Inst pure = inst;
-    pure.args = {0, 1, 2};
-    a_.db(reinterpret_cast<const u8*>(&pure), sizeof pure);
+    write_instruction(inst);
   });
 }
 

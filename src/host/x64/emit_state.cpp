@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Guest state, helpers, and operations done out of line.
+#include <cstddef>
+#include <cstring>
+
 #include "host/x64/emitter.h"
 
 namespace rhea::x64 {
@@ -232,6 +235,17 @@ void Emitter::call_helper(const Inst& inst) {
   }
 }
 
+// For Stubs::eval, with the arguments where emit_eval() puts them. Bytes between members are zero, so that equal blocks
+// have equal code.
+void Emitter::write_instruction(const Inst& inst) {
+  Inst pure = inst;
+  pure.args = {0, 1, 2};
+  std::array<u8, sizeof pure> bytes{};
+  std::memcpy(bytes.data(), &pure, offsetof(Inst, args) + sizeof pure.args);
+  std::memcpy(bytes.data() + offsetof(Inst, imm), &pure.imm, sizeof pure.imm);
+  a_.db(bytes.data(), bytes.size());
+}
+
 // Any pure operation, by the reference evaluator.
 void Emitter::emit_eval(const Inst& inst) {
   clobber_flags();
@@ -272,10 +286,7 @@ void Emitter::emit_eval(const Inst& inst) {
   cold_.push_back([this, &label, copy = inst] {
     while (a_.position() & 7) a_.db(0xcc);
     a_.bind(label);
-    Inst pure = copy;
-    pure.args = {0, 1, 2};
-    const u8* bytes = reinterpret_cast<const u8*>(&pure);
-    a_.db(bytes, sizeof pure);
+    write_instruction(copy);
   });
   if (!values_[index_].uses) return;
   const Type type = type_of(index_);

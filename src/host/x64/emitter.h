@@ -47,7 +47,7 @@ constexpr u8 kXmmA = 14, kXmmB = 15;  // scratch within one instruction
 constexpr bool is_caller_saved(u8 reg) { return reg <= kRdx || (reg >= kRsi && reg <= kR11); }
 
 constexpr u32 kEntryAlignment = 16,
-              kColdAlignment = 8;  // of a block's two parts: its code is the same wherever it lies
+              kColdAlignment = 16;  // of a block's two parts: its code is the same wherever it lies
 constexpr s32 kStateBias = 128;
 // The frame: arguments of out-of-line operations, what slow paths save, spills.
 constexpr s32 kArgsOffset = 0;   // 4 values of 16 bytes
@@ -256,6 +256,7 @@ class Emitter {
   void parallel_ge(const Inst& inst);
   void select_bytes(const Inst& inst);
   void emit_eval(const Inst& inst);
+  void write_instruction(const ir::Inst& inst);
 
   void get_state(const Inst& inst);
   void set_state(const Inst& inst);
