@@ -50,37 +50,44 @@ u32 CodeCache::block_at(u32 offset) const {
                                        [](u32 at, const Translation& block) { return at < block.entry; });
     return next == blocks.begin() ? kNoBlock : first + static_cast<u32>(next - blocks.begin()) - 1;
   };
+  if (has_ring() && offset >= ring_) {
+    const u32 piece = (offset - ring_) / piece_bytes_;
+    return last_of(pieces_[piece].blocks, first_in_piece(piece));
+  }
   const u32 made = last_of(blocks_, reserved_);
   return made != kNoBlock ? made : last_of(read_, 0);
 }
 
-u32 CodeCache::add(const Translation& translation, std::span<const x64::ExitSite> sites, const ir::Block& block) {
-  const u32 index = end_block();
-  blocks_.push_back(translation);
-  Translation& added = blocks_.back();
-  added.exits = static_cast<u32>(sites.size());
+u32 CodeCache::add(const Translation& translation, std::span<const x64::ExitSite> sites, const ir::Block& block,
+                   bool in_ring) {
+  std::vector<Translation>& blocks = in_ring ? pieces_[piece_].blocks : blocks_;
+  std::vector<ExitRecord>& exits = in_ring ? pieces_[piece_].exits : exits_;
+  const u32 index = (in_ring ? first_in_piece(piece_) : reserved_) + static_cast<u32>(blocks.size());
+  blocks.push_back(translation);
+  blocks.back().exits = static_cast<u32>(sites.size());
   for (const x64::ExitSite& site : sites) {
     ExitRecord record;
     record.site = site;
     record.target = block.exits[site.exit].target;
     record.from = index;
-    exits_.push_back(record);
+    exits.push_back(record);
   }
   enlist(index);
   return index;
 }
 
 u32 CodeCache::add_like(u32 like, u32 distance, const Translation& translation, std::span<const x64::ExitSite> sites) {
-  const u32 index = end_block();
-  blocks_.push_back(translation);
-  blocks_.back().exits = static_cast<u32>(sites.size());
+  Piece& piece = pieces_[piece_];
+  const u32 index = first_in_piece(piece_) + static_cast<u32>(piece.blocks.size());
+  piece.blocks.push_back(translation);
+  piece.blocks.back().exits = static_cast<u32>(sites.size());
   for (u32 i = 0; i < sites.size(); i++) {
     ExitRecord record;
     record.site = sites[i];
     record.target = exit(block(like).first_exit + i).target;
     record.target.pc = static_cast<u32>(record.target.pc + distance);
     record.from = index;
-    exits_.push_back(record);
+    piece.exits.push_back(record);
   }
   enlist(index);
   return index;
@@ -158,6 +165,63 @@ void CodeCache::remove(u32 index, x64::Compiler& compiler) {
   }
 }
 
+void CodeCache::open_ring(u32 begin, u32 bytes, u32 pieces) {
+  ring_ = begin;
+  piece_bytes_ = bytes;
+  pieces_.resize(pieces);
+}
+
+void CodeCache::clear_piece(u32 piece, x64::Compiler& compiler) {
+  Piece& old = pieces_[piece];
+  sweeps_++;
+  for (const Translation& block : old.blocks) {
+    if (!block.dead) take_out(first_in_piece(piece) + static_cast<u32>(&block - old.blocks.data()), piece, compiler);
+  }
+  for (const Translation& block : old.blocks) {
+    if (!block.dead) sweep_bucket(buckets_[hash(block.key, block.pages[0]).bucket], piece);
+  }
+  old.blocks.clear();
+  old.exits.clear();
+}
+
+// Out of the lists of links and of its pages, but the hash chain. Code in the piece is not patched: it is gone.
+void CodeCache::take_out(u32 index, u32 piece, x64::Compiler& compiler) {
+  const auto is_here = [&](u32 number) { return is_in_ring(number) && piece_of(number) == piece; };
+  const Translation& old = block(index);
+  while (old.incoming) {
+    const u32 id = old.incoming;
+    if (!is_here(id)) compiler.unlink(exit(id).site);
+    unlist(id);
+  }
+  for (u32 id = old.first_exit; id < old.first_exit + old.exits; id++) unlist(id);
+  for (const u32 id : old.pages) {
+    if (!id || page(id).swept == sweeps_) continue;
+    page(id).swept = sweeps_;
+    std::erase_if(page(id).blocks, is_here);
+  }
+}
+
+// All that a chain has of a piece at once. What the bucket had is what is left in it.
+void CodeCache::sweep_bucket(Bucket& bucket, u32 piece) {
+  u32 at = bucket.head - 1;
+  bucket = {};
+  u32* end = nullptr;
+  while (at != kNoBlock) {
+    Translation& block = this->block(at);
+    const u32 next = block.next;
+    if (is_in_ring(at) && piece_of(at) == piece) {
+      block.dead = true;
+    } else {
+      if (end) *end = at;
+      else bucket.head = at + 1;
+      bucket.had |= hash(block.key, block.pages[0]).bit;
+      end = &block.next;
+    }
+    at = next;
+  }
+  if (end) *end = kNoBlock;
+}
+
 void CodeCache::clear() {
   read_.clear();
   read_exits_.clear();
@@ -166,6 +230,29 @@ void CodeCache::clear() {
   exits_.resize(1);
   buckets_.reset(kBuckets);
   pages_.clear();
+  for (Piece& piece : pieces_) piece = {};
+  piece_ = 0;
+}
+
+void CodeCache::keep_read(x64::Compiler& compiler) {
+  for (u32 id = 1; id < first_exit_; id++) {
+    ExitRecord& exit = read_exits_[id];
+    if (exit.to == kNoBlock) continue;
+    compiler.unlink(exit.site);
+    exit.to = kNoBlock;
+    exit.next = exit.previous = 0;
+  }
+  for (Translation& block : read_) {
+    block.pages = {};
+    block.incoming = 0;
+    block.next = kNoBlock;
+    block.dead = true;
+  }
+  std::vector<Translation> blocks = std::move(read_);
+  std::vector<ExitRecord> exits = std::move(read_exits_);
+  clear();
+  reserve(static_cast<u32>(blocks.size()), static_cast<u32>(exits.size()));
+  adopt(std::move(blocks), std::move(exits));
 }
 
 }  // namespace rhea::accel

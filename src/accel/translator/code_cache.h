@@ -9,6 +9,10 @@
 // life (revive()). Blocks of a code file (code_file.h) are such dead ones, with the lowest numbers and exit ids, which
 // are reserved until they have been read.
 //
+// Blocks of the ring are of use for a short time: what is there already is made for another address once more
+// (code_copies.h). The ring has pieces; when all are full, the one that was filled first is emptied. Their numbers, and
+// those of their exits, have the bit kRing, the piece, and count from 0 in each piece.
+//
 // All members are called with the translator's lock held, but may_have_code().
 #pragma once
 
@@ -26,6 +30,8 @@
 namespace rhea::accel {
 
 constexpr u32 kNoBlock = ~0u;
+constexpr u32 kRing = 1u << 31;
+constexpr bool is_in_ring(u32 number) { return number & kRing; }
 
 struct Translation {
   ir::Key key;
@@ -55,11 +61,18 @@ class CodeCache {
   // The first one of a key and page whose second page is any; goes on with next_of().
   u32 first_of(const ir::Key& key, u32 page) const;
   u32 next_of(u32 block) const;
-  Translation& block(u32 index) { return index < reserved_ ? read_[index] : blocks_[index - reserved_]; }
+  Translation& block(u32 index) {
+    if (is_in_ring(index)) return pieces_[piece_of(index)].blocks[index & kInPiece];
+    return index < reserved_ ? read_[index] : blocks_[index - reserved_];
+  }
   const Translation& block(u32 index) const { return const_cast<CodeCache&>(*this).block(index); }
-  ExitRecord& exit(u32 id) { return id < first_exit_ ? read_exits_[id] : exits_[id - first_exit_]; }
+  ExitRecord& exit(u32 id) {
+    if (is_in_ring(id)) return pieces_[piece_of(id)].exits[id & kInPiece];
+    return id < first_exit_ ? read_exits_[id] : exits_[id - first_exit_];
+  }
   const ExitRecord& exit(u32 id) const { return const_cast<CodeCache&>(*this).exit(id); }
   u32 next_exit() const { return first_exit_ + static_cast<u32>(exits_.size()); }
+  u32 next_exit_in_ring() const { return first_in_piece(piece_) + static_cast<u32>(pieces_[piece_].exits.size()); }
   // Numbers go from first_block(), which is past those that are reserved and have not been read, to end_block().
   u32 first_block() const { return read_.empty() ? reserved_ : 0; }
   u32 end_block() const { return reserved_ + static_cast<u32>(blocks_.size()); }
@@ -71,8 +84,9 @@ class CodeCache {
   // A dead block is one of these pages again.
   void revive(u32 index, const std::array<u32, 2>& pages);
 
-  u32 add(const Translation& translation, std::span<const x64::ExitSite> sites, const ir::Block& block);
-  // One whose exits go where those of `like` do, by `distance` in the guest's addresses.
+  // `in_ring`: into the ring's open piece.
+  u32 add(const Translation& translation, std::span<const x64::ExitSite> sites, const ir::Block& block, bool in_ring);
+  // One of the ring whose exits go where those of `like` do, by `distance` in the guest's addresses.
   u32 add_like(u32 like, u32 distance, const Translation& translation, std::span<const x64::ExitSite> sites);
   void link(u32 exit_id, u32 target, x64::Compiler& compiler);
   // Drops what overlaps [begin, end) of a page. Calls `dropped` with each number. Returns whether the page has code
@@ -99,11 +113,17 @@ class CodeCache {
   template <typename F>
   void drop_addresses(u64 begin, u64 end, x64::Compiler& compiler, F&& dropped) {
     for (u32 index = first_block(); index < end_block(); index++) {
-      const Translation& translation = block(index);
-      const u64 size = u64{translation.end[0]} - translation.begin[0] + translation.end[1] - translation.begin[1];
-      if (translation.dead || translation.key.pc >= end || begin >= translation.key.pc + size) continue;
+      if (block(index).dead || !has_address(block(index), begin, end)) continue;
       remove(index, compiler);
       dropped(index);
+    }
+    for (u32 piece = 0; piece < pieces_.size(); piece++) {
+      for (u32 i = 0; i < pieces_[piece].blocks.size(); i++) {
+        const u32 index = first_in_piece(piece) + i;
+        if (block(index).dead || !has_address(block(index), begin, end)) continue;
+        remove(index, compiler);
+        dropped(index);
+      }
     }
   }
   bool has_code(u32 page) const {
@@ -111,11 +131,39 @@ class CodeCache {
     return group < pages_.size() && pages_[group] && !(*pages_[group])[page % kGroup].blocks.empty();
   }
   void clear();
+  // Forgets all but a file's blocks, which are dead again, their exits as they were read. Only when it has been read.
+  void keep_read(x64::Compiler& compiler);
+
+  // The ring is `pieces` pieces (at most 128) of `bytes` of the buffer from `begin` on; the first one is open. While
+  // the ring is empty.
+  void open_ring(u32 begin, u32 bytes, u32 pieces);
+  bool has_ring() const { return !pieces_.empty(); }
+  u32 filled_piece() const { return piece_; }
+  u32 next_piece() const { return (piece_ + 1) % static_cast<u32>(pieces_.size()); }
+  u32 piece_begin(u32 piece) const { return ring_ + piece * piece_bytes_; }
+  u32 piece_bytes() const { return piece_bytes_; }
+  bool is_empty(u32 piece) const { return pieces_[piece].blocks.empty(); }
+  // What new blocks of the ring go to, which has to be empty.
+  void open_piece(u32 piece) { piece_ = piece; }
+  // Drops all blocks of a piece, whose code nobody runs and no jump table has any more.
+  void clear_piece(u32 piece, x64::Compiler& compiler);
 
  private:
+  static constexpr u32 kPieceShift = 24, kInPiece = (1u << kPieceShift) - 1;
   struct Page {
     std::vector<u32> blocks;
+    u32 swept = 0;  // clear_piece() that looked at it last
   };
+  struct Piece {
+    std::vector<Translation> blocks;
+    std::vector<ExitRecord> exits;
+  };
+  static u32 piece_of(u32 number) { return (number & ~kRing) >> kPieceShift; }
+  static u32 first_in_piece(u32 piece) { return kRing | piece << kPieceShift; }
+  static bool has_address(const Translation& block, u64 begin, u64 end) {
+    const u64 size = u64{block.end[0]} - block.begin[0] + block.end[1] - block.begin[1];
+    return block.key.pc < end && begin < block.key.pc + size;
+  }
   static constexpr usize kBuckets = 1u << 18;
   // Most lookups find nothing, and a block is far from the cache by then: a bucket knows a bit of each one that it ever
   // had.
@@ -147,10 +195,14 @@ class CodeCache {
   void remove(u32 index, x64::Compiler& compiler);
   void unlist(u32 exit_id);
   void enlist(u32 index);
+  void take_out(u32 block, u32 piece, x64::Compiler& compiler);
+  void sweep_bucket(Bucket& bucket, u32 piece);
 
   std::vector<Translation> read_, blocks_;  // those of a code file, and those made since
   std::vector<ExitRecord> read_exits_, exits_;
   u32 reserved_ = 0, first_exit_ = 0;
+  std::vector<Piece> pieces_;
+  u32 piece_ = 0, ring_ = 0, piece_bytes_ = 0, sweeps_ = 0;
   ZeroedArray<Bucket> buckets_;
   std::vector<std::unique_ptr<std::array<Page, kGroup>>> pages_;
 };

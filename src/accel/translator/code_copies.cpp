@@ -21,46 +21,30 @@ bool is_far_from_ends(u64 pc) {
 
 }  // namespace
 
-usize CodeCopies::hash(const ir::Key& key, u32 page) {
-  const u64 h = ((key.pc & kInPage) * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{page} * 0x9e3779b1);
-  return (h >> 20 ^ h) & (kPlaces - 1);
+bool CodeCopies::can_copy(u32 block, u64 pc) const {
+  if (origins_.origin(block).form != Origin::movable) return false;
+  const u64 from = cache_.block(block).key.pc;
+  return from == pc || (is_far_from_ends(from) && is_far_from_ends(pc));
 }
 
-void CodeCopies::note(u32 block, const x64::CompiledBlock& compiled, bool windowed) {
-  if (shapes_.empty()) first_ = block;
-  Shape made;
-  made.hot_bytes = compiled.hot_bytes;
-  made.cold_entry = compiled.cold_entry;
-  made.cold_bytes = compiled.cold_bytes;
-  made.second_check = compiled.second_check;
-  made.first_fault = static_cast<u32>(faults_.size());
-  made.faults = static_cast<u32>(compiled.faults.size());
-  made.windowed = windowed;
-  faults_.insert(faults_.end(), compiled.faults.begin(), compiled.faults.end());
-  shapes_.push_back(made);
-  const Translation& translation = cache_.block(block);
-  u32& latest = latest_[hash(translation.key, translation.pages[0])];
-  const bool is_known = latest && shape(latest - 1).fields != kUnknown && !cache_.block(latest - 1).dead &&
-                        is_like(cache_.block(latest - 1), translation.key, translation.pages[0]);
-  if (!is_known) latest = block + 1;
+bool CodeCopies::can_learn(u32 block, u64 pc) const {
+  return origins_.origin(block).form == Origin::unknown && is_far_from_ends(cache_.block(block).key.pc) &&
+         is_far_from_ends(pc);
 }
 
-bool CodeCopies::is_like(const Translation& block, const ir::Key& key, u32 page) {
-  return block.key.mode == key.mode && block.pages[0] == page && !((block.key.pc ^ key.pc) & kInPage);
+CodeCopies::Body CodeCopies::body_of(u32 block) const {
+  const Origin& origin = origins_.origin(block);
+  return {cache_.block(block), origin.hot_bytes,    origin.cold_entry,
+          origin.cold_bytes,   origin.second_check, origins_.faults(block)};
 }
 
-u32 CodeCopies::find(const ir::Key& key, u32 page, u32 second_page, bool windowed) const {
-  const u32 latest = latest_[hash(key, page)];
-  if (!latest) return kNoBlock;
-  const Translation& block = cache_.block(latest - 1);
-  if (block.dead || !is_like(block, key, page) || block.key.pc == key.pc) return kNoBlock;
-  if (shape(latest - 1).windowed != windowed || (block.pages[1] && block.pages[1] != second_page)) return kNoBlock;
-  return is_far_from_ends(key.pc) && is_far_from_ends(block.key.pc) ? latest - 1 : kNoBlock;
+CodeCopies::Body CodeCopies::body_of(u32 made, const x64::CompiledBlock& compiled) const {
+  return {cache_.block(made),  compiled.hot_bytes,    compiled.cold_entry,
+          compiled.cold_bytes, compiled.second_check, compiled.faults};
 }
 
-CodeCopies::Place CodeCopies::place_of(u32 block) const {
-  const Translation& translation = cache_.block(block);
-  return {translation.key.pc, translation.entry, shape(block).cold_entry, translation.first_exit};
+CodeCopies::Place CodeCopies::place_of(const Body& body) {
+  return {body.block.key.pc, body.block.entry, body.cold_entry, body.block.first_exit};
 }
 
 CodeCopies::Differences CodeCopies::differences(const Place& from, const Place& to) {
@@ -83,19 +67,18 @@ bool CodeCopies::are_distinct(const Differences& differences) {
 }
 
 // A block's code without what links and mappings put into it.
-CodeCopies::Code CodeCopies::pristine(u32 block, const x64::Compiler& compiler) const {
-  const Translation& translation = cache_.block(block);
-  const Shape& made = shape(block);
-  const std::span<const u8> hot = compiler.text(translation.entry, made.hot_bytes);
-  const std::span<const u8> cold = compiler.text(made.cold_entry, made.cold_bytes);
+CodeCopies::Code CodeCopies::pristine(const Body& body, const x64::Compiler& compiler) const {
+  const Translation& block = body.block;
+  const std::span<const u8> hot = compiler.text(block.entry, body.hot_bytes);
+  const std::span<const u8> cold = compiler.text(body.cold_entry, body.cold_bytes);
   Code code = {std::vector<u8>(hot.begin(), hot.end()), std::vector<u8>(cold.begin(), cold.end())};
   const auto blank = [&](u32 at) {
     if (!at) return;
-    const bool is_hot = at - translation.entry < made.hot_bytes;
-    std::memset(code[is_hot ? 0 : 1].data() + (at - (is_hot ? translation.entry : made.cold_entry)), 0, 4);
+    const bool is_hot = at - block.entry < body.hot_bytes;
+    std::memset(code[is_hot ? 0 : 1].data() + (at - (is_hot ? block.entry : body.cold_entry)), 0, 4);
   };
-  blank(made.second_check);
-  for (u32 id = translation.first_exit; id < translation.first_exit + translation.exits; id++) {
+  blank(body.second_check);
+  for (u32 id = block.first_exit; id < block.first_exit + block.exits; id++) {
     const x64::ExitSite& site = cache_.exit(id).site;
     blank(site.jump);
     if (site.same_page) continue;
@@ -105,16 +88,15 @@ CodeCopies::Code CodeCopies::pristine(u32 block, const x64::Compiler& compiler) 
   return code;
 }
 
-bool CodeCopies::have_same_form(u32 a, u32 b) const {
-  const Translation &x = cache_.block(a), &y = cache_.block(b);
-  const Shape &p = shape(a), &q = shape(b);
-  if (p.hot_bytes != q.hot_bytes || p.cold_bytes != q.cold_bytes || p.faults != q.faults || x.exits != y.exits ||
-      x.begin != y.begin || x.end != y.end || !x.pages[1] != !y.pages[1] || !p.second_check != !q.second_check) {
+bool CodeCopies::have_same_form(const Body& a, const Body& b) const {
+  const Translation &x = a.block, &y = b.block;
+  if (a.hot_bytes != b.hot_bytes || a.cold_bytes != b.cold_bytes || a.faults.size() != b.faults.size() ||
+      x.exits != y.exits || x.begin != y.begin || x.end != y.end || !a.second_check != !b.second_check) {
     return false;
   }
   const Place from = place_of(a);
   const auto same = [&](u32 at, u32 other) {
-    return at ? moved(at, from, p.hot_bytes, y.entry, q.cold_entry) == other : !other;
+    return at ? moved(at, from, a.hot_bytes, y.entry, b.cold_entry) == other : !other;
   };
   for (u32 i = 0; i < x.exits; i++) {
     const ExitRecord &one = cache_.exit(x.first_exit + i), &two = cache_.exit(y.first_exit + i);
@@ -125,11 +107,10 @@ bool CodeCopies::have_same_form(u32 a, u32 b) const {
       return false;
     }
   }
-  for (u32 i = 0; i < p.faults; i++) {
-    const x64::FaultSite &one = faults_[p.first_fault + i], &two = faults_[q.first_fault + i];
-    if (!same(one.at, two.at) || !same(one.slow, two.slow)) return false;
+  for (usize i = 0; i < a.faults.size(); i++) {
+    if (!same(a.faults[i].at, b.faults[i].at) || !same(a.faults[i].slow, b.faults[i].slow)) return false;
   }
-  return same(p.second_check, q.second_check);
+  return same(a.second_check, b.second_check);
 }
 
 // False: something is not explained. Nothing: two explanations.
@@ -139,14 +120,14 @@ std::optional<bool> CodeCopies::find_fields(const std::vector<u8>& a, const std:
   for (usize i = 0; i < a.size(); i++) {
     if (a[i] == b[i]) continue;
     unsigned matches = 0;
-    Field field{.at = 0, .part = part, .kind = address};
+    CodeField field{.at = 0, .part = part, .kind = address};
     for (usize at = std::max<usize>(done, i < 3 ? 0 : i - 3); at <= i && at + 4 <= a.size(); at++) {
       const u32 difference = load_raw<u32>(b.data() + at) - load_raw<u32>(a.data() + at);
       for (u8 kind = 0; kind < kKinds; kind++) {
         if (difference != by[kind]) continue;
         matches++;
         field.at = static_cast<u32>(at);
-        field.kind = static_cast<Kind>(kind);
+        field.kind = kind;
       }
     }
     if (!matches) return false;
@@ -158,31 +139,25 @@ std::optional<bool> CodeCopies::find_fields(const std::vector<u8>& a, const std:
   return true;
 }
 
-void CodeCopies::learn(u32 from, u32 made, const x64::Compiler& compiler) {
-  const Differences by = differences(place_of(from), place_of(made));
-  if (!are_distinct(by)) return;
-  Shape& shape = this->shape(made);
-  shape.fields = kNever;
-  if (have_same_form(from, made)) {
-    const Code a = pristine(from, compiler), b = pristine(made, compiler);
+bool CodeCopies::learn(u32 from, u32 made, const x64::CompiledBlock& compiled, const x64::Compiler& compiler) {
+  const Body first = body_of(from), second = body_of(made, compiled);
+  const Differences by = differences(place_of(first), place_of(second));
+  if (!are_distinct(by)) return false;
+  std::optional<bool> explained = false;
+  if (have_same_form(first, second)) {
+    const Code a = pristine(first, compiler), b = pristine(second, compiler);
     found_.clear();
-    std::optional<bool> explained = find_fields(a[0], b[0], by[0], 0);
+    explained = find_fields(a[0], b[0], by[0], 0);
     if (explained == true) explained = find_fields(a[1], b[1], by[1], 1);
-    if (!explained) shape.fields = kUnknown;
-    if (explained == true) {
-      shape.fields = static_cast<u32>(fields_.size()) + 1;
-      shape.field_count = static_cast<u32>(found_.size());
-      fields_.insert(fields_.end(), found_.begin(), found_.end());
-    }
   }
-  // Whether it can be copied or not: the one that is asked from now on.
-  const Translation& translation = cache_.block(made);
-  latest_[hash(translation.key, translation.pages[0])] = made + 1;
+  if (!explained) return false;
+  if (*explained) origins_.set_fields(from, found_);
+  else origins_.origin(from).form = Origin::fixed;
+  return true;
 }
 
-void CodeCopies::apply(const Shape& from, const Differences& by, std::span<u8> hot, std::span<u8> cold) const {
-  for (u32 i = 0; i < from.field_count; i++) {
-    const Field& field = fields_[from.fields - 1 + i];
+void CodeCopies::apply(u32 from, const Differences& by, std::span<u8> hot, std::span<u8> cold) const {
+  for (const CodeField& field : origins_.fields(from)) {
     u8* at = (field.part ? cold : hot).data() + field.at;
     store_raw<u32>(at, load_raw<u32>(at) + by[field.part][field.kind]);
   }
@@ -193,48 +168,38 @@ u32 CodeCopies::moved(u32 at, const Place& from, u32 hot_bytes, u32 entry, u32 c
 }
 
 void CodeCopies::measure(u32 from, x64::CompiledBlock& out) const {
-  out.hot_bytes = shape(from).hot_bytes;
-  out.cold_bytes = shape(from).cold_bytes;
+  out.hot_bytes = origins_.origin(from).hot_bytes;
+  out.cold_bytes = origins_.origin(from).cold_bytes;
 }
 
 void CodeCopies::copy(u32 from, const ir::Key& to, u32 first_exit, x64::Compiler& compiler,
                       x64::CompiledBlock& out) const {
-  const Shape& source = shape(from);
-  const Translation& translation = cache_.block(from);
-  const Place place = place_of(from);
+  const Body source = body_of(from);
+  const Place place = place_of(source);
   const auto move = [&](u32 at) { return at ? moved(at, place, source.hot_bytes, out.entry, out.cold_entry) : 0; };
   const std::span<u8> hot = compiler.code(out.entry, out.hot_bytes),
                       cold = compiler.code(out.cold_entry, out.cold_bytes);
-  std::ranges::copy(compiler.text(translation.entry, source.hot_bytes), hot.begin());
+  std::ranges::copy(compiler.text(source.block.entry, source.hot_bytes), hot.begin());
   std::ranges::copy(compiler.text(source.cold_entry, source.cold_bytes), cold.begin());
-  apply(source, differences(place, {to.pc, out.entry, out.cold_entry, first_exit}), hot, cold);
+  apply(from, differences(place, {to.pc, out.entry, out.cold_entry, first_exit}), hot, cold);
   out.second_check = move(source.second_check);
   out.faults.clear();
-  for (u32 i = 0; i < source.faults; i++) {
-    const x64::FaultSite& fault = faults_[source.first_fault + i];
-    out.faults.push_back({move(fault.at), move(fault.slow)});
-  }
+  for (const x64::FaultSite& fault : source.faults) out.faults.push_back({move(fault.at), move(fault.slow)});
   out.sites.clear();
-  for (u32 i = 0; i < translation.exits; i++) {
-    x64::ExitSite site = cache_.exit(translation.first_exit + i).site;
+  for (u32 i = 0; i < source.block.exits; i++) {
+    x64::ExitSite site = cache_.exit(source.block.first_exit + i).site;
     for (u32* at : {&site.jump, &site.compare, &site.stub, &site.stub_jump}) *at = move(*at);
     out.sites.push_back(site);
     compiler.unlink(site);
   }
 }
 
-bool CodeCopies::is_copy(u32 from, u32 made, const x64::Compiler& compiler) const {
-  if (!have_same_form(from, made)) return false;
-  Code copy = pristine(from, compiler);
-  apply(shape(from), differences(place_of(from), place_of(made)), copy[0], copy[1]);
-  return copy == pristine(made, compiler);
-}
-
-void CodeCopies::clear() {
-  shapes_.clear();
-  faults_.clear();
-  fields_.clear();
-  latest_.reset(kPlaces);
+bool CodeCopies::is_copy(u32 from, u32 made, const x64::CompiledBlock& compiled, const x64::Compiler& compiler) const {
+  const Body source = body_of(from), other = body_of(made, compiled);
+  if (!have_same_form(source, other)) return false;
+  Code copy = pristine(source, compiler);
+  apply(from, differences(place_of(source), place_of(other)), copy[0], copy[1]);
+  return copy == pristine(other, compiler);
 }
 
 }  // namespace rhea::accel

@@ -11,7 +11,7 @@ namespace rhea::accel {
 
 namespace {
 
-constexpr u64 kMagic = 0x31656463'61656872;  // "rheacde1"
+constexpr u64 kMagic = 0x32656463'61656872;  // "rheacde2"
 constexpr usize kPiece = usize{1} << 20;
 
 template <typename T>
@@ -34,6 +34,7 @@ void for_each_table(Tables& tables, F&& each) {
   each(tables.part.origins);
   each(tables.part.runs);
   each(tables.part.faults);
+  each(tables.part.fields);
   each(tables.part.text);
 }
 
@@ -50,7 +51,8 @@ u64 header_checksum(CodeFile::Header header) {
 
 u64 tables_bytes(const CodeFile::Header& header) {
   return u64{header.blocks} * (sizeof(Translation) + sizeof(Origin)) + u64{header.exits} * sizeof(ExitRecord) +
-         u64{header.runs} * sizeof(CodeRun) + u64{header.faults} * sizeof(x64::FaultSite) + header.text_bytes;
+         u64{header.runs} * sizeof(CodeRun) + u64{header.faults} * sizeof(x64::FaultSite) +
+         header.fields * sizeof(CodeField) + header.text_bytes;
 }
 
 }  // namespace
@@ -89,6 +91,7 @@ Result<CodeFile::Tables> CodeFile::read_tables() const {
   tables.part.origins.resize(header_.blocks);
   tables.part.runs.resize(header_.runs);
   tables.part.faults.resize(header_.faults);
+  tables.part.fields.resize(header_.fields);
   tables.part.text.resize(header_.text_bytes);
   u64 at = sizeof(Header);
   Result<void> read;
@@ -123,6 +126,7 @@ Result<void> CodeFile::write(const std::string& path, u64 fingerprint, const Tab
   header.exits = static_cast<u32>(tables.exits.size());
   header.runs = static_cast<u32>(tables.part.runs.size());
   header.faults = static_cast<u32>(tables.part.faults.size());
+  header.fields = tables.part.fields.size();
   header.text_bytes = tables.part.text.size();
   header.hot_bytes = hot.size();
   header.cold_bytes = cold.size();

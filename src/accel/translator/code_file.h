@@ -6,9 +6,10 @@
 // unlinked, and the tables of blocks, exits and origins beside them. The next run puts the code back where it was, and
 // takes all blocks as dead ones: each comes to life when a block of the same guest code is wanted.
 //
-// Layout: Header, Translation[], ExitRecord[], Origin[], CodeRun[], FaultSite[], guest code, host code (hot, cold). The
-// tables have one checksum, each block's host code has its own, looked at when it comes to life: a damaged file costs
-// translations, never correctness. A file is replaced as a whole, so that programs may read and write at a time.
+// Layout: Header, Translation[], ExitRecord[], Origin[], CodeRun[], FaultSite[], CodeField[], guest code, host code
+// (hot, cold). The tables have one checksum, each block's host code has its own, looked at when it comes to life: a
+// damaged file costs translations, never correctness. A file is replaced as a whole, so that programs may read and
+// write at a time.
 #pragma once
 
 #include <atomic>
@@ -30,6 +31,7 @@ class CodeFile {
     u64 magic = 0;
     u64 fingerprint = 0;
     u32 blocks = 0, exits = 0, runs = 0, faults = 0;  // how many of each; exits with the unused id 0
+    u64 fields = 0;
     u64 text_bytes = 0, hot_bytes = 0, cold_bytes = 0;
     u64 tables_checksum = 0;
     u64 checksum = 0;  // of the header itself, with 0 here

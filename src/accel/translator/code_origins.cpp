@@ -3,14 +3,37 @@
 
 #include <algorithm>
 
+#include "util/bits.h"
+
 namespace rhea::accel {
+
+usize CodeOrigins::bucket_like(const ir::Key& key, u32 code) {
+  const u64 place = key.pc & (memory::kPageSize - 1);
+  const u64 h = (place * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{code} * 0xff51afd7ed558ccd);
+  return h >> 40 & (kBuckets - 1);
+}
+
+u32 CodeOrigins::first_code(u64 pc, const PageReader& reader) {
+  const u8* at = reader.first().host + (pc & (memory::kPageSize - 1));
+  const bool is_last = (pc & (memory::kPageSize - 1)) + 4 > memory::kPageSize;
+  return is_last ? load_raw<u16>(at) : load_raw<u32>(at);
+}
 
 void CodeOrigins::adopt(Part&& part, const CodeCache& cache) {
   read_ = std::move(part);
-  for (u32 block = 0; block < read_.origins.size(); block++) bury(block, cache);
+  list_read(cache);
 }
 
-void CodeOrigins::add(const Origin& origin, const PageReader& reader, std::span<const x64::FaultSite> faults) {
+void CodeOrigins::list_read(const CodeCache& cache) {
+  for (u32 block = 0; block < read_.origins.size(); block++) {
+    bury(block, cache);
+    list_like(block, cache);
+  }
+}
+
+void CodeOrigins::add(const Origin& origin, const PageReader& reader, std::span<const x64::FaultSite> faults,
+                      const CodeCache& cache) {
+  const u32 block = reserved_ + static_cast<u32>(made_.origins.size());
   Origin added = origin;
   added.first_run = static_cast<u32>(made_.runs.size());
   reader.for_each_run([&](unsigned page, usize begin, std::span<const u8> code) {
@@ -18,23 +41,33 @@ void CodeOrigins::add(const Origin& origin, const PageReader& reader, std::span<
                           static_cast<u32>(made_.text.size())});
     made_.text.insert(made_.text.end(), code.begin(), code.end());
   });
-  added.runs = static_cast<u32>(made_.runs.size()) - added.first_run;
-  add_with_runs(added, faults);
-}
-
-void CodeOrigins::add_like(u32 like, const Origin& origin, std::span<const x64::FaultSite> faults) {
-  Origin added = origin;
-  added.first_run = this->origin(like).first_run;
-  added.runs = this->origin(like).runs;
-  added.kept = this->origin(like).kept;
-  add_with_runs(added, faults);
-}
-
-void CodeOrigins::add_with_runs(Origin added, std::span<const x64::FaultSite> faults) {
+  added.runs = static_cast<u16>(made_.runs.size() - added.first_run);
   added.first_fault = static_cast<u32>(made_.faults.size());
-  added.faults = static_cast<u32>(faults.size());
+  added.faults = static_cast<u16>(faults.size());
+  added.code = first_code(cache.block(block).key.pc, reader);
   made_.faults.insert(made_.faults.end(), faults.begin(), faults.end());
   made_.origins.push_back(added);
+  list_like(block, cache);
+}
+
+void CodeOrigins::list_like(u32 block, const CodeCache& cache) {
+  Origin& origin = this->origin(block);
+  if (!origin.kept) return;
+  u32& head = heads_like_[bucket_like(cache.block(block).key, origin.code)];
+  origin.next_like = head;
+  head = block + 1;
+}
+
+u32 CodeOrigins::find_like(const ir::Key& key, bool windowed, const PageReader& reader, const CodeCache& cache) const {
+  const u32 code = first_code(key.pc, reader);
+  for (u32 at = heads_like_[bucket_like(key, code)]; at; at = origin(at - 1).next_like) {
+    const Origin& like = origin(at - 1);
+    if (like.code != code || (like.windowed != 0) != windowed || !like.kept) continue;
+    const ir::Key& other = cache.block(at - 1).key;
+    if (other.mode != key.mode || ((other.pc ^ key.pc) & (memory::kPageSize - 1))) continue;
+    if (is_made_from(at - 1, reader)) return at - 1;
+  }
+  return kNoBlock;
 }
 
 void CodeOrigins::bury(u32 block, const CodeCache& cache) {
@@ -46,10 +79,12 @@ void CodeOrigins::bury(u32 block, const CodeCache& cache) {
 }
 
 u32 CodeOrigins::exhume(const ir::Key& key, bool windowed, const PageReader& reader, const CodeCache& cache) {
+  const u32 code = first_code(key.pc, reader);
   for (u32* at = &heads_[bucket(key)]; *at; at = &origin(*at - 1).next) {
     const u32 block = *at - 1;
     Origin& dead = origin(block);
-    if (!(cache.block(block).key == key) || (dead.windowed != 0) != windowed || !is_made_from(block, reader)) continue;
+    if (dead.code != code || (dead.windowed != 0) != windowed) continue;
+    if (!(cache.block(block).key == key) || !is_made_from(block, reader)) continue;
     *at = dead.next;
     dead.next = 0;
     return block;
@@ -57,7 +92,7 @@ u32 CodeOrigins::exhume(const ir::Key& key, bool windowed, const PageReader& rea
   return kNoBlock;
 }
 
-bool CodeOrigins::is_made_from(u32 block, const PageReader& reader) {
+bool CodeOrigins::is_made_from(u32 block, const PageReader& reader) const {
   const Part& part = this->part(block);
   const Origin& dead = part.origins[index(block)];
   return std::all_of(part.runs.begin() + dead.first_run, part.runs.begin() + dead.first_run + dead.runs,
@@ -66,9 +101,23 @@ bool CodeOrigins::is_made_from(u32 block, const PageReader& reader) {
                      });
 }
 
-std::span<const x64::FaultSite> CodeOrigins::faults(u32 block) {
+std::span<const x64::FaultSite> CodeOrigins::faults(u32 block) const {
   const Origin& origin = this->origin(block);
   return std::span<const x64::FaultSite>(part(block).faults).subspan(origin.first_fault, origin.faults);
+}
+
+std::span<const CodeField> CodeOrigins::fields(u32 block) const {
+  const Origin& origin = this->origin(block);
+  return std::span<const CodeField>(part(block).fields).subspan(origin.first_field, origin.fields);
+}
+
+void CodeOrigins::set_fields(u32 block, std::span<const CodeField> fields) {
+  Origin& origin = this->origin(block);
+  std::vector<CodeField>& all = part(block).fields;
+  origin.form = Origin::movable;
+  origin.first_field = static_cast<u32>(all.size());
+  origin.fields = static_cast<u16>(fields.size());
+  all.insert(all.end(), fields.begin(), fields.end());
 }
 
 void CodeOrigins::clear() {
@@ -76,6 +125,14 @@ void CodeOrigins::clear() {
   made_ = {};
   reserved_ = 0;
   heads_.reset(kBuckets);
+  heads_like_.reset(kBuckets);
+}
+
+void CodeOrigins::keep_read(const CodeCache& cache) {
+  made_ = {};
+  heads_.reset(kBuckets);
+  heads_like_.reset(kBuckets);
+  list_read(cache);
 }
 
 }  // namespace rhea::accel

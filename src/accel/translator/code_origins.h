@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What each translation was made from, so that a dead one is found again when the same code is to be translated:
-// where other code was there meanwhile, on another page of RAM, or in another run of the program (code_file.h).
+// where other code was there meanwhile, on another page of RAM, or in another run of the program (code_file.h); and so
+// that any one is found when the same code is to be translated at another address (code_copies.h). Those in the ring
+// (code_cache.h) have none.
 //
 // A translation depends on its key, on the code that was fetched for it (all of it, also what was only looked at to
 // see which flags are read behind the block), on whether it goes through a window, and on what Compiler::fingerprint()
@@ -19,16 +21,28 @@
 namespace rhea::accel {
 
 struct Origin {
-  u32 next = 0;  // number + 1 of the next dead one with its hash
-  u32 first_run = 0, runs = 0;
-  u32 first_fault = 0, faults = 0;
+  enum Form : u8 { unknown, fixed, movable };
+  u32 next = 0;       // number + 1 of the next dead one with its hash
+  u32 next_like = 0;  // and of the next one, dead or alive, with its place in a page and its first code
+  u32 first_run = 0, first_fault = 0, first_field = 0;
+  u16 runs = 0, faults = 0, fields = 0;
+  u8 form = unknown;  // whether it can be copied to other addresses; `fields` say how, then
+  u8 windowed = 0;    // goes through the window
+  u8 kept = 0;        // may be found again
+  u8 unproven = 0;    // comes from a file, and its host code has not been compared with the checksum yet
+  u8 used = 0;        // comes from a file, and was of use in this run
+  u8 reserved = 0;
   u32 hot_bytes = 0, cold_entry = 0, cold_bytes = 0;
   u32 second_check = 0;  // CompiledBlock's
+  u32 code = 0;          // first_code()
   u64 checksum = 0;      // of its host code while no exit is linked
-  u8 windowed = 0;       // goes through the window
-  u8 kept = 0;           // may be found again
-  u8 unproven = 0;       // comes from a file, and its host code has not been compared with the checksum yet
-  u8 reserved[5] = {};
+};
+static_assert(sizeof(Origin) == 64);
+
+// Four bytes of host code that depend on where the guest's or the host's code lies.
+struct CodeField {
+  u32 at = 0;  // from the beginning of its part
+  u16 part = 0, kind = 0;
 };
 
 // A run of guest code, as PageReader::for_each_run gives it; the bytes are at `text` of the part's.
@@ -44,41 +58,56 @@ class CodeOrigins {
     std::vector<Origin> origins;
     std::vector<CodeRun> runs;
     std::vector<x64::FaultSite> faults;
+    std::vector<CodeField> fields;
     std::vector<u8> text;
   };
 
-  CodeOrigins() : heads_(kBuckets) {}
+  CodeOrigins() : heads_(kBuckets), heads_like_(kBuckets) {}
   void reserve(u32 blocks) { reserved_ = blocks; }
   // The file's; all are dead, and found from now on.
   void adopt(Part&& part, const CodeCache& cache);
   // Of the block that was made last.
-  void add(const Origin& origin, const PageReader& reader, std::span<const x64::FaultSite> faults);
-  // The same of one that was made from the same code as another one of this run.
-  void add_like(u32 like, const Origin& origin, std::span<const x64::FaultSite> faults);
+  void add(const Origin& origin, const PageReader& reader, std::span<const x64::FaultSite> faults,
+           const CodeCache& cache);
   // A block died.
   void bury(u32 block, const CodeCache& cache);
   // A dead block of this key, made from the code that the reader has, which is no longer among the dead; or kNoBlock.
   u32 exhume(const ir::Key& key, bool windowed, const PageReader& reader, const CodeCache& cache);
 
+  // One, dead or alive, that was made from that code at this place in any page; or kNoBlock.
+  u32 find_like(const ir::Key& key, bool windowed, const PageReader& reader, const CodeCache& cache) const;
+
   Origin& origin(u32 block) { return part(block).origins[index(block)]; }
-  std::span<const x64::FaultSite> faults(u32 block);
+  const Origin& origin(u32 block) const { return part(block).origins[index(block)]; }
+  std::span<const x64::FaultSite> faults(u32 block) const;
+  std::span<const CodeField> fields(u32 block) const;
+  // How a block can be copied.
+  void set_fields(u32 block, std::span<const CodeField> fields);
   const Part& read() const { return read_; }
   const Part& made() const { return made_; }
   void clear();
+  // Forgets all but the file's, which are dead again.
+  void keep_read(const CodeCache& cache);
 
  private:
-  static constexpr usize kBuckets = 1u << 16;
+  static constexpr usize kBuckets = 1u << 18;
   static usize bucket(const ir::Key& key) {
     return ((key.pc * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f)) >> 24 & (kBuckets - 1);
   }
+  static usize bucket_like(const ir::Key& key, u32 code);
+  // The first words of the code at a pc, in the first page alone: what differs early needs no longer look.
+  static u32 first_code(u64 pc, const PageReader& reader);
   Part& part(u32 block) { return block < reserved_ ? read_ : made_; }
+  const Part& part(u32 block) const { return block < reserved_ ? read_ : made_; }
   u32 index(u32 block) const { return block < reserved_ ? block : block - reserved_; }
-  void add_with_runs(Origin added, std::span<const x64::FaultSite> faults);
-  bool is_made_from(u32 block, const PageReader& reader);
+  void list_like(u32 block, const CodeCache& cache);
+  void list_read(const CodeCache& cache);
+  bool is_made_from(u32 block, const PageReader& reader) const;
 
   Part read_, made_;
   u32 reserved_ = 0;
-  ZeroedArray<u32> heads_;  // number + 1 of the first dead block of each hash
+  ZeroedArray<u32> heads_;       // number + 1 of the first dead block of each hash
+  ZeroedArray<u32> heads_like_;  // and of the first one with a place and code
 };
 
 }  // namespace rhea::accel

@@ -67,55 +67,47 @@ u32 CodeStore::find(const ir::Key& key, bool windowed, const PageReader& reader)
   for (;;) {
     const u32 block = origins_.exhume(key, windowed, reader, cache_);
     if (block == kNoBlock) return kNoBlock;
-    if (is_sound(block)) {
-      revived_++;
-      return block;
-    }
-    unsound_++;
-    origins_.origin(block).kept = false;
+    if (!is_sound(block)) continue;
+    revived_++;
+    return block;
   }
 }
 
 bool CodeStore::is_sound(u32 block) {
   Origin& origin = origins_.origin(block);
-  if (!origin.unproven) return true;
-  origin.unproven = false;
-  const u32 entry = cache_.block(block).entry;
-  return origin.checksum == code_checksum(compiler_->code(origin.cold_entry, origin.cold_bytes),
-                                          code_checksum(compiler_->code(entry, origin.hot_bytes)));
-}
-
-namespace {
-Origin origin_of(const x64::CompiledBlock& compiled, bool windowed) {
-  Origin origin;
-  origin.hot_bytes = compiled.hot_bytes;
-  origin.cold_entry = compiled.cold_entry;
-  origin.cold_bytes = compiled.cold_bytes;
-  origin.second_check = compiled.second_check;
-  origin.windowed = windowed;
-  return origin;
-}
-}  // namespace
-
-void CodeStore::note(const PageReader& reader, const x64::CompiledBlock& compiled, bool windowed, bool kept) {
-  Origin origin = origin_of(compiled, windowed);
-  origin.kept = kept;
-  origins_.add(origin, reader, compiled.faults);
-}
-
-void CodeStore::note_copy(u32 like, const x64::CompiledBlock& compiled, bool windowed) {
-  origins_.add_like(like, origin_of(compiled, windowed), compiled.faults);
+  if (origin.unproven) {
+    origin.unproven = false;
+    const u32 entry = cache_.block(block).entry;
+    if (origin.checksum != code_checksum(compiler_->code(origin.cold_entry, origin.cold_bytes),
+                                         code_checksum(compiler_->code(entry, origin.hot_bytes)))) {
+      origin.kept = false;
+      unsound_++;
+    }
+  }
+  if (block < read_ && !origin.used) {
+    origin.used = true;
+    used_++;
+  }
+  return origin.kept;
 }
 
 void CodeStore::died(u32 block) {
   if (active()) origins_.bury(block, cache_);
 }
 
-void CodeStore::clear() {
-  if (!active()) return;
+void CodeStore::clear(x64::Compiler& compiler) {
   abandoned_ = true;
   copying_.wait(true);
+  compiler.reset();
+  if (read_ && is_useful()) {
+    cache_.keep_read(compiler);
+    origins_.keep_read(cache_);
+    compiler.reserve(file_->header().hot_bytes, file_->header().cold_bytes);
+    return;
+  }
+  read_ = learnt_ = 0;
   origins_.clear();
+  cache_.clear();
 }
 
 // The first `blocks` of those of a file that has been read and those made since, with their numbers as they are.
@@ -124,11 +116,12 @@ CodeFile::Tables CodeStore::collect(u32 blocks) {
   tables.part = origins_.read();
   const CodeOrigins::Part& made = origins_.made();
   const u32 runs = static_cast<u32>(tables.part.runs.size()), faults = static_cast<u32>(tables.part.faults.size()),
-            text = static_cast<u32>(tables.part.text.size());
+            text = static_cast<u32>(tables.part.text.size()), fields = static_cast<u32>(tables.part.fields.size());
   for (Origin origin : made.origins) {
     if (tables.part.origins.size() >= blocks) break;
     origin.first_run += runs;
     origin.first_fault += faults;
+    origin.first_field += fields;
     tables.part.origins.push_back(origin);
   }
   for (CodeRun run : made.runs) {
@@ -136,6 +129,7 @@ CodeFile::Tables CodeStore::collect(u32 blocks) {
     tables.part.runs.push_back(run);
   }
   tables.part.faults.insert(tables.part.faults.end(), made.faults.begin(), made.faults.end());
+  tables.part.fields.insert(tables.part.fields.end(), made.fields.begin(), made.fields.end());
   tables.part.text.insert(tables.part.text.end(), made.text.begin(), made.text.end());
   for (u32 index = 0; index < blocks; index++) {
     Translation translation = cache_.block(index);
@@ -145,7 +139,8 @@ CodeFile::Tables CodeStore::collect(u32 blocks) {
     translation.dead = true;
     tables.blocks.push_back(translation);
     Origin& origin = tables.part.origins[index];
-    origin.next = 0;
+    origin.next = origin.next_like = 0;
+    origin.used = false;
     if (origin.unproven) continue;
     compiler_->set_second_page(origin.second_check, x64::Compiler::kNoPage);
     origin.unproven = true;
@@ -164,12 +159,14 @@ CodeFile::Tables CodeStore::collect(u32 blocks) {
 
 // How many of the first blocks a file has room for, and how much host code they have.
 u32 CodeStore::fitting(usize& hot, usize& cold) {
+  const usize hot_room = compiler_->cold_begin() - compiler_->hot_begin(),
+              cold_room = compiler_->capacity() - compiler_->cold_begin();
   u32 blocks = 0;
   for (; blocks < cache_.end_block(); blocks++) {
     const Origin& origin = origins_.origin(blocks);
     const usize hot_end = cache_.block(blocks).entry + origin.hot_bytes - compiler_->hot_begin();
     const usize cold_end = origin.cold_entry + origin.cold_bytes - compiler_->cold_begin();
-    if (hot_end + cold_end > compiler_->capacity() / kShare) break;
+    if (hot_end > hot_room / 4 * kShare || cold_end > cold_room / 4 * kShare) break;
     hot = hot_end;
     cold = cold_end;
   }
@@ -181,14 +178,14 @@ void CodeStore::save() {
   abandoned_ = true;
   if (reader_.joinable()) reader_.join();
   std::lock_guard guard(lock_);
-  const u64 made = origins_.made().origins.size();
+  const u64 made = origins_.made().origins.size(), few = std::max<u64>(kFewBlocks, read_ / kSmallPart);
   // What was reserved for a file that has not been read is no code: the file stays as it is.
-  if (made < std::max<u64>(kFewBlocks, read_ / kSmallPart) || cache_.first_block() != 0) return;
+  if (made + learnt_ < few || cache_.first_block() != 0) return;
   usize hot = 0, cold = 0;
   const u32 blocks = fitting(hot, cold);
-  if (blocks <= origins_.read().origins.size()) {
+  if (blocks <= origins_.read().origins.size() && learnt_ < few) {
     // It is full: new ones have no room. It stays as long as it is of use.
-    if (revived_ < read_ / kUsefulPart) sys::remove_file(path_);
+    if (!is_useful()) sys::remove_file(path_);
     return;
   }
   for (u32 id = 1; id < cache_.next_exit(); id++) {
@@ -201,7 +198,8 @@ void CodeStore::save() {
 }
 
 std::string CodeStore::statistics() const {
-  std::string text = fmt::format("kept translations   {} read, {} taken", read_, revived_);
+  std::string text =
+      fmt::format("kept translations   {} read, {} taken, {} of the file of use", read_, revived_, used_);
   if (unsound_) text += fmt::format(", {} damaged", unsound_);
   if (!reason_.empty()) text += fmt::format(" ({})", reason_);
   return text + '\n';

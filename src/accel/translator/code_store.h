@@ -18,7 +18,7 @@ namespace rhea::accel {
 
 class CodeStore {
  public:
-  CodeStore(CodeCache& cache, std::mutex& lock) : cache_(cache), lock_(lock) {}
+  CodeStore(CodeCache& cache, CodeOrigins& origins, std::mutex& lock) : cache_(cache), origins_(origins), lock_(lock) {}
   ~CodeStore();
 
   // `folder`: where code files are. `fingerprint`: what the translations depend on besides their code. Before any block
@@ -29,15 +29,13 @@ class CodeStore {
   // A dead block that was made from the code that the reader has: its host code is as it was, no exit of it is linked.
   // kNoBlock: there is none.
   u32 find(const ir::Key& key, bool windowed, const PageReader& reader);
-  const Origin& origin(u32 block) { return origins_.origin(block); }
-  std::span<const x64::FaultSite> faults(u32 block) { return origins_.faults(block); }
-  // Of the block that was made last. `kept`: it may be found when it is dead.
-  void note(const PageReader& reader, const x64::CompiledBlock& compiled, bool windowed, bool kept);
-  // The same of a copy of `like`, a block of this run.
-  void note_copy(u32 like, const x64::CompiledBlock& compiled, bool windowed);
+  // Whether a block's host code is as it was made; one of a file is compared the first time. Counts it as used.
+  bool is_sound(u32 block);
+  // Something about a block is known that the file has not.
+  void learnt() { learnt_++; }
   void died(u32 block);
-  // All blocks are dropped, and the compiler starts anew.
-  void clear();
+  // All blocks are dropped, and the compiler starts anew. What a file had stays, as dead blocks, if it was of use.
+  void clear(x64::Compiler& compiler);
   void save();
 
   std::string statistics() const;
@@ -46,19 +44,19 @@ class CodeStore {
   // So few new blocks are not worth writing for: as a number, and as a part of those that were read. (Programs that lie
   // elsewhere each time are translated each time, and would only make the file longer.)
   static constexpr u32 kFewBlocks = 64, kSmallPart = 8;
-  static constexpr usize kShare = 2;      // a file fills at most this part of the buffer
-  static constexpr u64 kUsefulPart = 4;   // of a full file's blocks as many are to be taken, or it makes room
+  static constexpr usize kShare = 3;      // a file fills at most so many quarters of either half of the buffer
+  static constexpr u64 kUsefulPart = 4;   // of a full file's blocks as many are to be used, or it makes room
   static constexpr usize kFilesKept = 4;  // of other builds and settings
   static constexpr const char* kPrefix = "translations-";
 
   void read();
-  bool is_sound(u32 block);
+  bool is_useful() const { return used_ >= read_ / kUsefulPart; }
   u32 fitting(usize& hot, usize& cold);
   CodeFile::Tables collect(u32 blocks);
 
   CodeCache& cache_;
+  CodeOrigins& origins_;
   std::mutex& lock_;
-  CodeOrigins origins_;
   x64::Compiler* compiler_ = nullptr;
   std::string folder_, path_, reason_;
   u64 fingerprint_ = 0;
@@ -66,7 +64,7 @@ class CodeStore {
   std::thread reader_;
   std::atomic<bool> abandoned_{false};
   std::atomic<bool> copying_{false};
-  u64 read_ = 0, revived_ = 0, unsound_ = 0;
+  u64 read_ = 0, revived_ = 0, used_ = 0, learnt_ = 0, unsound_ = 0;
 };
 
 }  // namespace rhea::accel

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -154,44 +155,84 @@ TEST_F(CodeStoreTest, ADeadBlockComesBackInTheSameRun) {
   EXPECT_GE(machine.count("taken"), kBlocks);
 }
 
-// A program whose code changes until more than half of the buffer is used: what was made first is kept.
-TEST_F(CodeStoreTest, AFullFileHasTheFirstBlocks) {
-  constexpr unsigned kSteps = 150;
-  options_.cache_size = u64{4} << 20;
-  const auto used = [](Machine& machine) {
-    const std::string text = machine.engine().statistics();
-    return std::strtoul(text.c_str() + text.find("cache used") + 10, nullptr, 10);
+// Another program in its place, which adds `by` so many times.
+constexpr unsigned kSteps = 150;
+void load_steps(Machine& machine, u16 by) {
+  u32 at = 2;
+  const auto put = [&](u16 instruction) {
+    machine.change(at, instruction);
+    at += 2;
   };
-  const auto load = [](Machine& machine, u16 by) {
-    u32 at = 2;
-    const auto put = [&](u16 instruction) {
-      machine.change(at, instruction);
-      at += 2;
-    };
-    for (unsigned i = 0; i < kSteps; i++) {
-      put(mini(0, 0, by));
-      put(mini(4, 0, kResult + 1));  // has a slow path
-      put(mini(8));
-    }
-    put(mini(4, 0, kResult));
-    put(mini(3, 2, 0));
-    put(mini(6, 2));
+  for (unsigned i = 0; i < kSteps; i++) {
+    put(mini(0, 0, by));
+    put(mini(4, 0, kResult + 1));  // has a slow path
+    put(mini(8));
+  }
+  put(mini(4, 0, kResult));
+  put(mini(3, 2, 0));
+  put(mini(6, 2));
+}
+
+// A program whose code changes until more than three quarters of the room is used: what was made first is kept.
+TEST_F(CodeStoreTest, AFullFileHasTheFirstBlocks) {
+  options_.cache_size = u64{4} << 20;
+  // Of the fuller half, hot code or slow paths.
+  const auto is_full = [](Machine& machine) {
+    const std::string text = machine.engine().statistics();
+    unsigned long used = 0, size = 0, hot = 0;
+    std::sscanf(text.c_str() + text.find("cache used"), "cache used %lu of %lu bytes (%lu hot", &used, &size, &hot);
+    return std::max(hot, used - hot) >= size * 13 / 32;
   };
   {
     Machine machine(options_);
-    for (u16 by = 1; by < 250 && used(machine) < options_.cache_size * 17 / 32; by++) {
-      load(machine, by);
+    for (u16 by = 1; by < 250 && !is_full(machine); by++) {
+      load_steps(machine, by);
       machine.run();  // was in the middle of it
       ASSERT_EQ(machine.run(), by * kSteps);
     }
-    ASSERT_GE(used(machine), options_.cache_size * 17 / 32);
+    ASSERT_TRUE(is_full(machine));
   }
   ASSERT_EQ(files().size(), 1u);
   Machine machine(options_);
   ASSERT_TRUE(eventually([&] { return machine.count("read") >= kSteps; }));
-  load(machine, 1);
+  load_steps(machine, 1);
   EXPECT_EQ(machine.run(), kSteps);
   EXPECT_GE(machine.count("taken"), kSteps);
+}
+
+// What a file has, and was of use, is there when the buffer was emptied.
+TEST_F(CodeStoreTest, AFileOutlivesAnEmptiedBuffer) {
+  options_.cache_size = u64{4} << 20;
+  const auto number = [](Machine& machine, const char* row) {
+    const std::string text = machine.engine().statistics();
+    return std::strtoul(text.c_str() + text.find(row) + std::strlen(row), nullptr, 10);
+  };
+  first_run();
+  Machine machine(options_);
+  ASSERT_TRUE(eventually([&] { return machine.count("read") >= kBlocks; }));
+  EXPECT_EQ(machine.run(), kBlocks);
+  for (unsigned emptied = 1; emptied <= 2; emptied++) {
+    for (u16 by = 1; by < 250 && number(machine, "cache emptied") < emptied; by++) {
+      load_steps(machine, by);
+      machine.run();
+      ASSERT_EQ(machine.run(), by * kSteps);
+    }
+    ASSERT_EQ(number(machine, "cache emptied"), emptied);
+    u32 at = 0;
+    machine.change(at, mini(3, 0, 0));
+    for (unsigned i = 0; i < kBlocks; i++) {
+      machine.change(at += 2, mini(0, 0, 1));
+      machine.change(at += 2, mini(8));
+    }
+    for (const u16 instruction : {mini(4, 0, kResult), mini(3, 2, 0), mini(6, 2)}) machine.change(at += 2, instruction);
+    const unsigned taken = machine.count("taken");
+    const unsigned long translated = number(machine, "blocks translated");
+    machine.run();
+    EXPECT_EQ(machine.run(), kBlocks);
+    EXPECT_GE(machine.count("taken"), taken + kBlocks);
+    EXPECT_LT(number(machine, "blocks translated"), translated + kBlocks / 4);
+  }
+  EXPECT_GE(machine.count("read"), kBlocks);
 }
 
 TEST_F(CodeStoreTest, OtherSettingsHaveAFileOfTheirOwn) {

@@ -20,6 +20,8 @@ class FaultSites final : public sys::FaultHandler {
 
   // The instruction at `at` goes on at `slow` (offsets from `run`). By one thread at a time; others may be faulting.
   void add(u32 at, u32 slow);
+  // Code that nobody runs any more.
+  void remove(u32 at) { site(at).at.store(0, std::memory_order_relaxed); }
   void clear();
   // A fault is for nothing when no page was mapped because of it until the CPU's next one. An access that faults for
   // nothing for the kPatience'th time is put into StateHeader::worn_site, and its CPU asked to look up.

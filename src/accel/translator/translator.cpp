@@ -16,6 +16,8 @@ namespace {
 
 constexpr unsigned kMaxInstructionBytes = 4;
 constexpr u64 kRewriteOfCode = 32, kRewrite = 512;  // bytes, one behind the other
+constexpr u32 kRingPieces = 16;
+constexpr u64 kRingShare = 3;  // eighths of the buffer
 constexpr u64 kPageMask = memory::kPageSize - 1;
 
 // 64-byte lines that [begin, end) of a page touches.
@@ -39,6 +41,17 @@ class PageClaim {
  private:
   std::array<std::atomic<u32>, 2>& pages_;
 };
+
+Origin origin_of(const x64::CompiledBlock& compiled, bool windowed, bool kept) {
+  Origin origin;
+  origin.hot_bytes = compiled.hot_bytes;
+  origin.cold_entry = compiled.cold_entry;
+  origin.cold_bytes = compiled.cold_bytes;
+  origin.second_check = compiled.second_check;
+  origin.windowed = windowed;
+  origin.kept = kept;
+  return origin;
+}
 
 }  // namespace
 
@@ -75,6 +88,14 @@ void Translator::Data::clear_jumps() {
   jumps[x64::jump_index(0)] = x64::JumpEntry{};
 }
 
+void Translator::Data::forget_jumps(u64 begin, u64 end) {
+  for (u32 i = 0; i < x64::kJumpEntries; i++) {
+    const u64 code = reinterpret_cast<u64>(jumps[i].code);
+    if (code < begin || code >= end) continue;
+    jumps[i] = x64::JumpEntry{};
+  }
+}
+
 void Translator::attach(VirtualCpu& cpu) {
   auto data = std::make_unique<Data>();
   cpu.state().jump_table = data->jumps;
@@ -102,6 +123,7 @@ void Translator::make_compiler(VirtualCpu& cpu) {
   settings.icount = options_.icount;
   compiler_ = std::make_unique<x64::Compiler>(settings, write_.data(), run_.data(), write_.size());
   if (options_.perf_map) perf_map_ = sys::open_perf_map();
+  if (options_.copies) open_ring();
   open_store(cpu);
 }
 
@@ -111,6 +133,14 @@ void Translator::open_store(VirtualCpu& cpu) {
   const std::string fingerprint = fmt::format("{} {} {} {} {}", cpu.guest().model_name(), options_.group,
                                               options_.passes, options_.max_block, compiler_->fingerprint());
   store_.open(options_.cache_folder, fingerprint, *compiler_);
+}
+
+void Translator::open_ring() {
+  const u64 piece = align_down(write_.size() / 8 * kRingShare / kRingPieces, u64{8192});
+  const u32 begin = compiler_->set_aside(piece * kRingPieces);
+  cache_.open_ring(begin, static_cast<u32>(piece), kRingPieces);
+  ring_faults_.resize(kRingPieces);
+  open_piece(0);
 }
 
 std::atomic<u64>& CodeLines::make(u32 page) {
@@ -204,7 +234,7 @@ const void* Translator::find(VirtualCpu& cpu, Data& data, u32 from) {
     state.exception = 1;
     return nullptr;
   }
-  bool full = false;
+  Full full = Full::nothing;
   {
     std::unique_lock lock(mutex_);
     u32 index = look_up(cpu, first);
@@ -222,7 +252,8 @@ const void* Translator::find(VirtualCpu& cpu, Data& data, u32 from) {
       return compiler_->address(cache_.block(index).entry);
     }
   }
-  if (full) empty(cpu);
+  if (full == Full::everything) empty(cpu);
+  else if (full == Full::piece) empty_piece(cpu);
   return nullptr;
 }
 
@@ -240,7 +271,7 @@ u32 Translator::look_up(VirtualCpu& cpu, const CodePage& first) {
 }
 
 // ---- making blocks ------------------------------------------------------------------------------------------------
-u32 Translator::translate(VirtualCpu& cpu, bool& full) {
+u32 Translator::translate(VirtualCpu& cpu, Full& full) {
   ir::StateHeader& state = cpu.state();
   for (unsigned max_insns = options_.max_block;; max_insns = (max_insns + 1) / 2) {
     PageReader reader;
@@ -256,7 +287,7 @@ u32 Translator::translate(VirtualCpu& cpu, bool& full) {
       index = make(cpu, reader, max_insns, full, retry);
     }
     if (retry && max_insns > 1) continue;
-    if (index == kNoBlock && !full) {
+    if (index == kNoBlock && full == Full::nothing) {
       cpu.mmu().raise_fetch_fault(reader.fault());
       state.exception = 1;
     }
@@ -278,7 +309,7 @@ bool Translator::goes_through_window(VirtualCpu& cpu, const CodePage& page) cons
          !worn_.contains({state.pc, state.mode, page.key});
 }
 
-u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bool& full, bool& retry) {
+u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, Full& full, bool& retry) {
   const auto start = std::chrono::steady_clock::now();
   ir::StateHeader& state = cpu.state();
   const CodePage& first = reader.first();
@@ -296,13 +327,13 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
     const u32 index = revive(cpu, reader, windowed);
     if (index != kNoBlock) return index;
   }
-  const bool copies = options_.copies && !debugging && !shown;
-  const u32 like = copies ? copies_.find(block_.key, first.key, second.key, windowed) : kNoBlock;
-  if (like != kNoBlock && copies_.can_copy(like) && !options_.check_copies) {
-    const u32 index = copy(cpu, reader, like, windowed);
-    full = index == kNoBlock;
+  const u32 like = options_.copies && !debugging && !shown ? find_like(reader, windowed) : kNoBlock;
+  if (like != kNoBlock && copies_.can_copy(like, state.pc) && !options_.check_copies) {
+    const u32 index = copy(cpu, reader, like);
+    if (index == kNoBlock) full = Full::piece;
     return index;
   }
+  const bool in_ring = like != kNoBlock;
   cpu.guest().translate(block_.key, reader, max_insns, block_);
   if (!block_.guest_insns) return kNoBlock;
 
@@ -319,24 +350,25 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
 
   Translation translation;
   translation.key = block_.key;
-  translation.first_exit = cache_.next_exit();
+  translation.first_exit = in_ring ? cache_.next_exit_in_ring() : cache_.next_exit();
   const u64 in_page = state.pc & kPageMask;
   const u64 end = in_page + std::max<u32>(block_.guest_bytes, 1);
   translation.pages = {first.key, end > memory::kPageSize ? second.key : 0};
   translation.begin = {static_cast<u16>(in_page), 0};
   translation.end = {static_cast<u16>(std::min(end, memory::kPageSize)),
                      static_cast<u16>(end > memory::kPageSize ? end - memory::kPageSize : 0)};
+  compiler_->make_in_piece(in_ring);
   switch (compiler_->compile(block_, translation.first_exit, translation.pages[1], windowed, compiled_)) {
-    case x64::Compiler::Outcome::full: full = true; return kNoBlock;
+    case x64::Compiler::Outcome::full: full = in_ring ? Full::piece : Full::everything; return kNoBlock;
     case x64::Compiler::Outcome::too_complex: retry = true; return kNoBlock;
     case x64::Compiler::Outcome::done: break;
   }
   translation.entry = compiled_.entry;
-  for (const x64::FaultSite& site : compiled_.faults) faults_.add(site.at, site.slow);
-  const u32 index = cache_.add(translation, compiled_.sites, block_);
-  if (store_.active()) store_.note(reader, compiled_, windowed, !debugging);
-  if (options_.copies) copies_.note(index, compiled_, windowed);
-  if (like != kNoBlock) compare(like, index);
+  const u32 index = cache_.add(translation, compiled_.sites, block_, in_ring);
+  note_faults(index);
+  if (!in_ring) origins_.add(origin_of(compiled_, windowed, !debugging), reader, compiled_.faults, cache_);
+  else compare(like, index);
+  counts_.in_ring += in_ring;
   make_known(index, cpu);
   if (log_.on(LogItem::out_asm)) {
     log_.write_text(fmt::format("OUT: {:08x}, {} bytes + {} bytes of slow paths\n{}", state.pc, compiled_.hot_bytes,
@@ -358,33 +390,42 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bo
 u32 Translator::revive(VirtualCpu& cpu, const PageReader& reader, bool windowed) {
   const u32 index = store_.find(block_.key, windowed, reader);
   if (index == kNoBlock) return kNoBlock;
-  const Origin& origin = store_.origin(index);
+  const Origin& origin = origins_.origin(index);
   const u32 second = cache_.block(index).end[1] ? reader.second().key : 0;
   compiler_->set_second_page(origin.second_check, second);
-  for (const x64::FaultSite& site : store_.faults(index)) faults_.add(site.at, site.slow);
+  for (const x64::FaultSite& site : origins_.faults(index)) faults_.add(site.at, site.slow);
   cache_.revive(index, {reader.first().key, second});
   make_known(index, cpu);
   note_perf(block_.key.pc, cache_.block(index).entry, origin.hot_bytes);
   return index;
 }
 
-u32 Translator::copy(VirtualCpu& cpu, const PageReader& reader, u32 like, bool windowed) {
+// What was made from the same code, at any address, is as it was made, and fits into an empty piece of the ring.
+u32 Translator::find_like(const PageReader& reader, bool windowed) {
+  constexpr u32 kRoom = 8192;  // more than Compiler::compile() wants behind a block
+  const u32 like = origins_.find_like(block_.key, windowed, reader, cache_);
+  if (like == kNoBlock || !store_.is_sound(like)) return kNoBlock;
+  const Origin& origin = origins_.origin(like);
+  return std::max(origin.hot_bytes, origin.cold_bytes) + kRoom <= cache_.piece_bytes() / 2 ? like : kNoBlock;
+}
+
+u32 Translator::copy(VirtualCpu& cpu, const PageReader& reader, u32 like) {
   const Translation source = cache_.block(like);
   copies_.measure(like, compiled_);
+  compiler_->make_in_piece(true);
   if (!compiler_->place(compiled_)) return kNoBlock;
   Translation translation = source;
   translation.key = block_.key;
-  translation.first_exit = cache_.next_exit();
-  translation.pages = {reader.first().key, source.pages[1] ? reader.second().key : 0};
+  translation.first_exit = cache_.next_exit_in_ring();
+  translation.pages = {reader.first().key, source.end[1] ? reader.second().key : 0};
   translation.entry = compiled_.entry;
   translation.incoming = 0;
+  translation.dead = false;
   copies_.copy(like, block_.key, translation.first_exit, *compiler_, compiled_);
   compiler_->set_second_page(compiled_.second_check, translation.pages[1]);
-  for (const x64::FaultSite& site : compiled_.faults) faults_.add(site.at, site.slow);
   const u32 distance = static_cast<u32>(block_.key.pc - source.key.pc);
   const u32 index = cache_.add_like(like, distance, translation, compiled_.sites);
-  if (store_.active()) store_.note_copy(like, compiled_, windowed);
-  copies_.note(index, compiled_, windowed);
+  note_faults(index);
   make_known(index, cpu);
   note_perf(block_.key.pc, compiled_.entry, compiled_.hot_bytes);
   counts_.copied++;
@@ -392,14 +433,26 @@ u32 Translator::copy(VirtualCpu& cpu, const PageReader& reader, u32 like, bool w
   return index;
 }
 
-// A block that was just made, with one at another address.
+// Of the block that was just made.
+void Translator::note_faults(u32 index) {
+  for (const x64::FaultSite& site : compiled_.faults) {
+    faults_.add(site.at, site.slow);
+    if (is_in_ring(index)) ring_faults_[cache_.filled_piece()].push_back(site.at);
+  }
+}
+
+// A block that was just made, with the one of the same code.
 void Translator::compare(u32 like, u32 made) {
-  if (copies_.can_learn(like)) return copies_.learn(like, made, *compiler_);
-  if (!copies_.can_copy(like) || !options_.check_copies) return;
+  const u64 pc = cache_.block(made).key.pc;
+  if (copies_.can_learn(like, pc)) {
+    if (copies_.learn(like, made, compiled_, *compiler_)) store_.learnt();
+    return;
+  }
+  if (!copies_.can_copy(like, pc) || !options_.check_copies) return;
   counts_.compared++;
-  if (copies_.is_copy(like, made, *compiler_)) return;
+  if (copies_.is_copy(like, made, compiled_, *compiler_)) return;
   counts_.different++;
-  log_.write(LogItem::guest_errors, "translation at {:#x} is no copy of the one at {:#x}", cache_.block(made).key.pc,
+  log_.write(LogItem::guest_errors, "translation at {:#x} is no copy of the one at {:#x}", pc,
              cache_.block(like).key.pc);
 }
 
@@ -417,10 +470,10 @@ void Translator::make_known(u32 index, VirtualCpu& cpu) {
 // needs the first mapping only for a link now and then: each few MiB of new code drop it.
 void Translator::unload_written() {
   constexpr u64 kStep = u64{4} << 20;
-  const u64 used = compiler_->hot_used() + compiler_->cold_used();
-  if (used < unload_at_) return;
+  written_ += compiled_.hot_bytes + compiled_.cold_bytes;
+  if (written_ < kStep) return;
   write_.unload(0, write_.size());
-  unload_at_ = used + kStep;
+  written_ = 0;
 }
 
 void Translator::note_perf(u64 pc, u32 entry, u32 bytes) {
@@ -478,7 +531,7 @@ void Translator::replace_worn(VirtualCpu& cpu) {
   worn_.emplace(block.key.pc, block.key.mode, block.pages[0]);
   cache_.drop(index, *compiler_);
   forget_jumps(block);
-  store_.died(index);
+  if (!is_in_ring(index)) store_.died(index);
   counts_.replaced++;
 }
 
@@ -546,16 +599,15 @@ void Translator::forget_code(u64 begin, u64 end) {
 
 void Translator::block_dropped(u32 index) {
   forget_jumps(cache_.block(index));
-  store_.died(index);
+  if (!is_in_ring(index)) store_.died(index);
   counts_.dropped++;
 }
 
 void Translator::drop_everything() {
-  store_.clear();
-  copies_.clear();
-  cache_.clear();
-  compiler_->reset();
+  store_.clear(*compiler_);
   faults_.clear();
+  for (auto& sites : ring_faults_) sites.clear();
+  if (cache_.has_ring()) open_piece(0);
   worn_.clear();
   lines_.clear();
   for (const auto& [ram, offset] : code_pages_) {
@@ -563,9 +615,42 @@ void Translator::drop_everything() {
   }
   code_pages_.clear();
   for (VirtualCpu* cpu : cpus_) static_cast<Data&>(*cpu->runner_data).clear_jumps();
-  unload_at_ = 0;
   epoch_++;
   counts_.emptied++;
+}
+
+void Translator::open_piece(u32 piece) {
+  cache_.open_piece(piece);
+  compiler_->open_piece(cache_.piece_begin(piece), cache_.piece_bytes());
+}
+
+// Makes room in the ring.
+void Translator::empty_piece(VirtualCpu& cpu) {
+  const auto goes_on = [&] {
+    std::lock_guard lock(mutex_);
+    const u32 next = cache_.next_piece();
+    if (cache_.is_empty(next)) open_piece(next);
+    return cache_.is_empty(next);
+  };
+  if (goes_on()) return;
+  const u64 epoch = epoch_;
+  cpu.run_exclusive([&] {
+    std::lock_guard lock(mutex_);
+    if (epoch_ == epoch) drop_piece(cache_.next_piece());
+  });
+}
+
+// All CPUs are outside of generated code.
+void Translator::drop_piece(u32 piece) {
+  const u64 begin = reinterpret_cast<u64>(compiler_->address(cache_.piece_begin(piece)));
+  const u64 end = reinterpret_cast<u64>(compiler_->address(cache_.piece_begin(piece + 1)));
+  for (VirtualCpu* cpu : cpus_) static_cast<Data&>(*cpu->runner_data).forget_jumps(begin, end);
+  for (const u32 at : ring_faults_[piece]) faults_.remove(at);
+  ring_faults_[piece].clear();
+  cache_.clear_piece(piece, *compiler_);
+  open_piece(piece);
+  epoch_++;
+  counts_.pieces++;
 }
 
 void Translator::empty(VirtualCpu& cpu) {
@@ -606,7 +691,8 @@ std::string Translator::statistics() const {
                       link, dispatch, poll, exception, lookups);
   text += fmt::format("copied from elsewhere {} blocks", counts_.copied);
   if (options_.check_copies) text += fmt::format("; {} compared, {} different", counts_.compared, counts_.different);
-  text += "\n";
+  text += fmt::format("\ntranslated again     {} blocks for other addresses; {} pieces of the ring emptied\n",
+                      counts_.in_ring, counts_.pieces);
   text += fmt::format("through windows     {} blocks; {} made anew without\n", counts_.windowed, counts_.replaced);
   if (!options_.cache_folder.empty()) text += store_.statistics();
   if (compiler_) {

@@ -7,7 +7,8 @@
 // between pages check the same entry; links within a page need not.
 //
 // Code that is written (code_written) is dropped at once, from any thread: links to it are taken back, and jump
-// table entries are made to leave. When the cache is full everything is dropped while all CPUs are outside.
+// table entries are made to leave. When the cache is full everything is dropped while all CPUs are outside; what is
+// made for one more address of the same code has a ring of its own, whose oldest piece is dropped in the same way.
 #pragma once
 
 #include <array>
@@ -64,10 +65,14 @@ class Translator final : public BlockRunner {
     Data();
     // None leads anywhere. What is all zeros belongs to address 0, which the first one must not.
     void clear_jumps();
+    // None leads to host code at [begin, end) any more.
+    void forget_jumps(u64 begin, u64 end);
     sys::MemoryMap map;
     x64::JumpEntry* jumps = nullptr;
     u64 left_link = 0, left_dispatch = 0, left_poll = 0, left_exception = 0, lookups = 0;
   };
+  // What has no room for a new block.
+  enum class Full : u8 { nothing, everything, piece };
   explicit Translator(const RunnerContext& context) : options_(context.options), log_(context.log) {}
 
   void make_compiler(VirtualCpu& cpu);
@@ -75,11 +80,13 @@ class Translator final : public BlockRunner {
   // entered, or the cache was emptied: look again.
   const void* find(VirtualCpu& cpu, Data& data, u32 from);
   u32 look_up(VirtualCpu& cpu, const CodePage& first);
-  u32 translate(VirtualCpu& cpu, bool& full);
-  u32 make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, bool& full, bool& retry);
+  u32 translate(VirtualCpu& cpu, Full& full);
+  u32 make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, Full& full, bool& retry);
   u32 revive(VirtualCpu& cpu, const PageReader& reader, bool windowed);
-  u32 copy(VirtualCpu& cpu, const PageReader& reader, u32 like, bool windowed);
+  u32 copy(VirtualCpu& cpu, const PageReader& reader, u32 like);
+  u32 find_like(const PageReader& reader, bool windowed);
   void compare(u32 like, u32 made);
+  void note_faults(u32 index);
   void watch(VirtualCpu& cpu, const CodePage& page);
   bool goes_through_window(VirtualCpu& cpu, const CodePage& page) const;
   void make_known(u32 index, VirtualCpu& cpu);
@@ -94,6 +101,10 @@ class Translator final : public BlockRunner {
   void block_dropped(u32 index);
   void empty(VirtualCpu& cpu);
   void drop_everything();
+  void open_ring();
+  void open_piece(u32 piece);
+  void empty_piece(VirtualCpu& cpu);
+  void drop_piece(u32 piece);
   void log_block(VirtualCpu& cpu, const ir::Block& block, const char* title, LogItem item);
   void unload_written();
   void note_perf(u64 pc, u32 entry, u32 bytes);
@@ -108,8 +119,10 @@ class Translator final : public BlockRunner {
   std::atomic<bool> logging_{false};
   mutable std::mutex mutex_;  // all below
   CodeCache cache_;
-  CodeStore store_{cache_, mutex_};
-  CodeCopies copies_{cache_};
+  CodeOrigins origins_;
+  CodeStore store_{cache_, origins_, mutex_};
+  CodeCopies copies_{cache_, origins_};
+  std::vector<std::vector<u32>> ring_faults_;  // fault sites of each piece of the ring
   ir::Block block_;
   x64::CompiledBlock compiled_;
   std::vector<VirtualCpu*> cpus_;
@@ -122,11 +135,11 @@ class Translator final : public BlockRunner {
   // Ids of pages that a block is made from just now: their stores wait for it.
   std::array<std::atomic<u32>, 2> being_read_{};
   std::set<std::tuple<u64, u64, u32>> worn_;  // blocks (pc, mode, page) that do without windows from now on
-  u64 unload_at_ = 0;                         // bytes of host code made until the next unload_written()
+  u64 written_ = 0;                           // bytes of host code made since the last unload_written()
   std::FILE* perf_map_ = nullptr;
   struct {
     u64 blocks = 0, guest_insns = 0, guest_bytes = 0, hot_bytes = 0, cold_bytes = 0, dropped = 0, emptied = 0,
-        links = 0, windowed = 0, replaced = 0, copied = 0, compared = 0, different = 0;
+        links = 0, windowed = 0, replaced = 0, copied = 0, compared = 0, different = 0, in_ring = 0, pieces = 0;
     u64 nanoseconds = 0;
   } counts_;
 };

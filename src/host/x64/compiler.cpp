@@ -49,14 +49,21 @@ class Compiler::Impl {
       : settings_(settings), run_(run), size_(size), assembler_(write, size), emitter_(settings_, assembler_, stubs_) {
     if (!settings_.tables) settings_.ibtc = false;
     make_stubs();
-    cold_start_ = static_cast<u32>(align_down(size / 2, 4096));
+    set_aside(0);
+  }
+
+  void set_aside(usize bytes) {
+    end_ = static_cast<u32>(size_ - bytes);
+    cold_start_ = static_cast<u32>(align_down(end_ / 2, 4096));
     reset();
   }
 
   void reset() {
-    hot_ = stubs_.end;
-    cold_ = cold_start_;
+    main_ = {stubs_.end, cold_start_, cold_start_, end_};
+    piece_ = {};
+    in_piece_ = false;
   }
+  Emitter::Room& room() { return in_piece_ ? piece_ : main_; }
 
   Xbyak::RegExp state(u32 offset) { return assembler_.r15 + (static_cast<s32>(offset) - kStateBias); }
   void pins(bool load, bool caller_saved_only);
@@ -77,7 +84,9 @@ class Compiler::Impl {
   Stubs stubs_;
   Emitter emitter_;
   u32 literals_ = 0;
-  u32 hot_ = 0, cold_ = 0, cold_start_ = 0;
+  u32 cold_start_ = 0, end_ = 0;  // of what is not set aside
+  Emitter::Room main_{}, piece_{};
+  bool in_piece_ = false;
 };
 
 void Compiler::Impl::pins(bool load, bool caller_saved_only) {
@@ -330,34 +339,44 @@ Compiler::~Compiler() = default;
 Compiler::Outcome Compiler::compile(const ir::Block& block, u32 first_exit, u32 second_page, bool windowed,
                                     CompiledBlock& out) {
   Impl& impl = *impl_;
-  const Emitter::Outcome outcome =
-      impl.emitter_.run(block, {first_exit, second_page, windowed},
-                        {impl.hot_, impl.cold_start_, impl.cold_, static_cast<u32>(impl.size_)}, out);
+  Emitter::Room& room = impl.room();
+  const Emitter::Outcome outcome = impl.emitter_.run(block, {first_exit, second_page, windowed}, room, out);
   if (outcome == Emitter::Outcome::full) return Outcome::full;
   if (outcome == Emitter::Outcome::too_complex) return Outcome::too_complex;
-  impl.hot_ = out.entry + out.hot_bytes;
-  impl.cold_ = out.cold_entry + out.cold_bytes;
+  room.hot = out.entry + out.hot_bytes;
+  room.cold = out.cold_entry + out.cold_bytes;
   return Outcome::done;
 }
 
 bool Compiler::place(CompiledBlock& out) {
-  Impl& impl = *impl_;
-  const usize entry = align_up(impl.hot_, kEntryAlignment), cold_entry = align_up(impl.cold_, kColdAlignment);
-  if (entry + out.hot_bytes > impl.cold_start_ || cold_entry + out.cold_bytes > impl.size_) return false;
+  Emitter::Room& room = impl_->room();
+  const usize entry = align_up(room.hot, kEntryAlignment), cold_entry = align_up(room.cold, kColdAlignment);
+  if (entry + out.hot_bytes > room.hot_end || cold_entry + out.cold_bytes > room.cold_end) return false;
   out.entry = static_cast<u32>(entry);
   out.cold_entry = static_cast<u32>(cold_entry);
-  impl.hot_ = out.entry + out.hot_bytes;
-  impl.cold_ = out.cold_entry + out.cold_bytes;
+  room.hot = out.entry + out.hot_bytes;
+  room.cold = out.cold_entry + out.cold_bytes;
   return true;
 }
 
+u32 Compiler::set_aside(usize bytes) {
+  impl_->set_aside(bytes);
+  return impl_->end_;
+}
+
+void Compiler::open_piece(u32 begin, u32 bytes) {
+  const u32 cold = begin + static_cast<u32>(align_down(bytes / 2, 4096));
+  impl_->piece_ = {begin, cold, cold, begin + bytes};
+}
+
+void Compiler::make_in_piece(bool piece) { impl_->in_piece_ = piece; }
 void Compiler::reset() { impl_->reset(); }
 
 bool Compiler::reserve(usize hot_bytes, usize cold_bytes) {
-  Impl& impl = *impl_;
-  if (hot_bytes > impl.cold_start_ - impl.hot_ || cold_bytes > impl.size_ - impl.cold_) return false;
-  impl.hot_ += static_cast<u32>(hot_bytes);
-  impl.cold_ += static_cast<u32>(cold_bytes);
+  Emitter::Room& room = impl_->main_;
+  if (hot_bytes > room.hot_end - room.hot || cold_bytes > room.cold_end - room.cold) return false;
+  room.hot += static_cast<u32>(hot_bytes);
+  room.cold += static_cast<u32>(cold_bytes);
   return true;
 }
 
@@ -371,7 +390,7 @@ std::string Compiler::fingerprint() const {
   const Settings& s = impl_->settings_;
   return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", s.features, s.write_table, s.exec_table, s.pin,
                      s.lazy_flags, s.inline_fp, s.tables, s.window, s.ibtc, s.icount, s.helpers.size(), s.layout.size,
-                     impl_->stubs_.end, impl_->size_);
+                     impl_->stubs_.end, impl_->end_);
 }
 
 void Compiler::set_second_page(u32 second_check, u32 id) {
@@ -403,9 +422,9 @@ void Compiler::unlink(const ExitSite& site) {
   store_patch(code + site.jump, site.stub - (site.jump + 4));
 }
 
-usize Compiler::hot_used() const { return impl_->hot_; }
-usize Compiler::cold_used() const { return impl_->cold_ - impl_->cold_start_; }
-usize Compiler::capacity() const { return impl_->size_; }
+usize Compiler::hot_used() const { return impl_->main_.hot; }
+usize Compiler::cold_used() const { return impl_->main_.cold - impl_->cold_start_; }
+usize Compiler::capacity() const { return impl_->end_; }
 
 StateHeader* Compiler::state_of(const u64* registers) {
   return reinterpret_cast<StateHeader*>(registers[kR15] - kStateBias);

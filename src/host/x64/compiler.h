@@ -2,7 +2,8 @@
 // Compiles blocks of IR to x86-64 code. It knows the IR and the state's layout, and nothing of any guest.
 //
 // The code lies in one buffer that is mapped twice (written at `write`, run at `run`): what runs often grows from the
-// start, slow paths and exit stubs from two thirds on. A block is entered with the pinned slots of the state in their
+// start, slow paths and exit stubs from the middle on. A part at the end may be set aside, and blocks be made in pieces
+// of it. A block is entered with the pinned slots of the state in their
 // registers, and left the same way, so that blocks jump to each other; enter() loads them and what comes back
 // from it has stored them.
 #pragma once
@@ -117,7 +118,13 @@ class Compiler {
   // Room for a block whose hot_bytes and cold_bytes are there: its entry and cold_entry, as compile() would have them.
   // False: there is none.
   bool place(CompiledBlock& out);
-  // Forgets all blocks.
+  // Keeps the last bytes of the buffer, from the returned offset on, for pieces: `bytes` is a multiple of the page
+  // size, and at most half of the buffer. Before any block is made.
+  u32 set_aside(usize bytes);
+  // The piece of what was set aside that blocks are made in while make_in_piece(true). It is empty from now on.
+  void open_piece(u32 begin, u32 bytes);
+  void make_in_piece(bool piece);
+  // Forgets all blocks. No piece is open.
   void reset();
   // Where blocks may lie, for code that was made by another compiler of the same fingerprint() and lies there as it lay
   // in its buffer: it has to be unlinked. From now on blocks are made behind it. Before any was; false: there is no
@@ -145,6 +152,7 @@ class Compiler {
   // What a dead block's jump entries point to: it leaves with kDispatch.
   const void* dispatch_code() const;
 
+  // Of what is not set aside.
   usize hot_used() const;
   usize cold_used() const;
   usize capacity() const;
