@@ -218,6 +218,7 @@ class Machine {
     const usize at = text.find(before);
     return at == std::string::npos ? 0 : std::strtoull(text.c_str() + at + std::strlen(before), nullptr, 10);
   }
+  void start() { engine_->resume(); }
   // Until every CPU has been everywhere as many times; each sum is what it has to be.
   void run(u32 rounds) {
     engine_->resume();
@@ -284,6 +285,15 @@ TEST(CopiesTest, PiecesAreEmptiedWhileOtherCpusRun) {
   machine.run(6);
   EXPECT_EQ(machine.count(kEmptied), 0u);
   EXPECT_GE(machine.count(kPiecesEmptied), 16u);
+}
+
+// Whoever waits to empty a piece then finds that there is nothing to wait for.
+TEST(CopiesTest, TheMachineMayEndMeanwhile) {
+  for (unsigned i = 0; i < 60; i++) {
+    Machine machine(small(), 4, 0x100, 150);
+    machine.start();
+    std::this_thread::sleep_for(std::chrono::microseconds(8000 + 331 * i));
+  }
 }
 
 TEST(CopiesTest, CheckedOnesAreEqual) {

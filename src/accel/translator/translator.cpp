@@ -178,7 +178,8 @@ Leave Translator::run(VirtualCpu& cpu) {
     const void* code = find(cpu, data, from);
     from = 0;
     if (!code) {
-      if (!state.exception) continue;
+      // Where room was to be made, and the machine ends, there is none yet.
+      if (!state.exception && !state.poll.load(std::memory_order_relaxed)) continue;
       state.exception = 0;
       if (state.poll.load(std::memory_order_relaxed)) return Leave::poll;
       continue;
