@@ -7,9 +7,9 @@
 
 namespace rhea::accel {
 
-usize CodeOrigins::bucket_like(const ir::Key& key, u32 code) {
-  const u64 place = key.pc & (memory::kPageSize - 1);
-  const u64 h = (place * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{code} * 0xff51afd7ed558ccd);
+usize CodeOrigins::bucket(const ir::Key& key, u32 code) const {
+  const u64 h =
+      ((key.pc & address_) * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{code} * 0xff51afd7ed558ccd);
   return h >> 40 & (kBuckets - 1);
 }
 
@@ -25,10 +25,7 @@ void CodeOrigins::adopt(Part&& part, const CodeCache& cache) {
 }
 
 void CodeOrigins::list_read(const CodeCache& cache) {
-  for (u32 block = 0; block < read_.origins.size(); block++) {
-    bury(block, cache);
-    list_like(block, cache);
-  }
+  for (u32 block = 0; block < read_.origins.size(); block++) list(block, cache);
 }
 
 void CodeOrigins::add(const Origin& origin, const PageReader& reader, std::span<const x64::FaultSite> faults,
@@ -47,49 +44,32 @@ void CodeOrigins::add(const Origin& origin, const PageReader& reader, std::span<
   added.code = first_code(cache.block(block).key.pc, reader);
   made_.faults.insert(made_.faults.end(), faults.begin(), faults.end());
   made_.origins.push_back(added);
-  list_like(block, cache);
+  list(block, cache);
 }
 
-void CodeOrigins::list_like(u32 block, const CodeCache& cache) {
+void CodeOrigins::list(u32 block, const CodeCache& cache) {
   Origin& origin = this->origin(block);
   if (!origin.kept) return;
-  u32& head = heads_like_[bucket_like(cache.block(block).key, origin.code)];
-  origin.next_like = head;
+  u32& head = heads_[bucket(cache.block(block).key, origin.code)];
+  origin.next = head;
   head = block + 1;
 }
 
-u32 CodeOrigins::find_like(const ir::Key& key, bool windowed, const PageReader& reader, const CodeCache& cache) const {
+CodeOrigins::Found CodeOrigins::find(const ir::Key& key, bool windowed, const PageReader& reader,
+                                     const CodeCache& cache) const {
+  Found found;
   const u32 code = first_code(key.pc, reader);
-  for (u32 at = heads_like_[bucket_like(key, code)]; at; at = origin(at - 1).next_like) {
-    const Origin& like = origin(at - 1);
-    if (like.code != code || (like.windowed != 0) != windowed || !like.kept) continue;
-    const ir::Key& other = cache.block(at - 1).key;
-    if (other.mode != key.mode || ((other.pc ^ key.pc) & (memory::kPageSize - 1))) continue;
-    if (is_made_from(at - 1, reader)) return at - 1;
+  for (u32 at = heads_[bucket(key, code)]; at; at = origin(at - 1).next) {
+    const u32 block = at - 1;
+    const Origin& origin = this->origin(block);
+    if (origin.code != code || (origin.windowed != 0) != windowed || !origin.kept) continue;
+    const Translation& made = cache.block(block);
+    if (made.key.mode != key.mode || ((made.key.pc ^ key.pc) & address_)) continue;
+    if (!is_made_from(block, reader)) continue;
+    if (made.dead && made.key == key) return {block, found.other};
+    found.other = block;
   }
-  return kNoBlock;
-}
-
-void CodeOrigins::bury(u32 block, const CodeCache& cache) {
-  Origin& dead = origin(block);
-  if (!dead.kept) return;
-  u32& head = heads_[bucket(cache.block(block).key)];
-  dead.next = head;
-  head = block + 1;
-}
-
-u32 CodeOrigins::exhume(const ir::Key& key, bool windowed, const PageReader& reader, const CodeCache& cache) {
-  const u32 code = first_code(key.pc, reader);
-  for (u32* at = &heads_[bucket(key)]; *at; at = &origin(*at - 1).next) {
-    const u32 block = *at - 1;
-    Origin& dead = origin(block);
-    if (dead.code != code || (dead.windowed != 0) != windowed) continue;
-    if (!(cache.block(block).key == key) || !is_made_from(block, reader)) continue;
-    *at = dead.next;
-    dead.next = 0;
-    return block;
-  }
-  return kNoBlock;
+  return found;
 }
 
 bool CodeOrigins::is_made_from(u32 block, const PageReader& reader) const {
@@ -125,13 +105,11 @@ void CodeOrigins::clear() {
   made_ = {};
   reserved_ = 0;
   heads_.reset(kBuckets);
-  heads_like_.reset(kBuckets);
 }
 
 void CodeOrigins::keep_read(const CodeCache& cache) {
   made_ = {};
   heads_.reset(kBuckets);
-  heads_like_.reset(kBuckets);
   list_read(cache);
 }
 

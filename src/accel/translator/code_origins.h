@@ -22,8 +22,7 @@ namespace rhea::accel {
 
 struct Origin {
   enum Form : u8 { unknown, fixed, movable };
-  u32 next = 0;       // number + 1 of the next dead one with its hash
-  u32 next_like = 0;  // and of the next one, dead or alive, with its place in a page and its first code
+  u32 next = 0;  // number + 1 of the next one with its hash
   u32 first_run = 0, first_fault = 0, first_field = 0;
   u16 runs = 0, faults = 0, fields = 0;
   u8 form = unknown;  // whether it can be copied to other addresses; `fields` say how, then
@@ -31,7 +30,7 @@ struct Origin {
   u8 kept = 0;        // may be found again
   u8 unproven = 0;    // comes from a file, and its host code has not been compared with the checksum yet
   u8 used = 0;        // comes from a file, and was of use in this run
-  u8 reserved = 0;
+  u8 reserved[5] = {};
   u32 hot_bytes = 0, cold_entry = 0, cold_bytes = 0;
   u32 second_check = 0;  // CompiledBlock's
   u32 code = 0;          // first_code()
@@ -62,20 +61,21 @@ class CodeOrigins {
     std::vector<u8> text;
   };
 
-  CodeOrigins() : heads_(kBuckets), heads_like_(kBuckets) {}
+  CodeOrigins() : heads_(kBuckets) {}
+  // Blocks are found by their place in a page alone, else by their address.
+  void find_at_other_addresses() { address_ = memory::kPageSize - 1; }
   void reserve(u32 blocks) { reserved_ = blocks; }
   // The file's; all are dead, and found from now on.
   void adopt(Part&& part, const CodeCache& cache);
   // Of the block that was made last.
   void add(const Origin& origin, const PageReader& reader, std::span<const x64::FaultSite> faults,
            const CodeCache& cache);
-  // A block died.
-  void bury(u32 block, const CodeCache& cache);
-  // A dead block of this key, made from the code that the reader has, which is no longer among the dead; or kNoBlock.
-  u32 exhume(const ir::Key& key, bool windowed, const PageReader& reader, const CodeCache& cache);
-
-  // One, dead or alive, that was made from that code at this place in any page; or kNoBlock.
-  u32 find_like(const ir::Key& key, bool windowed, const PageReader& reader, const CodeCache& cache) const;
+  // What was made from the code that the reader has, at this place in a page.
+  struct Found {
+    u32 dead = kNoBlock;   // of this key; or kNoBlock, then
+    u32 other = kNoBlock;  // one of another key, or alive
+  };
+  Found find(const ir::Key& key, bool windowed, const PageReader& reader, const CodeCache& cache) const;
 
   Origin& origin(u32 block) { return part(block).origins[index(block)]; }
   const Origin& origin(u32 block) const { return part(block).origins[index(block)]; }
@@ -91,23 +91,20 @@ class CodeOrigins {
 
  private:
   static constexpr usize kBuckets = 1u << 18;
-  static usize bucket(const ir::Key& key) {
-    return ((key.pc * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f)) >> 24 & (kBuckets - 1);
-  }
-  static usize bucket_like(const ir::Key& key, u32 code);
+  usize bucket(const ir::Key& key, u32 code) const;
   // The first words of the code at a pc, in the first page alone: what differs early needs no longer look.
   static u32 first_code(u64 pc, const PageReader& reader);
   Part& part(u32 block) { return block < reserved_ ? read_ : made_; }
   const Part& part(u32 block) const { return block < reserved_ ? read_ : made_; }
   u32 index(u32 block) const { return block < reserved_ ? block : block - reserved_; }
-  void list_like(u32 block, const CodeCache& cache);
+  void list(u32 block, const CodeCache& cache);
   void list_read(const CodeCache& cache);
   bool is_made_from(u32 block, const PageReader& reader) const;
 
   Part read_, made_;
   u32 reserved_ = 0;
-  ZeroedArray<u32> heads_;       // number + 1 of the first dead block of each hash
-  ZeroedArray<u32> heads_like_;  // and of the first one with a place and code
+  u64 address_ = ~u64{0};   // bits of the address that blocks are found by
+  ZeroedArray<u32> heads_;  // number + 1 of the last block of each hash
 };
 
 }  // namespace rhea::accel

@@ -63,16 +63,6 @@ void CodeStore::read() {
   origins_.adopt(std::move(tables->part), cache_);
 }
 
-u32 CodeStore::find(const ir::Key& key, bool windowed, const PageReader& reader) {
-  for (;;) {
-    const u32 block = origins_.exhume(key, windowed, reader, cache_);
-    if (block == kNoBlock) return kNoBlock;
-    if (!is_sound(block)) continue;
-    revived_++;
-    return block;
-  }
-}
-
 bool CodeStore::is_sound(u32 block) {
   Origin& origin = origins_.origin(block);
   if (origin.unproven) {
@@ -89,10 +79,6 @@ bool CodeStore::is_sound(u32 block) {
     used_++;
   }
   return origin.kept;
-}
-
-void CodeStore::died(u32 block) {
-  if (active()) origins_.bury(block, cache_);
 }
 
 void CodeStore::clear(x64::Compiler& compiler) {
@@ -139,7 +125,7 @@ CodeFile::Tables CodeStore::collect(u32 blocks) {
     translation.dead = true;
     tables.blocks.push_back(translation);
     Origin& origin = tables.part.origins[index];
-    origin.next = origin.next_like = 0;
+    origin.next = 0;
     origin.used = false;
     if (origin.unproven) continue;
     compiler_->set_second_page(origin.second_check, x64::Compiler::kNoPage);

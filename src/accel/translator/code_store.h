@@ -26,14 +26,12 @@ class CodeStore {
   void open(const std::string& folder, const std::string& fingerprint, x64::Compiler& compiler);
   bool active() const { return compiler_ != nullptr; }
 
-  // A dead block that was made from the code that the reader has: its host code is as it was, no exit of it is linked.
-  // kNoBlock: there is none.
-  u32 find(const ir::Key& key, bool windowed, const PageReader& reader);
+  // A dead block comes to life.
+  void taken() { revived_++; }
   // Whether a block's host code is as it was made; one of a file is compared the first time. Counts it as used.
   bool is_sound(u32 block);
   // Something about a block is known that the file has not.
   void learnt() { learnt_++; }
-  void died(u32 block);
   // All blocks are dropped, and the compiler starts anew. What a file had stays, as dead blocks, if it was of use.
   void clear(x64::Compiler& compiler);
   void save();

@@ -140,6 +140,7 @@ void Translator::open_ring() {
   const u32 begin = compiler_->set_aside(piece * kRingPieces);
   cache_.open_ring(begin, static_cast<u32>(piece), kRingPieces);
   ring_faults_.resize(kRingPieces);
+  origins_.find_at_other_addresses();
   open_piece(0);
 }
 
@@ -311,7 +312,6 @@ bool Translator::goes_through_window(VirtualCpu& cpu, const CodePage& page) cons
 }
 
 u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, Full& full, bool& retry) {
-  const auto start = std::chrono::steady_clock::now();
   ir::StateHeader& state = cpu.state();
   const CodePage& first = reader.first();
   const CodePage& second = reader.second();
@@ -324,16 +324,17 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, Fu
   const bool windowed = goes_through_window(cpu, first);
   const bool shown = log_.mask() & (static_cast<u32>(LogItem::in_asm) | static_cast<u32>(LogItem::op) |
                                     static_cast<u32>(LogItem::op_opt) | static_cast<u32>(LogItem::out_asm));
-  if (store_.active() && !debugging && !shown) {
-    const u32 index = revive(cpu, reader, windowed);
-    if (index != kNoBlock) return index;
-  }
-  const u32 like = options_.copies && !debugging && !shown ? find_like(reader, windowed) : kNoBlock;
+  const bool remembers = options_.copies || store_.active();
+  const CodeOrigins::Found found =
+      !remembers || debugging || shown ? CodeOrigins::Found{} : find_made(reader, windowed);
+  if (found.dead != kNoBlock) return revive(cpu, reader, found.dead);
+  const u32 like = found.other;
   if (like != kNoBlock && copies_.can_copy(like, state.pc) && !options_.check_copies) {
     const u32 index = copy(cpu, reader, like);
     if (index == kNoBlock) full = Full::piece;
     return index;
   }
+  const auto start = std::chrono::steady_clock::now();
   const bool in_ring = like != kNoBlock;
   cpu.guest().translate(block_.key, reader, max_insns, block_);
   if (!block_.guest_insns) return kNoBlock;
@@ -367,8 +368,8 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, Fu
   translation.entry = compiled_.entry;
   const u32 index = cache_.add(translation, compiled_.sites, block_, in_ring);
   note_faults(index);
-  if (!in_ring) origins_.add(origin_of(compiled_, windowed, !debugging), reader, compiled_.faults, cache_);
-  else compare(like, index);
+  if (in_ring) compare(like, index);
+  else if (remembers) origins_.add(origin_of(compiled_, windowed, !debugging), reader, compiled_.faults, cache_);
   counts_.in_ring += in_ring;
   make_known(index, cpu);
   if (log_.on(LogItem::out_asm)) {
@@ -388,9 +389,8 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, Fu
 }
 
 // What has the same code was made before: it needs its pages, no translation.
-u32 Translator::revive(VirtualCpu& cpu, const PageReader& reader, bool windowed) {
-  const u32 index = store_.find(block_.key, windowed, reader);
-  if (index == kNoBlock) return kNoBlock;
+u32 Translator::revive(VirtualCpu& cpu, const PageReader& reader, u32 index) {
+  store_.taken();
   const Origin& origin = origins_.origin(index);
   const u32 second = cache_.block(index).end[1] ? reader.second().key : 0;
   compiler_->set_second_page(origin.second_check, second);
@@ -401,13 +401,20 @@ u32 Translator::revive(VirtualCpu& cpu, const PageReader& reader, bool windowed)
   return index;
 }
 
-// What was made from the same code, at any address, is as it was made, and fits into an empty piece of the ring.
-u32 Translator::find_like(const PageReader& reader, bool windowed) {
+// What was made from the same code and is as it was made: a dead block that may come to life, and one to copy from,
+// which fits into an empty piece of the ring.
+CodeOrigins::Found Translator::find_made(const PageReader& reader, bool windowed) {
   constexpr u32 kRoom = 8192;  // more than Compiler::compile() wants behind a block
-  const u32 like = origins_.find_like(block_.key, windowed, reader, cache_);
-  if (like == kNoBlock || !store_.is_sound(like)) return kNoBlock;
-  const Origin& origin = origins_.origin(like);
-  return std::max(origin.hot_bytes, origin.cold_bytes) + kRoom <= cache_.piece_bytes() / 2 ? like : kNoBlock;
+  CodeOrigins::Found found = origins_.find(block_.key, windowed, reader, cache_);
+  if (!store_.active()) found = {kNoBlock, found.dead != kNoBlock ? found.dead : found.other};
+  if (found.dead != kNoBlock && !store_.is_sound(found.dead)) found.dead = kNoBlock;
+  if (found.other == kNoBlock) return found;
+  const Origin& origin = origins_.origin(found.other);
+  if (std::max(origin.hot_bytes, origin.cold_bytes) + kRoom > cache_.piece_bytes() / 2 ||
+      !store_.is_sound(found.other)) {
+    found.other = kNoBlock;
+  }
+  return found;
 }
 
 u32 Translator::copy(VirtualCpu& cpu, const PageReader& reader, u32 like) {
@@ -532,7 +539,6 @@ void Translator::replace_worn(VirtualCpu& cpu) {
   worn_.emplace(block.key.pc, block.key.mode, block.pages[0]);
   cache_.drop(index, *compiler_);
   forget_jumps(block);
-  if (!is_in_ring(index)) store_.died(index);
   counts_.replaced++;
 }
 
@@ -600,7 +606,6 @@ void Translator::forget_code(u64 begin, u64 end) {
 
 void Translator::block_dropped(u32 index) {
   forget_jumps(cache_.block(index));
-  if (!is_in_ring(index)) store_.died(index);
   counts_.dropped++;
 }
 

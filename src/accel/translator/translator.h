@@ -82,9 +82,9 @@ class Translator final : public BlockRunner {
   u32 look_up(VirtualCpu& cpu, const CodePage& first);
   u32 translate(VirtualCpu& cpu, Full& full);
   u32 make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, Full& full, bool& retry);
-  u32 revive(VirtualCpu& cpu, const PageReader& reader, bool windowed);
+  u32 revive(VirtualCpu& cpu, const PageReader& reader, u32 index);
   u32 copy(VirtualCpu& cpu, const PageReader& reader, u32 like);
-  u32 find_like(const PageReader& reader, bool windowed);
+  CodeOrigins::Found find_made(const PageReader& reader, bool windowed);
   void compare(u32 like, u32 made);
   void note_faults(u32 index);
   void watch(VirtualCpu& cpu, const CodePage& page);
