@@ -36,6 +36,8 @@ struct Options {
   bool check_copies = false;          // they are made, and compared with what a copy would be
   bool eager_windows = false;         // windows are opened at once, of the kernel too
   bool passes = true;                 // IR passes
+  bool tier2 = true;                  // hot paths are compiled once more, as regions
+  bool eager_tier2 = false;           // every path that is met at a poll is
   bool halt_poll = true;              // a CPU that was woken soon looks for interrupts itself for a while
   unsigned max_block = 64;            // guest instructions of a block, at most
   u64 cache_size = u64{128} << 20;    // bytes of generated code

@@ -193,6 +193,47 @@ TEST_F(EngineTest, CodeAtOtherAddressesIsCopied) {
   }
 }
 
+// A loop through two pages: it becomes a region at the first poll, is left for interrupts, and is dropped with either
+// of its blocks.
+TEST_F(EngineTest, HotPathsAreRegions) {
+  options_.engine = "tcg";
+  options_.eager_tier2 = true;
+  create(1);
+  // r0 and r1 count; r2 is zero every 256th time only.
+  program(0, {mini(0, 0, 1), mini(6, 4)});
+  program(0x1000, {mini(0, 1, 1), mini(4, 1, 65), mini(9, 3), mini(6, 5), mini(6, 5)});
+  program(MiniGuest::kVector, {mini(0, 6, 1), mini(4, 6, 66), mini(13)});
+  guests_[0]->s.r[4] = 0x1000;
+  guests_[0]->s.r[3] = 1;
+  const auto count = [&](const char* before) {
+    const std::string text = engine_->statistics();
+    const usize at = text.find(before);
+    return at == std::string::npos ? 0 : std::atoi(text.c_str() + at + std::strlen(before));
+  };
+  const auto run = [&](u32 least) {
+    const u32 before = word(0x104);
+    engine_->resume();
+    EXPECT_TRUE(eventually([&] { return word(0x104) - before > least; }));
+    engine_->pause();
+  };
+  for (int i = 0; i < 100 && !count("regions             "); i++) run(100);
+  EXPECT_GT(count("regions             "), 0);
+  run(1'000'000);
+  EXPECT_LE(guests_[0]->s.r[0] - guests_[0]->s.r[1], 1u);
+  engine_->resume();
+  engine_->cpu(0).pins().set_irq(0, true);
+  EXPECT_TRUE(eventually([&] { return word(0x108) > 0; }));
+  engine_->cpu(0).pins().set_irq(0, false);
+  engine_->pause();
+  // The block in its middle counts by 100 from now on.
+  memory_.write(0x1000, mini(0, 1, 100), 2, {});
+  const u32 first = guests_[0]->s.r[0], second = guests_[0]->s.r[1];
+  run(100'000'000);
+  const u32 rounds = guests_[0]->s.r[0] - first;
+  EXPECT_LE(guests_[0]->s.r[1] - second - (rounds - 1) * 100, 200u);
+  EXPECT_GT(count(" live, "), 0);
+}
+
 TEST_F(EngineTest, EventsWakeOtherCpus) {
   create(2);
   // CPU 1 starts at 0x200: waits for an event, counts at 0x108. CPU 0 sends events and counts at 0x104.

@@ -148,10 +148,8 @@ class MiniGuest final : public ir::Guest {
       case 7: return helper(1);
       case 8: return helper(2);
       case 9: {
-        const u16 label = b.new_label();
-        b.branch_nonzero(b.get(Type::I32, offset_r(a)), label);
-        b.exit({.target = {next + 2, 0}, .insns = count});
-        b.label(label);
+        b.exit_if_zero(b.get(Type::I32, offset_r(a)), true,
+                       {.target = {next + 2, 0}, .insns = count, .has_next = true, .next = {next, 0}});
         return false;
       }
       case 10: b.set(Type::I32, offset_r(a), b.sub(b.get(Type::I32, offset_r(a)), b.const32(1))); return false;

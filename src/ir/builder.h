@@ -81,6 +81,9 @@ class Builder {
   void exit_if(Cond cond, const ExitInfo& exit) {
     emit(Op::ExitIf, Type::Void, kNoRef, kNoRef, kNoRef, add_exit(exit), 0, static_cast<u8>(cond));
   }
+  void exit_if_zero(Ref value, bool zero, const ExitInfo& exit) {
+    emit(zero ? Op::ExitIfZero : Op::ExitIfNonZero, Type::Void, value, kNoRef, kNoRef, add_exit(exit));
+  }
   void exit_indirect(Ref pc, Ref mode, const ExitInfo& exit) {
     emit(Op::ExitIndirect, Type::Void, pc, mode, kNoRef, add_exit(exit));
   }

@@ -104,11 +104,14 @@ struct Key {
 enum class ExitKind : u8 { jump, call, ret };
 
 struct ExitInfo {
-  Key target;  // for Exit, ExitIf
+  Key target;  // where it is known; for ExitIfOther, ExitIfMoved: where the block goes on
   ExitKind kind = ExitKind::jump;
   bool poll = false;          // look at the poll word before going on (backward jumps, calls, indirect jumps, returns)
   u8 live_flags = kFlagNZCV;  // which flags the code there may read
   u16 insns = 0;              // guest instructions done when leaving here
+  u32 page = 0;               // for ExitIfMoved: id of the page that the target's code was read from
+  bool has_next = false;      // of a conditional exit:
+  Key next;                   // where the guest goes on if it is not taken
   Key return_to;              // for calls: where the matching return comes back to
 };
 

@@ -29,7 +29,7 @@ std::string exit_text(const Block& block, const Inst& inst) {
   const ExitInfo& exit = block.exits[inst.imm];
   constexpr std::string_view kKinds[] = {"jump", "call", "ret"};
   std::string text = fmt::format(" {}", kKinds[static_cast<u8>(exit.kind)]);
-  if (inst.op == Op::Exit || inst.op == Op::ExitIf)
+  if (inst.op != Op::ExitIndirect && inst.op != Op::ExitDispatch)
     text += fmt::format(" {:#x}/{:x}", exit.target.pc, exit.target.mode);
   if (exit.kind == ExitKind::call) text += fmt::format(" return {:#x}/{:x}", exit.return_to.pc, exit.return_to.mode);
   text += fmt::format(" live {} insns {}{}", flags_text(exit.live_flags), exit.insns, exit.poll ? " poll" : "");
@@ -51,6 +51,11 @@ std::string details(const Block& block, const Inst& inst) {
     case Op::BranchNonZero: return fmt::format(" L{}", inst.imm);
     case Op::BranchIf: return fmt::format(" {} L{}", kConds[inst.aux & 15], inst.imm);
     case Op::Exit:
+    case Op::ExitIfZero:
+    case Op::ExitIfNonZero:
+    case Op::ExitIfOther:
+    case Op::ExitIfPolled:
+    case Op::ExitIfMoved:
     case Op::ExitIndirect:
     case Op::ExitDispatch: return exit_text(block, inst);
     case Op::ExitIf: return fmt::format(" {}", kConds[inst.aux & 15]) + exit_text(block, inst);

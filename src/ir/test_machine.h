@@ -101,6 +101,19 @@ struct TestMachine {
       case Op::BranchNonZero:
         if (static_cast<u32>(args[0].lo)) return find_label(block, inst.imm);
         break;
+      case Op::ExitIfOther:
+        if (args[0].lo == block.exits[inst.imm].target.pc && args[1].lo == block.exits[inst.imm].target.mode) break;
+        [[fallthrough]];
+      case Op::ExitIndirect:
+        exit = inst.imm;
+        exit_pc = args[0].lo;
+        return kEnd;
+      case Op::ExitIfZero:
+      case Op::ExitIfNonZero:
+        if ((static_cast<u32>(args[0].lo) == 0) != (inst.op == Op::ExitIfZero)) break;
+        exit = inst.imm;
+        exit_pc = block.exits[inst.imm].target.pc;
+        return kEnd;
       case Op::ExitIf:
         if (!holds(static_cast<Cond>(inst.aux), flags)) break;
         [[fallthrough]];
@@ -255,6 +268,7 @@ class RandomBlock {
       case 10: return open_ ? close() : open();
       default:
         if (pick(3)) return add(b_.emit(Op::Copy, Type::I32, integer()));
+        if (pick(2)) return b_.exit_if_zero(integer(), pick(2), exit());
         return b_.exit_if(static_cast<Cond>(pick(14)), exit());
     }
   }

@@ -100,6 +100,11 @@ class Verifier {
         return {};
       case Op::Exit:
       case Op::ExitIf:
+      case Op::ExitIfZero:
+      case Op::ExitIfNonZero:
+      case Op::ExitIfOther:
+      case Op::ExitIfPolled:
+      case Op::ExitIfMoved:
       case Op::ExitIndirect:
       case Op::ExitDispatch:
         if (inst.imm >= block_.exits.size()) return wrong("exit {} of {}", inst.imm, block_.exits.size());

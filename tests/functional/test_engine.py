@@ -8,7 +8,7 @@ import guest
 from guest import DTB, INITRD, KERNEL, GuestTest, rhea_only
 
 SWITCHES = ("chain", "ibtc", "pin", "lazy-flags", "group", "inline-fp", "tables", "windows", "passes", "cache",
-            "copies")
+            "copies", "tier2")
 EVERY = 1000
 QUIET = "console=ttyAMA0 rhea.net=off rhea.off"
 
@@ -113,6 +113,44 @@ class Copies(GuestTest):
         self.assertEqual(self.run_programs(",copies=off")[0], 0)
 
 
+@rhea_only("QEMU has no regions")
+class Regions(Computes):
+    """Hot paths that are compiled once more: on one CPU, on two, and every path that is met."""
+
+    test_defaults = None
+
+    def regions(self, emulator):
+        text = emulator.in_monitor("info jit")
+        found = re.search(r"regions +(\d+) of (\d+) paths", text)
+        self.assertTrue(found, text)
+        return int(found[1])
+
+    def run_with(self, accel, cpus, least):
+        emulator = self.boot("-net", "none", "-smp", str(cpus), "-accel", "tcg" + accel, initrd=guest.WORK_INITRD)
+        self.computes(emulator)
+        text = self.guest_runs(emulator, "lua5.4 -e 'local function f(n) if n < 2 then return n end return f(n-1) + f(n-2) end "
+                                         "print(f(27))' & lua5.4 -e 'local s = 0; for i = 1, 2000000 do s = (s * 31 + i) % 65521 end; "
+                                         "print(s)'; wait", 300)
+        total = 0
+        for i in range(1, 2_000_001):
+            total = (total * 31 + i) % 65521
+        self.assertEqual(set(text.split()), {"196418", str(total)})
+        made = self.regions(emulator)
+        self.assertGreaterEqual(made, least)
+        emulator.send("poweroff -f\n")
+        self.assertEqual(emulator.wait(120), 0)
+        return made
+
+    def test_hot_paths(self):
+        self.run_with("", 1, 10)
+
+    def test_every_path_on_two_cpus(self):
+        self.run_with(",eager-tier2=on", 2, 50)
+
+    def test_they_can_be_turned_off(self):
+        self.assertEqual(self.run_with(",tier2=off", 1, 0), 0)
+
+
 @rhea_only("QEMU's interpreter is another build")
 class Interpreter(Computes):
     """The same on the interpreter, one CPU and four."""
@@ -200,6 +238,9 @@ class Lockstep(GuestTest):
 
     def test_interpreter_and_translator(self):
         self.compare("interp", "tcg")
+
+    def test_plain_translator_and_regions(self):
+        self.compare("tcg,tier2=off", "tcg,eager-tier2=on,cache=off")
 
     def test_plain_and_optimized_translator(self):
         self.compare("tcg," + ",".join(f"{name}=off" for name in SWITCHES), "tcg")

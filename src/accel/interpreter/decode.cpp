@@ -249,6 +249,8 @@ class Decoder {
       case Op::BranchNonZero: put(Code::branch_nonzero, inst); return true;
       case Op::Exit: put(Code::exit, inst); return true;
       case Op::ExitIf: put(Code::exit_if, inst); return true;
+      case Op::ExitIfZero: put(Code::exit_if_zero, inst); return true;
+      case Op::ExitIfNonZero: put(Code::exit_if_nonzero, inst); return true;
       case Op::ExitIndirect: put(Code::exit_indirect, inst); return true;
       case Op::ExitDispatch: put(Code::exit_dispatch, inst); return true;
       case Op::Call0:

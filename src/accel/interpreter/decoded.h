@@ -26,7 +26,7 @@ namespace rhea::accel {
   X(group_read) X(group_write) X(group_commit) X(ptr_load) X(ptr_store) X(check_aligned)                                            \
   X(load_exclusive) X(store_exclusive) X(clear_exclusive) X(fence) X(call)                                         \
   X(branch) X(branch_if) X(branch_zero) X(branch_nonzero)                                                          \
-  X(exit) X(exit_if) X(exit_indirect) X(exit_dispatch)
+  X(exit) X(exit_if) X(exit_if_zero) X(exit_if_nonzero) X(exit_indirect) X(exit_dispatch)
 // clang-format on
 
 enum class Code : u16 {

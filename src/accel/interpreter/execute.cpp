@@ -357,6 +357,12 @@ op_branch_nonzero:
   if (A32) JUMP(op->imm);
   NEXT;
 
+op_exit_if_zero:
+  if (A32) NEXT;
+  goto op_exit;
+op_exit_if_nonzero:
+  if (!A32) NEXT;
+  goto op_exit;
 op_exit_if:
   if (!ir::holds(static_cast<ir::Cond>(op->aux & 15), state.flags)) NEXT;
 op_exit : {

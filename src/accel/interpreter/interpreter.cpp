@@ -160,7 +160,7 @@ bool Interpreter::run_once(VirtualCpu& cpu, unsigned max_insns) {
   }
   ir::run_passes(block, cpu.guest().helpers(), {.group = options_.group, .lazy_flags = false, .optimize = false});
   const std::unique_ptr<DecodedBlock> decoded = decode_block(block, cpu.guest().helpers());
-  std::vector<ir::Value> frame(ir::kMaxInstructions + 1);
+  std::vector<ir::Value> frame(block.insts.size() + 1);
   if (options_.icount) state.budget -= decoded->guest_insns;
   cpu.log_block();
   const bool look = execute(cpu, *decoded, frame.data());

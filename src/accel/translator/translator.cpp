@@ -42,17 +42,6 @@ class PageClaim {
   std::array<std::atomic<u32>, 2>& pages_;
 };
 
-Origin origin_of(const x64::CompiledBlock& compiled, bool windowed, bool kept) {
-  Origin origin;
-  origin.hot_bytes = compiled.hot_bytes;
-  origin.cold_entry = compiled.cold_entry;
-  origin.cold_bytes = compiled.cold_bytes;
-  origin.second_check = compiled.second_check;
-  origin.windowed = windowed;
-  origin.kept = kept;
-  return origin;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<BlockRunner>> make_translator(const RunnerContext& context) {
@@ -174,6 +163,7 @@ Leave Translator::run(VirtualCpu& cpu) {
     empty(cpu);
   }
   u32 from = 0;
+  if (data.postponed.mode != kNoMode && make_postponed_region(cpu, data)) return Leave::poll;
   for (;;) {
     if (cpu.mmu().eager()) cpu.mmu().look_around(0);
     const void* code = find(cpu, data, from);
@@ -197,10 +187,16 @@ Leave Translator::run(VirtualCpu& cpu) {
     }
     if (state.worn_site) replace_worn(cpu);
     switch (left & ~u64{0xffffffff}) {
-      case x64::Left::kPoll:
+      case x64::Left::kPoll: {
         data.left_poll++;
-        cpu.mmu().look_around(sys::monotonic_now());
+        const s64 now = sys::monotonic_now();
+        cpu.mmu().look_around(now);
+        if (is_hot(cpu, data, now)) {
+          if (options_.icount) data.postponed = {state.pc, state.mode};
+          else make_region(cpu, data, now);
+        }
         return Leave::poll;
+      }
       case x64::Left::kBudget: return Leave::budget;
       case x64::Left::kException:
         data.left_exception++;
@@ -305,10 +301,9 @@ void Translator::watch(VirtualCpu& cpu, const CodePage& page) {
   SoftMmu::page_becomes_code(*page.ram, page.offset, cpu.all_mmus());
 }
 
-bool Translator::goes_through_window(VirtualCpu& cpu, const CodePage& page) const {
-  const ir::StateHeader& state = cpu.state();
-  return (page.key & kWindowedCode) && state.unaligned && faults_.active() &&
-         !worn_.contains({state.pc, state.mode, page.key});
+bool Translator::goes_through_window(VirtualCpu& cpu, const ir::Key& key, const CodePage& page) const {
+  return (page.key & kWindowedCode) && cpu.state().unaligned && faults_.active() &&
+         !worn_.contains({key.pc, key.mode, page.key});
 }
 
 u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, Full& full, bool& retry) {
@@ -321,12 +316,11 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, Fu
   const PageClaim claim(being_read_, first.id, second.id);
   watch(cpu, first);
   if (second.id) watch(cpu, second);
-  const bool windowed = goes_through_window(cpu, first);
+  const bool windowed = goes_through_window(cpu, block_.key, first);
   const bool shown = log_.mask() & (static_cast<u32>(LogItem::in_asm) | static_cast<u32>(LogItem::op) |
                                     static_cast<u32>(LogItem::op_opt) | static_cast<u32>(LogItem::out_asm));
-  const bool remembers = options_.copies || store_.active();
   const CodeOrigins::Found found =
-      !remembers || debugging || shown ? CodeOrigins::Found{} : find_made(reader, windowed);
+      !remembers() || debugging || shown ? CodeOrigins::Found{} : find_made(reader, windowed);
   if (found.dead != kNoBlock) return revive(cpu, reader, found.dead);
   const u32 like = found.other;
   if (like != kNoBlock && copies_.can_copy(like, state.pc) && !options_.check_copies) {
@@ -369,14 +363,14 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, Fu
   const u32 index = cache_.add(translation, compiled_.sites, block_, in_ring);
   note_faults(index);
   if (in_ring) compare(like, index);
-  else if (remembers) origins_.add(origin_of(compiled_, windowed, !debugging), reader, compiled_.faults, cache_);
+  else if (remembers()) origins_.add(origin_of_compiled(windowed, !debugging), reader, compiled_.faults, cache_);
   counts_.in_ring += in_ring;
   make_known(index, cpu);
   if (log_.on(LogItem::out_asm)) {
     log_.write_text(fmt::format("OUT: {:08x}, {} bytes + {} bytes of slow paths\n{}", state.pc, compiled_.hot_bytes,
                                 compiled_.cold_bytes, compiler_->disassemble(compiled_)));
   }
-  note_perf(block_.key.pc, compiled_.entry, compiled_.hot_bytes);
+  note_perf("guest", block_.key.pc, compiled_.entry, compiled_.hot_bytes);
   counts_.blocks++;
   counts_.windowed += windowed;
   counts_.guest_insns += block_.guest_insns;
@@ -397,7 +391,7 @@ u32 Translator::revive(VirtualCpu& cpu, const PageReader& reader, u32 index) {
   for (const x64::FaultSite& site : origins_.faults(index)) faults_.add(site.at, site.slow);
   cache_.revive(index, {reader.first().key, second});
   make_known(index, cpu);
-  note_perf(block_.key.pc, cache_.block(index).entry, origin.hot_bytes);
+  note_perf("guest", block_.key.pc, cache_.block(index).entry, origin.hot_bytes);
   return index;
 }
 
@@ -435,10 +429,21 @@ u32 Translator::copy(VirtualCpu& cpu, const PageReader& reader, u32 like) {
   const u32 index = cache_.add_like(like, distance, translation, compiled_.sites);
   note_faults(index);
   make_known(index, cpu);
-  note_perf(block_.key.pc, compiled_.entry, compiled_.hot_bytes);
+  note_perf("guest", block_.key.pc, compiled_.entry, compiled_.hot_bytes);
   counts_.copied++;
   unload_written();
   return index;
+}
+
+Origin Translator::origin_of_compiled(bool windowed, bool kept) const {
+  Origin origin;
+  origin.hot_bytes = compiled_.hot_bytes;
+  origin.cold_entry = compiled_.cold_entry;
+  origin.cold_bytes = compiled_.cold_bytes;
+  origin.second_check = compiled_.second_check;
+  origin.windowed = windowed;
+  origin.kept = kept;
+  return origin;
 }
 
 // Of the block that was just made.
@@ -484,9 +489,9 @@ void Translator::unload_written() {
   written_ = 0;
 }
 
-void Translator::note_perf(u64 pc, u32 entry, u32 bytes) {
+void Translator::note_perf(const char* kind, u64 pc, u32 entry, u32 bytes) {
   if (!perf_map_) return;
-  fmt::print(perf_map_, "{:x} {:x} guest_{:x}\n", reinterpret_cast<u64>(compiler_->address(entry)), bytes, pc);
+  fmt::print(perf_map_, "{:x} {:x} {}_{:x}\n", reinterpret_cast<u64>(compiler_->address(entry)), bytes, kind, pc);
   std::fflush(perf_map_);
 }
 
@@ -536,10 +541,17 @@ void Translator::replace_worn(VirtualCpu& cpu) {
   const u32 index = cache_.block_at(at);
   if (index == kNoBlock || cache_.block(index).dead) return;
   const Translation& block = cache_.block(index);
-  worn_.emplace(block.key.pc, block.key.mode, block.pages[0]);
+  // The blocks of a region find out which of them it is.
+  if (regions_.is_region(index)) {
+    counts_.regions_dropped++;
+  } else {
+    worn_.emplace(block.key.pc, block.key.mode, block.pages[0]);
+    counts_.replaced++;
+  }
   cache_.drop(index, *compiler_);
   forget_jumps(block);
-  counts_.replaced++;
+  regions_.block_died(index);
+  drop_doomed();
 }
 
 // ---- dropping ------------------------------------------------------------------------------------------------------
@@ -594,6 +606,7 @@ void Translator::code_written(memory::RamBlock& ram, u64 offset, u64 size) {
         if (std::atomic<u64>* lines = lines_.find(id)) lines->store(0, std::memory_order_seq_cst);
         ram.page_flags(at).fetch_and(static_cast<u8>(~memory::kPageHasCode), std::memory_order_seq_cst);
       }
+      drop_doomed();
     }
     at = next;
   }
@@ -602,14 +615,17 @@ void Translator::code_written(memory::RamBlock& ram, u64 offset, u64 size) {
 void Translator::forget_code(u64 begin, u64 end) {
   std::lock_guard lock(mutex_);
   cache_.drop_addresses(begin, end, *compiler_, [&](u32 index) { block_dropped(index); });
+  drop_doomed();
 }
 
 void Translator::block_dropped(u32 index) {
   forget_jumps(cache_.block(index));
+  regions_.block_died(index);
   counts_.dropped++;
 }
 
 void Translator::drop_everything() {
+  regions_.clear();
   store_.clear(*compiler_);
   faults_.clear();
   for (auto& sites : ring_faults_) sites.clear();
@@ -651,6 +667,8 @@ void Translator::drop_piece(u32 piece) {
   const u64 begin = reinterpret_cast<u64>(compiler_->address(cache_.piece_begin(piece)));
   const u64 end = reinterpret_cast<u64>(compiler_->address(cache_.piece_begin(piece + 1)));
   for (VirtualCpu* cpu : cpus_) static_cast<Data&>(*cpu->runner_data).forget_jumps(begin, end);
+  regions_.blocks_die([&](u32 block) { return cache_.is_in_piece(block, piece); });
+  drop_doomed();
   for (const u32 at : ring_faults_[piece]) faults_.remove(at);
   ring_faults_[piece].clear();
   cache_.clear_piece(piece, *compiler_);
@@ -699,6 +717,10 @@ std::string Translator::statistics() const {
   if (options_.check_copies) text += fmt::format("; {} compared, {} different", counts_.compared, counts_.different);
   text += fmt::format("\ntranslated again     {} blocks for other addresses; {} pieces of the ring emptied\n",
                       counts_.in_ring, counts_.pieces);
+  text += fmt::format(
+      "regions             {} of {} paths, of {} blocks and {} instructions, {} bytes; {} live, {} dropped; {} ms\n",
+      counts_.regions, counts_.paths, counts_.region_blocks, counts_.region_insns, counts_.region_bytes,
+      regions_.count(), counts_.regions_dropped, counts_.region_nanoseconds / 1'000'000);
   text += fmt::format("through windows     {} blocks; {} made anew without\n", counts_.windowed, counts_.replaced);
   if (!options_.cache_folder.empty()) text += store_.statistics();
   if (compiler_) {

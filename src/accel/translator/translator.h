@@ -20,10 +20,12 @@
 #include <tuple>
 #include <vector>
 
+#include "accel/interpreter/interpreter.h"
 #include "accel/translator/code_cache.h"
 #include "accel/translator/code_copies.h"
 #include "accel/translator/code_store.h"
 #include "accel/translator/fault_sites.h"
+#include "accel/translator/regions.h"
 #include "accel/virtual_cpu.h"
 #include "host/x64/compiler.h"
 #include "sys/fd.h"
@@ -60,6 +62,7 @@ class Translator final : public BlockRunner {
   std::string statistics() const override;
 
  private:
+  static constexpr u64 kNoMode = ~u64{0};
   struct Data final : RunnerData {
     // Throws std::bad_alloc.
     Data();
@@ -69,11 +72,16 @@ class Translator final : public BlockRunner {
     void forget_jumps(u64 begin, u64 end);
     sys::MemoryMap map;
     x64::JumpEntry* jumps = nullptr;
+    HotPlaces hot;
+    ir::Key postponed{.mode = kNoMode};  // where a region is to begin, icount
+    bool looked_up = false;              // on the way that was followed, the poll word was not zero where it is read
+    s64 next_region = 0;                 // when time for one is there again
     u64 left_link = 0, left_dispatch = 0, left_poll = 0, left_exception = 0, lookups = 0;
   };
   // What has no room for a new block.
   enum class Full : u8 { nothing, everything, piece };
-  explicit Translator(const RunnerContext& context) : options_(context.options), log_(context.log) {}
+  explicit Translator(const RunnerContext& context)
+      : options_(context.options), log_(context.log), recorder_(context) {}
 
   void make_compiler(VirtualCpu& cpu);
   // The code at the CPU's pc and mode; `from`: the exit that led there, to be linked, or 0. nullptr: an exception was
@@ -87,8 +95,11 @@ class Translator final : public BlockRunner {
   CodeOrigins::Found find_made(const PageReader& reader, bool windowed);
   void compare(u32 like, u32 made);
   void note_faults(u32 index);
+  // Whether guest code is kept with what was made from it, to find that again.
+  bool remembers() const { return options_.copies || store_.active(); }
+  Origin origin_of_compiled(bool windowed, bool kept) const;
   void watch(VirtualCpu& cpu, const CodePage& page);
-  bool goes_through_window(VirtualCpu& cpu, const CodePage& page) const;
+  bool goes_through_window(VirtualCpu& cpu, const ir::Key& key, const CodePage& page) const;
   void make_known(u32 index, VirtualCpu& cpu);
   void open_store(VirtualCpu& cpu);
   bool may_link(u32 exit_id, u32 target, VirtualCpu& cpu);
@@ -107,10 +118,21 @@ class Translator final : public BlockRunner {
   void drop_piece(u32 piece);
   void log_block(VirtualCpu& cpu, const ir::Block& block, const char* title, LogItem item);
   void unload_written();
-  void note_perf(u64 pc, u32 entry, u32 bytes);
+  void note_perf(const char* kind, u64 pc, u32 entry, u32 bytes);
+
+  bool is_hot(VirtualCpu& cpu, Data& data, s64 now) const;
+  bool make_postponed_region(VirtualCpu& cpu, Data& data);
+  void make_region(VirtualCpu& cpu, Data& data, s64 now);
+  std::vector<ir::Key> follow(VirtualCpu& cpu, Data& data);
+  u32 read_part(VirtualCpu& cpu, const ir::Key& key, bool windowed, PageReader& reader, ir::Block& part);
+  void join_path(VirtualCpu& cpu, const std::vector<ir::Key>& path);
+  void compile_region(VirtualCpu& cpu, u32 head, const std::vector<u32>& others, const PageReader& reader,
+                      bool windowed);
+  void drop_doomed();
 
   const Options& options_;
   Log& log_;
+  Interpreter recorder_;  // runs hot paths once, to see where they go
   sys::Fd file_;
   sys::MemoryMap write_, run_;
   std::unique_ptr<x64::Compiler> compiler_;
@@ -123,7 +145,8 @@ class Translator final : public BlockRunner {
   CodeStore store_{cache_, origins_, mutex_};
   CodeCopies copies_{cache_, origins_};
   std::vector<std::vector<u32>> ring_faults_;  // fault sites of each piece of the ring
-  ir::Block block_;
+  Regions regions_;
+  ir::Block block_, region_;
   x64::CompiledBlock compiled_;
   std::vector<VirtualCpu*> cpus_;
   std::vector<std::pair<memory::RamBlock*, u64>> code_pages_;  // where page flags are set
@@ -141,6 +164,8 @@ class Translator final : public BlockRunner {
     u64 blocks = 0, guest_insns = 0, guest_bytes = 0, hot_bytes = 0, cold_bytes = 0, dropped = 0, emptied = 0,
         links = 0, windowed = 0, replaced = 0, copied = 0, compared = 0, different = 0, in_ring = 0, pieces = 0;
     u64 nanoseconds = 0;
+    u64 paths = 0, regions = 0, region_blocks = 0, region_insns = 0, region_bytes = 0, regions_dropped = 0,
+        region_nanoseconds = 0;
   } counts_;
 };
 

@@ -150,6 +150,11 @@ void Emitter::analyze_flags() {
       case Op::Branch: live = label_live_[inst.imm]; break;
       case Op::Label: label_live_[inst.imm] = live; break;
       case Op::ExitIf: live |= block_->exits[inst.imm].live_flags | ir::flags_read(static_cast<Cond>(inst.aux)); break;
+      case Op::ExitIfZero:
+      case Op::ExitIfNonZero:
+      case Op::ExitIfOther:
+      case Op::ExitIfPolled:
+      case Op::ExitIfMoved: live |= block_->exits[inst.imm].live_flags; break;
       case Op::Exit:
       case Op::ExitIndirect: live = block_->exits[inst.imm].live_flags; break;
       case Op::ExitDispatch: live = kFlagNZCV; break;

@@ -76,7 +76,9 @@ void Emitter::emit(const Inst& inst) {
     if (arg == kNoRef || (values_[arg].home != Home::condition && values_[arg].home != Home::carry)) continue;
     const bool takes =
         (inst.op == Op::Select && i == 0 && !in_xmm(inst.type) && values_[arg].home == Home::condition) ||
-        ((inst.op == Op::BranchZero || inst.op == Op::BranchNonZero) && values_[arg].home == Home::condition) ||
+        ((inst.op == Op::BranchZero || inst.op == Op::BranchNonZero || inst.op == Op::ExitIfZero ||
+          inst.op == Op::ExitIfNonZero) &&
+         values_[arg].home == Home::condition) ||
         ((inst.op == Op::Adc || inst.op == Op::Sbc) && i == 2 && inst.args[0] != arg && inst.args[1] != arg) ||
         (inst.op == Op::SetCarry && values_[arg].home == Home::carry);
     if (!takes) materialize(arg);
@@ -143,6 +145,11 @@ bool Emitter::emit_control(const Inst& inst) {
       return true;
     }
     case Op::ExitIf: exit_if(inst); return true;
+    case Op::ExitIfZero:
+    case Op::ExitIfNonZero: exit_if_value(inst); return true;
+    case Op::ExitIfOther: exit_if_other(inst); return true;
+    case Op::ExitIfMoved:
+    case Op::ExitIfPolled: exit_if_stopped(inst); return true;
     case Op::ExitIndirect:
     case Op::ExitDispatch: indirect_exit(inst); return true;
     default: return false;
@@ -188,18 +195,20 @@ void Emitter::branch(const Inst& inst) {
     jump_to_label(test_condition(static_cast<Cond>(inst.aux)), label);
     return;
   }
-  const Ref ref = inst.args[0];
-  Cc cc;
+  const Cc cc = test_value(inst.args[0], live);
+  jump_to_label(inst.op == Op::BranchNonZero ? cc : inverse(cc), label);
+}
+
+// What holds iff a value is not zero. `live`: flags that are read where it leads to.
+Cc Emitter::test_value(Ref ref, u8 live) {
   if (values_[ref].home == Home::condition) {
     save_flags(live);
-    cc = test_condition(static_cast<Cond>(values_[ref].data));
-  } else {
-    clobber_flags();
-    const u8 reg = use(ref);
-    a_.test(r32(reg), r32(reg));
-    cc = Cc::ne;
+    return test_condition(static_cast<Cond>(values_[ref].data));
   }
-  jump_to_label(inst.op == Op::BranchNonZero ? cc : inverse(cc), label);
+  clobber_flags();
+  const u8 reg = use(ref);
+  a_.test(r32(reg), r32(reg));
+  return Cc::ne;
 }
 
 // Everything is saved: goes to a known key.
@@ -260,14 +269,25 @@ void Emitter::exit_if(const Inst& inst) {
     direct_exit(exit, static_cast<u16>(inst.imm));
     return;
   }
-  const Cc cc = test_condition(cond);
+  exit_on(test_condition(cond), exit, static_cast<u16>(inst.imm));
+}
+
+void Emitter::exit_if_value(const Inst& inst) {
+  const ExitInfo& exit = block_->exits[inst.imm];
+  set_fp_class(FpClass::ieee);
+  const Cc cc = test_value(inst.args[0], exit.live_flags);
+  exit_on(inst.op == Op::ExitIfNonZero ? cc : inverse(cc), exit, static_cast<u16>(inst.imm));
+}
+
+// Everything is saved: goes to a known key where a condition holds, which EFLAGS keep.
+void Emitter::exit_on(Cc cc, const ExitInfo& exit, u16 number) {
   const u32 id = first_exit_ + static_cast<u32>(out_->sites.size());
   const bool same_page = exit.target.pc >> 12 == block_->key.pc >> 12;
   const bool plain = same_page && !exit.poll && !(settings_.icount && exit.insns != block_->guest_insns);
   if (!plain) {
     Label skip;
     a_.jump(inverse(cc), skip);
-    direct_exit(exit, static_cast<u16>(inst.imm));
+    direct_exit(exit, number);
     a_.bind(skip);
     return;
   }
@@ -275,7 +295,7 @@ void Emitter::exit_if(const Inst& inst) {
   a_.align_patch(2);
   a_.jump(cc, stub);
   ExitSite site;
-  site.exit = static_cast<u16>(inst.imm);
+  site.exit = number;
   site.jump = a_.position() - 4;
   const usize index = out_->sites.size();
   out_->sites.push_back(site);
@@ -324,6 +344,66 @@ void Emitter::indirect_exit(const Inst& inst) {
     a_.jump(Cc::ne, stubs_.leave_poll_at);
   }
   a_.jump(settings_.ibtc ? stubs_.probe : stubs_.leave_dispatch);
+}
+
+// A return, say, that goes where it went before: two comparisons with constants.
+void Emitter::exit_if_other(const Inst& inst) {
+  const ExitInfo& exit = block_->exits[inst.imm];
+  set_fp_class(FpClass::ieee);
+  save_flags(exit.live_flags);
+  clobber_flags();
+  Label& cold = new_cold_label();
+  const Ref mode = inst.args[1];
+  const u8 pc = use(inst.args[0]);
+  const u32 expected = static_cast<u32>(exit.target.mode);
+  const bool any_mode = !(is_constant(mode) && static_cast<u32>(constant(mode)) == expected);
+  const u8 mode_reg = any_mode ? use(mode) : kNone;
+  a_.cmp(r32(pc), static_cast<u32>(exit.target.pc));
+  a_.jump(Cc::ne, cold);
+  if (any_mode) {
+    a_.cmp(r32(mode_reg), expected);
+    a_.jump(Cc::ne, cold);
+  }
+  cold_.push_back([=, this, &cold, poll = exit.poll, left = block_->guest_insns - exit.insns] {
+    a_.bind(cold);
+    if (settings_.icount && left) a_.add(dword_state(offsetof(StateHeader, budget)), left);
+    const auto set_mode = [&] { any_mode ? move(kRdx, mode_reg, Type::I32) : a_.mov(a_.edx, expected); };
+    if (pc == kRdx && mode_reg == kRcx) {
+      a_.xchg(a_.ecx, a_.edx);
+    } else if (pc == kRdx) {
+      move(kRcx, pc, Type::I32);
+      set_mode();
+    } else {
+      set_mode();
+      move(kRcx, pc, Type::I32);
+    }
+    if (poll) {
+      a_.cmp(dword_state(offsetof(StateHeader, poll)), 0);
+      a_.jump(Cc::ne, stubs_.leave_poll_at);
+    }
+    a_.jump(settings_.ibtc ? stubs_.probe : stubs_.leave_dispatch);
+  });
+}
+
+// Goes on, unless the code of another page that follows is not what it was read from, or someone wants the CPU.
+void Emitter::exit_if_stopped(const Inst& inst) {
+  const ExitInfo& exit = block_->exits[inst.imm];
+  const bool polls = inst.op == Op::ExitIfPolled;
+  set_fp_class(FpClass::ieee);
+  save_flags(exit.live_flags);
+  clobber_flags();
+  Label& cold = new_cold_label();
+  const s32 page = static_cast<s32>(settings_.exec_table + (exit.target.pc >> 12) % (1u << 20) * 4);
+  if (polls) a_.cmp(dword_state(offsetof(StateHeader, poll)), 0);
+  else a_.cmp(a_.dword[a_.r14 + page], exit.page);
+  a_.jump(Cc::ne, cold);
+  cold_.push_back([=, this, &cold, target = exit.target, left = block_->guest_insns - exit.insns] {
+    a_.bind(cold);
+    if (settings_.icount && left) a_.add(dword_state(offsetof(StateHeader, budget)), left);
+    a_.mov(a_.ecx, static_cast<u32>(target.pc));
+    a_.mov(a_.edx, static_cast<u32>(target.mode));
+    a_.jump(polls ? stubs_.leave_poll_at : stubs_.leave_dispatch);
+  });
 }
 
 }  // namespace rhea::x64

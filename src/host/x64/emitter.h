@@ -476,6 +476,11 @@ class Emitter {
   void call_helper(const Inst& inst);
   void direct_exit(const ir::ExitInfo& exit, u16 number);
   void exit_if(const Inst& inst);
+  void exit_if_value(const Inst& inst);
+  void exit_if_other(const Inst& inst);
+  void exit_if_stopped(const Inst& inst);
+  void exit_on(Cc cc, const ir::ExitInfo& exit, u16 number);
+  Cc test_value(Ref ref, u8 live);
   void branch(const Inst& inst);
   void bind_label(u32 number);
   void indirect_exit(const Inst& inst);

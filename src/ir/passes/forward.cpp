@@ -97,6 +97,9 @@ class Forward {
       case Op::SetState:
       case Op::SetState8: return set(inst);
       case Op::Label: return known_.clear();
+      case Op::ExitIfOther:
+        if (leads_on(inst)) make_dead(inst);
+        return;
       case Op::Call0:
       case Op::Call1:
       case Op::Call2:
@@ -228,6 +231,13 @@ class Forward {
   u64 const_value(Ref ref) const {
     const Inst& inst = block_.insts[ref];
     return inst.type == Type::I64 ? inst.imm : static_cast<u32>(inst.imm);
+  }
+
+  // An indirect jump that goes where the block goes on: a return to a call in the same block.
+  bool leads_on(const Inst& inst) const {
+    const Key& on = block_.exits[inst.imm].target;
+    return is_const(inst.args[0]) && is_const(inst.args[1]) && const_value(inst.args[0]) == on.pc &&
+           const_value(inst.args[1]) == on.mode;
   }
 
   void fold(Inst& inst, Ref self) {

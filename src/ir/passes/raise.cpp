@@ -73,7 +73,9 @@ class Raise {
         case Op::BranchIf:
         case Op::ExitIf: return i;
         case Op::BranchZero:
-        case Op::BranchNonZero: return is_condition(inst.args[0]) ? i : last;
+        case Op::BranchNonZero:
+        case Op::ExitIfZero:
+        case Op::ExitIfNonZero: return is_condition(inst.args[0]) ? i : last;
         default:
           if (!disturbs(inst.op) && !is_free(inst.op)) return last;
       }

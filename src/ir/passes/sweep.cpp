@@ -96,6 +96,11 @@ class Sweep {
       case Op::Exit:
       case Op::ExitIndirect: return leave(at_exit(inst));
       case Op::ExitDispatch: return leave(kFlagNZCV);
+      case Op::ExitIfZero:
+      case Op::ExitIfNonZero:
+      case Op::ExitIfOther:
+      case Op::ExitIfPolled:
+      case Op::ExitIfMoved: return leave(live_ | at_exit(inst));
       case Op::ExitIf: return leave(live_ | at_exit(inst) | condition_reads(inst));
       default: break;
     }

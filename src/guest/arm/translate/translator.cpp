@@ -270,7 +270,9 @@ void Translator::branch_conditional(Cond condition, u32 target) {
   b.exit_if(condition, {.target = {target, flow_mode()},
                         .poll = target <= pc,
                         .live_flags = live_flags(target, flow_mode()),
-                        .insns = done()});
+                        .insns = done(),
+                        .has_next = true,
+                        .next = {next_pc, next_mode()}});
   if (target <= pc || ++side_exits_ > kMaxSideExits) {
     b.exit({.target = {next_pc, next_mode()}, .live_flags = live_flags(next_pc, next_mode()), .insns = done()});
     left();
@@ -278,14 +280,13 @@ void Translator::branch_conditional(Cond condition, u32 target) {
 }
 
 void Translator::branch_if_zero(Ref value, bool zero, u32 target) {
-  const u16 stay = b.new_label();
-  if (zero) b.branch_nonzero(value, stay);
-  else b.branch_zero(value, stay);
-  b.exit({.target = {target, flow_mode()},
-          .poll = target <= pc,
-          .live_flags = live_flags(target, flow_mode()),
-          .insns = done()});
-  b.label(stay);
+  b.exit_if_zero(value, zero,
+                 {.target = {target, flow_mode()},
+                  .poll = target <= pc,
+                  .live_flags = live_flags(target, flow_mode()),
+                  .insns = done(),
+                  .has_next = true,
+                  .next = {next_pc, next_mode()}});
   if (++side_exits_ > kMaxSideExits) exit_next();
 }
 
