@@ -60,6 +60,7 @@ bool Joiner::append(const Block& block, const Key& next, u32 page) {
     ExitInfo exit = leads_on;
     if (inst.op == Op::ExitIndirect) {
       out.op = Op::ExitIfOther;
+      indirect_++;
       exit.target = next;
     } else {
       const Inst& behind = block.insts[at + 1];

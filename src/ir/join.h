@@ -24,7 +24,8 @@ class Joiner {
   bool append(const Block& block, const Key& next, u32 page);
   // The last block, with all its exits. False: it would be too long.
   bool finish(const Block& block, u32 page);
-  unsigned blocks() const { return blocks_; }
+  // Of the jumps that it goes through, those that are indirect.
+  unsigned indirect() const { return indirect_; }
 
  private:
   static constexpr usize kMost = kMaxInstructions / 2;
@@ -36,7 +37,7 @@ class Joiner {
 
   Block& region_;
   const bool polls_;
-  unsigned blocks_ = 0;
+  unsigned blocks_ = 0, indirect_ = 0;
   unsigned insns_ = 0;         // of the guest, before the block that is taken
   u8 live_flags_ = kFlagNZCV;  // that the next block may read
 };

@@ -13,7 +13,9 @@
 #include <array>
 #include <map>
 #include <span>
+#include <tuple>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "accel/translator/code_cache.h"

@@ -128,6 +128,7 @@ class Translator final : public BlockRunner {
   void join_path(VirtualCpu& cpu, const std::vector<ir::Key>& path);
   void compile_region(VirtualCpu& cpu, u32 head, const std::vector<u32>& others, const PageReader& reader,
                       bool windowed);
+  void log_region(usize blocks);
   void drop_doomed();
 
   const Options& options_;

@@ -17,6 +17,12 @@ constexpr usize kLongestPath = 64;    // blocks
 constexpr s64 kShare = 20;            // one part in so many of a CPU's time may go into regions
 constexpr usize kMostRegions = 4096;  // that live at a time
 
+// Whether a helper of a block may change the address space, and with it what is at a page.
+bool may_change_space(const ir::Block& block, std::span<const ir::Helper> helpers) {
+  return std::any_of(block.insts.begin(), block.insts.end(),
+                     [&](const ir::Inst& inst) { return ir::helper_flags(inst, helpers) & ir::kWritesState; });
+}
+
 }  // namespace
 
 // The CPU looks up at its pc and mode: whether a region is to begin there.
@@ -103,11 +109,12 @@ void Translator::join_path(VirtualCpu& cpu, const std::vector<ir::Key>& path) {
   if (head == kNoBlock || regions_.is_region(head)) return;
   // Counted runs take interrupts where they would without regions.
   ir::Joiner joiner(region_, options_.icount);
-  std::vector<u32> others, pages = {head_reader.first().key};
-  u32 page = 0;  // of `part`, to be asked for
+  std::vector<u32> others, pages = {head_reader.first().key};  // pages: known to be there
+  u32 page = 0;                                                // of `part`, to be asked for
   for (usize i = 1; i < path.size() && !(path[i] == path[0]); i++) {
     const u32 block = read_part(cpu, path[i], windowed, reader, next);
     if (block == kNoBlock || regions_.is_region(block) || !joiner.append(part, path[i], page)) break;
+    if (may_change_space(part, cpu.guest().helpers())) pages.clear();
     const u32 id = reader.first().key;
     const bool asked = std::find(pages.begin(), pages.end(), id) != pages.end();
     page = asked ? 0 : id;
@@ -115,7 +122,8 @@ void Translator::join_path(VirtualCpu& cpu, const std::vector<ir::Key>& path) {
     others.push_back(block);
     std::swap(part, next);
   }
-  if (others.empty() || !joiner.finish(part, page)) return;
+  // Without a return or a table of jumps in it a path gains little, and where it is one of several it loses.
+  if (others.empty() || (!joiner.indirect() && !options_.eager_tier2) || !joiner.finish(part, page)) return;
   compile_region(cpu, head, others, head_reader, windowed);
 }
 
@@ -143,12 +151,20 @@ void Translator::compile_region(VirtualCpu& cpu, u32 head, const std::vector<u32
   if (!in_ring && remembers()) origins_.add(origin_of_compiled(windowed, false), reader, compiled_.faults, cache_);
   regions_.add(index, head, others);
   make_known(index, cpu);
+  log_region(others.size() + 1);
   note_perf("region", region_.key.pc, compiled_.entry, compiled_.hot_bytes);
   counts_.regions++;
   counts_.region_blocks += others.size() + 1;
   counts_.region_insns += region_.guest_insns;
   counts_.region_bytes += compiled_.hot_bytes + compiled_.cold_bytes;
   unload_written();
+}
+
+void Translator::log_region(usize blocks) {
+  if (log_.on(LogItem::op_opt)) log_.write_text("REGION after optimization:\n" + ir::print(region_));
+  if (!log_.on(LogItem::out_asm)) return;
+  log_.write_text(fmt::format("REGION: {:08x}, {} blocks, {} bytes + {} bytes of slow paths\n{}", region_.key.pc,
+                              blocks, compiled_.hot_bytes, compiled_.cold_bytes, compiler_->disassemble(compiled_)));
 }
 
 // Regions that have lost a block.
