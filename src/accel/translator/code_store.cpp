@@ -81,11 +81,19 @@ bool CodeStore::is_sound(u32 block) {
   return origin.kept;
 }
 
+// What needs more than the room beside the file's blocks would empty it again and again.
+bool CodeStore::leaves_room(const x64::Compiler& compiler) const {
+  const CodeFile::Header& header = file_->header();
+  return 2 * header.hot_bytes <= compiler.hot_used() - compiler.hot_begin() &&
+         2 * header.cold_bytes <= compiler.cold_used();
+}
+
 void CodeStore::clear(x64::Compiler& compiler) {
   abandoned_ = true;
   copying_.wait(true);
+  const bool keeps = read_ && is_useful() && leaves_room(compiler);
   compiler.reset();
-  if (read_ && is_useful()) {
+  if (keeps) {
     cache_.keep_read(compiler);
     origins_.keep_read(cache_);
     compiler.reserve(file_->header().hot_bytes, file_->header().cold_bytes);

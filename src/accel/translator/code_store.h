@@ -32,7 +32,8 @@ class CodeStore {
   bool is_sound(u32 block);
   // Something about a block is known that the file has not.
   void learnt() { learnt_++; }
-  // All blocks are dropped, and the compiler starts anew. What a file had stays, as dead blocks, if it was of use.
+  // All blocks are dropped, and the compiler starts anew. What a file had stays, as dead blocks, if it was of use
+  // and fills less than half of what is used.
   void clear(x64::Compiler& compiler);
   void save();
 
@@ -48,6 +49,7 @@ class CodeStore {
   static constexpr const char* kPrefix = "translations-";
 
   void read();
+  bool leaves_room(const x64::Compiler& compiler) const;
   bool is_useful() const { return used_ >= read_ / kUsefulPart; }
   u32 fitting(usize& hot, usize& cold);
   CodeFile::Tables collect(u32 blocks);
