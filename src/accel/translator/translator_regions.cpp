@@ -27,6 +27,8 @@ bool may_change_space(const ir::Block& block, std::span<const ir::Helper> helper
 
 // The CPU looks up at its pc and mode: whether a region is to begin there.
 bool Translator::is_hot(VirtualCpu& cpu, Data& data, s64 now) const {
+  // What is hot depends on the host's time, which counted runs must not.
+  if (options_.icount && !options_.eager_tier2) return false;
   if (!options_.tier2 || !options_.chain || !options_.tables || logging_ || cpu.debugging()) return false;
   ir::StateHeader& state = cpu.state();
   const u32 page = reinterpret_cast<const u32*>(state.exec_table)[(state.pc & 0xffffffff) >> memory::kPageBits];
