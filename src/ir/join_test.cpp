@@ -111,6 +111,14 @@ Block jump(const Key& from, const Key& to, bool poll) {
   return block;
 }
 
+// Three of them; the first one's jump polls, the second one's page is asked for if it is not 0.
+void join_three(Block& region, bool polls, u32 page) {
+  Joiner joiner(region, polls);
+  ASSERT_TRUE(joiner.append(jump({100, 0}, {200, 0}, true), {200, 0}, 0));
+  ASSERT_TRUE(joiner.append(jump({200, 0}, {300, 0}, false), {300, 0}, page));
+  ASSERT_TRUE(joiner.finish(jump({300, 0}, {100, 0}, true), 0));
+}
+
 unsigned count(const Block& block, Op op) {
   unsigned found = 0;
   for (const Inst& inst : block.insts) found += inst.op == op;
@@ -119,10 +127,7 @@ unsigned count(const Block& block, Op op) {
 
 TEST(Joiner, CountsInstructions) {
   Block region;
-  Joiner joiner(region, false);
-  ASSERT_TRUE(joiner.append(jump({100, 0}, {200, 0}, true), {200, 0}, 0));
-  ASSERT_TRUE(joiner.append(jump({200, 0}, {300, 0}, false), {300, 0}, 17));
-  ASSERT_TRUE(joiner.finish(jump({300, 0}, {100, 0}, true), 0));
+  ASSERT_NO_FATAL_FAILURE(join_three(region, false, 17));
   EXPECT_EQ(region.guest_insns, 9);
   EXPECT_EQ(region.key, (Key{100, 0}));
   EXPECT_EQ(region.exits.back().insns, 9);
@@ -137,10 +142,7 @@ TEST(Joiner, CountsInstructions) {
 
 TEST(Joiner, LooksAtThePollWordWhereBlocksDo) {
   Block region;
-  Joiner joiner(region, true);
-  ASSERT_TRUE(joiner.append(jump({100, 0}, {200, 0}, true), {200, 0}, 0));
-  ASSERT_TRUE(joiner.append(jump({200, 0}, {300, 0}, false), {300, 0}, 0));
-  ASSERT_TRUE(joiner.finish(jump({300, 0}, {100, 0}, true), 0));
+  ASSERT_NO_FATAL_FAILURE(join_three(region, true, 0));
   ASSERT_EQ(count(region, Op::ExitIfPolled), 1u);
   EXPECT_EQ(region.exits[0].target, (Key{200, 0}));
   EXPECT_EQ(region.exits[0].insns, 3);

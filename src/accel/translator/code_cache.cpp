@@ -186,7 +186,7 @@ void CodeCache::clear_piece(u32 piece, x64::Compiler& compiler) {
 
 // Out of the lists of links and of its pages, but the hash chain. Code in the piece is not patched: it is gone.
 void CodeCache::take_out(u32 index, u32 piece, x64::Compiler& compiler) {
-  const auto is_here = [&](u32 number) { return is_in_ring(number) && piece_of(number) == piece; };
+  const auto is_here = [&](u32 number) { return is_in_piece(number, piece); };
   const Translation& old = block(index);
   while (old.incoming) {
     const u32 id = old.incoming;
@@ -209,7 +209,7 @@ void CodeCache::sweep_bucket(Bucket& bucket, u32 piece) {
   while (at != kNoBlock) {
     Translation& block = this->block(at);
     const u32 next = block.next;
-    if (is_in_ring(at) && piece_of(at) == piece) {
+    if (is_in_piece(at, piece)) {
       block.dead = true;
     } else {
       if (end) *end = at;

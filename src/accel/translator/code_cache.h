@@ -142,7 +142,7 @@ class CodeCache {
   u32 next_piece() const { return (piece_ + 1) % static_cast<u32>(pieces_.size()); }
   u32 piece_begin(u32 piece) const { return ring_ + piece * piece_bytes_; }
   u32 piece_bytes() const { return piece_bytes_; }
-  static bool is_in_piece(u32 block, u32 piece) { return is_in_ring(block) && piece_of(block) == piece; }
+  static bool is_in_piece(u32 number, u32 piece) { return is_in_ring(number) && piece_of(number) == piece; }
   bool is_empty(u32 piece) const { return pieces_[piece].blocks.empty(); }
   // What new blocks of the ring go to, which has to be empty.
   void open_piece(u32 piece) { piece_ = piece; }

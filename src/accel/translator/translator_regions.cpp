@@ -169,13 +169,15 @@ void Translator::log_region(usize blocks) {
                               blocks, compiled_.hot_bytes, compiled_.cold_bytes, compiler_->disassemble(compiled_)));
 }
 
-// Regions that have lost a block.
+// Regions that have lost a block, and those that go through one of them.
 void Translator::drop_doomed() {
-  for (const u32 region : regions_.take_doomed()) {
-    if (cache_.block(region).dead) continue;
-    cache_.drop(region, *compiler_);
-    block_dropped(region);
-    counts_.regions_dropped++;
+  for (std::vector<u32> doomed = regions_.take_doomed(); !doomed.empty(); doomed = regions_.take_doomed()) {
+    for (const u32 region : doomed) {
+      if (cache_.block(region).dead) continue;
+      cache_.drop(region, *compiler_);
+      block_dropped(region);
+      counts_.regions_dropped++;
+    }
   }
 }
 
