@@ -3,8 +3,9 @@
 // beforehand, so that reading takes no lock and enters no device.
 #pragma once
 
+#include <algorithm>
 #include <array>
-#include <bitset>
+#include <bit>
 #include <cstring>
 #include <span>
 
@@ -18,7 +19,7 @@ class PageReader final : public ir::CodeReader {
   bool open(VirtualCpu& cpu, u64 pc, unsigned max_bytes) {
     pc_ = pc;
     second_.id = 0;
-    for (auto& page : read_) page.reset();
+    for (Halves& page : read_) page.clear();
     if (!cpu.mmu().code_page(pc, first_, fault_)) return false;
     const u64 in_page = pc & (memory::kPageSize - 1);
     if (in_page + max_bytes > memory::kPageSize) {
@@ -43,7 +44,7 @@ class PageReader final : public ir::CodeReader {
       return false;
     }
     used_second_ = used_second_ || beyond;
-    read_[beyond].set((address & (memory::kPageSize - 1)) / 2);
+    read_[beyond].add((address & (memory::kPageSize - 1)) / 2);
     std::memcpy(&value, page.host + (address & (memory::kPageSize - 1)), 2);
     return true;
   }
@@ -58,11 +59,10 @@ class PageReader final : public ir::CodeReader {
   void for_each_run(F&& each) const {
     for (unsigned page = 0; page < 2; page++) {
       const u8* host = page ? second_.host : first_.host;
-      for (usize at = 0; at < kHalves; at++) {
-        if (!read_[page].test(at)) continue;
-        const usize begin = at;
-        while (at < kHalves && read_[page].test(at)) at++;
-        each(page, begin * 2, std::span<const u8>(host + begin * 2, (at - begin) * 2));
+      for (usize begin = read_[page].next(0, true); begin < kHalves;) {
+        const usize end = read_[page].next(begin, false);
+        each(page, begin * 2, std::span<const u8>(host + begin * 2, (end - begin) * 2));
+        begin = read_[page].next(end, true);
       }
     }
   }
@@ -74,7 +74,38 @@ class PageReader final : public ir::CodeReader {
 
  private:
   static constexpr usize kHalves = memory::kPageSize / 2;
-  std::array<std::bitset<kHalves>, 2> read_;
+
+  // A set of halfwords of a page. Only the words between the first and the last one are looked at: a block reads few.
+  class Halves {
+   public:
+    void clear() {
+      for (usize at = first_; at < end_; at++) words_[at] = 0;
+      first_ = kWords;
+      end_ = 0;
+    }
+    void add(usize half) {
+      const usize at = half / 64;
+      first_ = std::min(first_, at);
+      end_ = std::max(end_, at + 1);
+      words_[at] |= u64{1} << half % 64;
+    }
+    // The first one from `half` on that is in the set (or is not, at most the one behind the last); kHalves: none.
+    usize next(usize half, bool in) const {
+      for (usize at = std::max(half / 64, in ? first_ : 0); at < end_; at++) {
+        u64 word = in ? words_[at] : ~words_[at];
+        if (at == half / 64) word &= ~u64{0} << half % 64;
+        if (word) return at * 64 + static_cast<usize>(std::countr_zero(word));
+      }
+      return in ? kHalves : end_ * 64;
+    }
+
+   private:
+    static constexpr usize kWords = kHalves / 64;
+    std::array<u64, kWords> words_ = {};
+    usize first_ = kWords, end_ = 0;
+  };
+
+  std::array<Halves, 2> read_;
   u64 pc_ = 0;
   CodePage first_, second_;
   ir::Fault fault_, second_fault_;
