@@ -40,7 +40,7 @@ struct Options {
   bool eager_tier2 = false;           // every path that is met at a poll is
   bool halt_poll = true;              // a CPU that was woken soon looks for interrupts itself for a while
   unsigned max_block = 64;            // guest instructions of a block, at most
-  u64 cache_size = u64{128} << 20;    // bytes of generated code
+  u64 cache_size = u64{256} << 20;    // bytes of generated code; memory is taken as it is made
   std::string host_features = "all";  // what of the host CPU is used beyond x86-64-v2: "all", "none", "avx2+bmi2", ...
   std::string cache_folder;           // translations are kept here for later runs; empty: not at all
   bool perf_map = false;              // names of generated code for perf: /tmp/perf-PID.map

@@ -24,7 +24,7 @@ std::string accel_help() {
   for (const accel::Switch& row : accel::switches())
     text += fmt::format("{:<24} - {}\n", fmt::format("  {}=<bool>", row.name), row.summary);
   text += fmt::format("{:<24} - {}\n", "  max-block=<num>", "guest instructions of a block, at most");
-  text += fmt::format("{:<24} - {}\n", "  tb-size=<num>", "MiB of generated code");
+  text += fmt::format("{:<24} - {}\n", "  tb-size=<num>", "MiB of generated code, at most (256)");
   text += fmt::format("{:<24} - {}\n", "  host-features=<list>",
                       "of the host CPU: all, none, or names joined by '+' (avx2+bmi2)");
   text += fmt::format("{:<24} - {}\n", "  cache=<on|off|folder>",

@@ -17,7 +17,8 @@ namespace {
 constexpr unsigned kMaxInstructionBytes = 4;
 constexpr u64 kRewriteOfCode = 32, kRewrite = 512;  // bytes, one behind the other
 constexpr u32 kRingPieces = 16;
-constexpr u64 kRingShare = 3;  // eighths of the buffer
+constexpr u64 kRingShare = 3;              // eighths of the buffer,
+constexpr u64 kRingBytes = u64{48} << 20;  // at most
 constexpr u64 kPageMask = memory::kPageSize - 1;
 
 // 64-byte lines that [begin, end) of a page touches.
@@ -125,7 +126,7 @@ void Translator::open_store(VirtualCpu& cpu) {
 }
 
 void Translator::open_ring() {
-  const u64 piece = align_down(write_.size() / 8 * kRingShare / kRingPieces, u64{8192});
+  const u64 piece = align_down(std::min(write_.size() / 8 * kRingShare, kRingBytes) / kRingPieces, u64{8192});
   const u32 begin = compiler_->set_aside(piece * kRingPieces);
   cache_.open_ring(begin, static_cast<u32>(piece), kRingPieces);
   ring_faults_.resize(kRingPieces);
