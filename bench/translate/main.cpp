@@ -149,7 +149,7 @@ int run(const char* path, u64 most) {
     stages.end(0);
     ir::run_passes(block, cpu->helpers(), {});
     stages.end(1);
-    const x64::Compiler::Outcome outcome = compiler.compile(block, 1, 0, true, compiled);
+    const x64::Compiler::Outcome outcome = compiler.compile(block, {.windowed = true}, compiled);
     stages.end(2);
     if (outcome == x64::Compiler::Outcome::full) compiler.reset();
     totals.blocks++;

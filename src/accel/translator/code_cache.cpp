@@ -43,34 +43,60 @@ u32 CodeCache::find(const ir::Key& key, u32 page, u32 second_page) const {
   return kNoBlock;
 }
 
-u32 CodeCache::block_at(u32 offset) const {
-  // They are made one behind the other, those of a file too.
-  const auto last_of = [&](const std::vector<Translation>& blocks, u32 first) {
+void CodeCache::list_places(u32 from, u32 end) {
+  for (u32 index = from; index < end; index++) {
+    const u32 place = block(index).entry >> kPlaceBits;
+    if (place >= places_.size()) places_.resize(place + 1);
+    places_[place].push_back(index);
+  }
+}
+
+void CodeCache::list_places() {
+  list_places(read_placed_, static_cast<u32>(read_.size()));
+  read_placed_ = static_cast<u32>(read_.size());
+  list_places(reserved_ + placed_, end_block());
+  placed_ = static_cast<u32>(blocks_.size());
+}
+
+u32 CodeCache::block_at(u32 offset) {
+  if (has_ring() && offset >= ring_) {
+    // They are made one behind the other.
+    const u32 piece = (offset - ring_) / piece_bytes_;
+    const std::vector<Translation>& blocks = pieces_[piece].blocks;
     const auto next = std::upper_bound(blocks.begin(), blocks.end(), offset,
                                        [](u32 at, const Translation& block) { return at < block.entry; });
-    return next == blocks.begin() ? kNoBlock : first + static_cast<u32>(next - blocks.begin()) - 1;
-  };
-  if (has_ring() && offset >= ring_) {
-    const u32 piece = (offset - ring_) / piece_bytes_;
-    return last_of(pieces_[piece].blocks, first_in_piece(piece));
+    return next == blocks.begin() ? kNoBlock : first_in_piece(piece) + static_cast<u32>(next - blocks.begin()) - 1;
   }
-  const u32 made = last_of(blocks_, reserved_);
-  return made != kNoBlock ? made : last_of(read_, 0);
+  list_places();
+  for (usize place = std::min<usize>((offset >> kPlaceBits) + 1, places_.size()); place-- > 0;) {
+    u32 last = kNoBlock;
+    for (const u32 index : places_[place]) {
+      const u32 entry = block(index).entry;
+      if (entry <= offset && (last == kNoBlock || entry > block(last).entry)) last = index;
+    }
+    if (last != kNoBlock) return last;
+  }
+  return kNoBlock;
+}
+
+u32 CodeCache::take_exits(u32 count, bool in_ring) {
+  std::vector<ExitRecord>& exits = in_ring ? pieces_[piece_].exits : exits_;
+  const u32 first = (in_ring ? first_in_piece(piece_) : first_exit_) + static_cast<u32>(exits.size());
+  exits.resize(exits.size() + count);
+  return first;
 }
 
 u32 CodeCache::add(const Translation& translation, std::span<const x64::ExitSite> sites, const ir::Block& block,
                    bool in_ring) {
   std::vector<Translation>& blocks = in_ring ? pieces_[piece_].blocks : blocks_;
-  std::vector<ExitRecord>& exits = in_ring ? pieces_[piece_].exits : exits_;
   const u32 index = (in_ring ? first_in_piece(piece_) : reserved_) + static_cast<u32>(blocks.size());
   blocks.push_back(translation);
   blocks.back().exits = static_cast<u32>(sites.size());
-  for (const x64::ExitSite& site : sites) {
-    ExitRecord record;
-    record.site = site;
-    record.target = block.exits[site.exit].target;
+  for (u32 i = 0; i < sites.size(); i++) {
+    ExitRecord& record = exit(translation.first_exit + i);
+    record.site = sites[i];
+    record.target = block.exits[sites[i].exit].target;
     record.from = index;
-    exits.push_back(record);
   }
   enlist(index);
   return index;
@@ -82,12 +108,11 @@ u32 CodeCache::add_like(u32 like, u32 distance, const Translation& translation, 
   piece.blocks.push_back(translation);
   piece.blocks.back().exits = static_cast<u32>(sites.size());
   for (u32 i = 0; i < sites.size(); i++) {
-    ExitRecord record;
+    ExitRecord& record = exit(translation.first_exit + i);
     record.site = sites[i];
     record.target = exit(block(like).first_exit + i).target;
     record.target.pc = static_cast<u32>(record.target.pc + distance);
     record.from = index;
-    piece.exits.push_back(record);
   }
   enlist(index);
   return index;
@@ -228,6 +253,8 @@ void CodeCache::clear() {
   reserved_ = first_exit_ = 0;
   blocks_.clear();
   exits_.resize(1);
+  places_.clear();
+  read_placed_ = placed_ = 0;
   buckets_.reset(kBuckets);
   pages_.clear();
   for (Piece& piece : pieces_) piece = {};

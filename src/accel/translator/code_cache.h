@@ -71,8 +71,9 @@ class CodeCache {
     return id < first_exit_ ? read_exits_[id] : exits_[id - first_exit_];
   }
   const ExitRecord& exit(u32 id) const { return const_cast<CodeCache&>(*this).exit(id); }
-  u32 next_exit() const { return first_exit_ + static_cast<u32>(exits_.size()); }
-  u32 next_exit_in_ring() const { return first_in_piece(piece_) + static_cast<u32>(pieces_[piece_].exits.size()); }
+  u32 end_exit() const { return first_exit_ + static_cast<u32>(exits_.size()); }
+  // Ids one behind the other for the exits of a block that will be added, or not. `in_ring`: of the open piece.
+  u32 take_exits(u32 count, bool in_ring);
   // Numbers go from first_block(), which is past those that are reserved and have not been read, to end_block().
   u32 first_block() const { return read_.empty() ? reserved_ : 0; }
   u32 end_block() const { return reserved_ + static_cast<u32>(blocks_.size()); }
@@ -84,9 +85,9 @@ class CodeCache {
   // A dead block is one of these pages again.
   void revive(u32 index, const std::array<u32, 2>& pages);
 
-  // `in_ring`: into the ring's open piece.
+  // `in_ring`: into the ring's open piece. The block's exits are taken.
   u32 add(const Translation& translation, std::span<const x64::ExitSite> sites, const ir::Block& block, bool in_ring);
-  // One of the ring whose exits go where those of `like` do, by `distance` in the guest's addresses.
+  // One of the ring whose exits (taken) go where those of `like` do, by `distance` in the guest's addresses.
   u32 add_like(u32 like, u32 distance, const Translation& translation, std::span<const x64::ExitSite> sites);
   void link(u32 exit_id, u32 target, x64::Compiler& compiler);
   // Drops what overlaps [begin, end) of a page. Calls `dropped` with each number. Returns whether the page has code
@@ -106,8 +107,8 @@ class CodeCache {
     }
     return !list.empty();
   }
-  // The block with an offset in its code that runs often, or kNoBlock.
-  u32 block_at(u32 offset) const;
+  // The block with an offset in its code that runs often, or kNoBlock: the one that begins there or last before.
+  u32 block_at(u32 offset);
   void drop(u32 block, x64::Compiler& compiler) { remove(block, compiler); }
   // Drops what has instructions at virtual addresses in [begin, end). Calls `dropped` with each number.
   template <typename F>
@@ -193,6 +194,8 @@ class CodeCache {
     if (!pages_[group]) pages_[group] = std::make_unique<std::array<Page, kGroup>>();
     return (*pages_[group])[id % kGroup];
   }
+  void list_places();
+  void list_places(u32 from, u32 end);
   void remove(u32 index, x64::Compiler& compiler);
   void unlist(u32 exit_id);
   void enlist(u32 index);
@@ -202,6 +205,11 @@ class CodeCache {
   std::vector<Translation> read_, blocks_;  // those of a code file, and those made since
   std::vector<ExitRecord> read_exits_, exits_;
   u32 reserved_ = 0, first_exit_ = 0;
+  // Blocks by their place in the buffer, for block_at(), which is rare: 64 KiB each; and how many of each kind are
+  // there.
+  static constexpr u32 kPlaceBits = 16;
+  std::vector<std::vector<u32>> places_;
+  u32 read_placed_ = 0, placed_ = 0;
   std::vector<Piece> pieces_;
   u32 piece_ = 0, ring_ = 0, piece_bytes_ = 0, sweeps_ = 0;
   ZeroedArray<Bucket> buckets_;

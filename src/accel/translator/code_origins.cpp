@@ -7,6 +7,17 @@
 
 namespace rhea::accel {
 
+Origin origin_of(const x64::CompiledBlock& compiled, bool windowed, bool kept) {
+  Origin origin;
+  origin.hot_bytes = compiled.hot_bytes;
+  origin.cold_entry = compiled.cold_entry;
+  origin.cold_bytes = compiled.cold_bytes;
+  origin.second_check = compiled.second_check;
+  origin.windowed = windowed;
+  origin.kept = kept;
+  return origin;
+}
+
 usize CodeOrigins::bucket(const ir::Key& key, u32 code) const {
   const u64 h =
       ((key.pc & address_) * 0x9e3779b97f4a7c15) ^ (key.mode * 0xc2b2ae3d27d4eb4f) ^ (u64{code} * 0xff51afd7ed558ccd);

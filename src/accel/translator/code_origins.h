@@ -37,6 +37,8 @@ struct Origin {
   u64 checksum = 0;      // of its host code while no exit is linked
 };
 static_assert(sizeof(Origin) == 64);
+// Of a block that was just compiled.
+Origin origin_of(const x64::CompiledBlock& compiled, bool windowed, bool kept);
 
 // Four bytes of host code that depend on where the guest's or the host's code lies.
 struct CodeField {

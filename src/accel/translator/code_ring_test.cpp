@@ -32,20 +32,26 @@ class CodeRingTest : public testing::Test {
     settings.helpers = guest_.helpers();
     compiler_ = std::make_unique<x64::Compiler>(settings, buffer_.data(), buffer_.data(), buffer_.size());
     ring_ = compiler_->set_aside(kPiece * kPieces);
+    hot_ = compiler_->hot_begin();
+    cold_ = compiler_->cold_begin();
     cache_.open_ring(ring_, kPiece, kPieces);
   }
   // A block of `bytes` at a pc that begins a page; its exits go to the pcs of `targets`, and have their fields in it.
   u32 make(u64 pc, u32 page, bool in_ring, std::initializer_list<u64> targets, u32 bytes = 256) {
     x64::CompiledBlock compiled;
     compiled.hot_bytes = compiled.cold_bytes = bytes;
-    compiler_->make_in_piece(in_ring);
-    EXPECT_TRUE(compiler_->place(compiled));
+    if (in_ring) {
+      EXPECT_TRUE(compiler_->place_in_piece(compiled));
+    } else {
+      compiled.entry = std::exchange(hot_, hot_ + bytes);
+      compiled.cold_entry = std::exchange(cold_, cold_ + bytes);
+    }
     Translation made;
     made.key = {pc, 0};
     made.pages = {page, 0};
     made.end = {64, 0};
     made.entry = compiled.entry;
-    made.first_exit = in_ring ? cache_.next_exit_in_ring() : cache_.next_exit();
+    made.first_exit = cache_.take_exits(static_cast<u32>(targets.size()), in_ring);
     ir::Block block;
     for (const u64 target : targets) {
       x64::ExitSite site;
@@ -74,7 +80,7 @@ class CodeRingTest : public testing::Test {
   std::vector<u8> buffer_ = std::vector<u8>(kBuffer);
   std::unique_ptr<x64::Compiler> compiler_;
   CodeCache cache_;
-  u32 ring_ = 0;
+  u32 ring_ = 0, hot_ = 0, cold_ = 0;  // hot_, cold_: where the next block goes that is not in the ring
 };
 
 TEST_F(CodeRingTest, WhatLedIntoAPieceLeavesAgain) {

@@ -141,7 +141,9 @@ CodeFile::Tables CodeStore::collect(u32 blocks) {
     origin.checksum = code_checksum(compiler_->code(origin.cold_entry, origin.cold_bytes),
                                     code_checksum(compiler_->code(translation.entry, origin.hot_bytes)));
   }
-  const u32 exits = blocks < cache_.end_block() ? cache_.block(blocks).first_exit : cache_.next_exit();
+  // CPUs make blocks at the same time: the first ones have not always the first exits.
+  u32 exits = 1;
+  for (const Translation& block : tables.blocks) exits = std::max(exits, block.first_exit + block.exits);
   for (u32 id = 0; id < exits; id++) {
     ExitRecord exit = cache_.exit(id);
     exit.to = kNoBlock;
@@ -161,8 +163,8 @@ u32 CodeStore::fitting(usize& hot, usize& cold) {
     const usize hot_end = cache_.block(blocks).entry + origin.hot_bytes - compiler_->hot_begin();
     const usize cold_end = origin.cold_entry + origin.cold_bytes - compiler_->cold_begin();
     if (hot_end > hot_room / 4 * kShare || cold_end > cold_room / 4 * kShare) break;
-    hot = hot_end;
-    cold = cold_end;
+    hot = std::max(hot, hot_end);
+    cold = std::max(cold, cold_end);
   }
   return blocks;
 }
@@ -182,7 +184,7 @@ void CodeStore::save() {
     if (!is_useful()) sys::remove_file(path_);
     return;
   }
-  for (u32 id = 1; id < cache_.next_exit(); id++) {
+  for (u32 id = 1; id < cache_.end_exit(); id++) {
     if (cache_.exit(id).to != kNoBlock) compiler_->unlink(cache_.exit(id).site);
   }
   const Result<void> written =

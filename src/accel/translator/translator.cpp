@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "accel/translator/translator.h"
-#include "util/bits.h"
 
+#include <algorithm>
 #include <chrono>
 #include <new>
 
@@ -9,6 +9,7 @@
 #include "ir/passes/passes.h"
 #include "sys/perf_map.h"
 #include "sys/poller.h"
+#include "util/bits.h"
 
 namespace rhea::accel {
 
@@ -21,27 +22,16 @@ constexpr u64 kRingShare = 3;              // eighths of the buffer,
 constexpr u64 kRingBytes = u64{48} << 20;  // at most
 constexpr u64 kPageMask = memory::kPageSize - 1;
 
+// What cannot be shown block by block while others are made at the same time.
+constexpr u32 kShown = static_cast<u32>(LogItem::in_asm) | static_cast<u32>(LogItem::op) |
+                       static_cast<u32>(LogItem::op_opt) | static_cast<u32>(LogItem::out_asm);
+
 // 64-byte lines that [begin, end) of a page touches.
 u64 line_mask(u64 begin, u64 end) {
   u64 mask = 0;
   for (u64 line = begin / 64; line <= (end - 1) / 64 && line < 64; line++) mask |= u64{1} << line;
   return mask;
 }
-
-// The pages that code is read from now.
-class PageClaim {
- public:
-  PageClaim(std::array<std::atomic<u32>, 2>& pages, u32 first, u32 second) : pages_(pages) {
-    pages_[0] = first;
-    pages_[1] = second;
-  }
-  ~PageClaim() { pages_[0] = pages_[1] = 0; }
-  PageClaim(const PageClaim&) = delete;
-  PageClaim& operator=(const PageClaim&) = delete;
-
- private:
-  std::array<std::atomic<u32>, 2>& pages_;
-};
 
 }  // namespace
 
@@ -64,6 +54,29 @@ Result<std::unique_ptr<Translator>> Translator::create(const RunnerContext& cont
   if (context.options.windows) translator->faults_.open(translator->run_.data(), size);
   return translator;
 }
+
+// Whose pages a block is made from, while it is made: between with the lock held at its beginning and its end.
+class Translator::PageClaim {
+ public:
+  PageClaim(std::array<Claim, 2>& claims, u32 first, u32 second) : claims_(claims) {
+    claims_[0].written = claims_[1].written = 0;
+    claims_[0].page = first;
+    claims_[1].page = second;
+  }
+  ~PageClaim() { claims_[0].page = claims_[1].page = 0; }
+  PageClaim(const PageClaim&) = delete;
+  PageClaim& operator=(const PageClaim&) = delete;
+  // Whether lines that a block comes from were.
+  bool was_written(const Translation& made) const {
+    for (unsigned i = 0; i < 2; i++) {
+      if (made.pages[i] && claims_[i].written & line_mask(made.begin[i], made.end[i])) return true;
+    }
+    return false;
+  }
+
+ private:
+  std::array<Claim, 2>& claims_;
+};
 
 Translator::Data::Data() {
   Result<sys::MemoryMap> mapped = sys::map_anonymous(x64::kJumpEntries * sizeof(x64::JumpEntry));
@@ -93,6 +106,7 @@ void Translator::attach(VirtualCpu& cpu) {
   std::lock_guard lock(mutex_);
   cpus_.push_back(&cpu);
   if (!compiler_) make_compiler(cpu);
+  else static_cast<Data&>(*cpu.runner_data).lane = compiler_->add_lane();
 }
 
 void Translator::make_compiler(VirtualCpu& cpu) {
@@ -271,26 +285,26 @@ u32 Translator::look_up(VirtualCpu& cpu, const CodePage& first) {
 
 // ---- making blocks ------------------------------------------------------------------------------------------------
 u32 Translator::translate(VirtualCpu& cpu, Full& full) {
+  constexpr unsigned kPatience = 3;
   ir::StateHeader& state = cpu.state();
-  for (unsigned max_insns = options_.max_block;; max_insns = (max_insns + 1) / 2) {
+  unsigned attempts = 0;
+  for (unsigned max_insns = options_.max_block;;) {
     PageReader reader;
     if (!reader.open(cpu, state.pc, max_insns * kMaxInstructionBytes)) {
       cpu.mmu().raise_fetch_fault(reader.fault());
       state.exception = 1;
       return kNoBlock;
     }
-    bool retry = false;
-    u32 index;
-    {
-      std::lock_guard lock(mutex_);
-      index = make(cpu, reader, max_insns, full, retry);
+    Retry retry = Retry::no;
+    const u32 index = make(cpu, reader, {.max_insns = max_insns, .locked = attempts++ >= kPatience}, full, retry);
+    if (retry == Retry::shorter && max_insns > 1) max_insns = (max_insns + 1) / 2;
+    else if (retry != Retry::again) {
+      if (index == kNoBlock && full == Full::nothing) {
+        cpu.mmu().raise_fetch_fault(reader.fault());
+        state.exception = 1;
+      }
+      return index;
     }
-    if (retry && max_insns > 1) continue;
-    if (index == kNoBlock && full == Full::nothing) {
-      cpu.mmu().raise_fetch_fault(reader.fault());
-      state.exception = 1;
-    }
-    return index;
   }
 }
 
@@ -307,79 +321,129 @@ bool Translator::goes_through_window(VirtualCpu& cpu, const ir::Key& key, const 
          !worn_.contains({key.pc, key.mode, page.key});
 }
 
-u32 Translator::make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, Full& full, bool& retry) {
-  ir::StateHeader& state = cpu.state();
-  const CodePage& first = reader.first();
-  const CodePage& second = reader.second();
-  const bool debugging = cpu.debugging();
-  block_.clear();
-  block_.key = {state.pc, state.mode};
-  const PageClaim claim(being_read_, first.id, second.id);
-  watch(cpu, first);
-  if (second.id) watch(cpu, second);
-  const bool windowed = goes_through_window(cpu, block_.key, first);
-  const bool shown = log_.mask() & (static_cast<u32>(LogItem::in_asm) | static_cast<u32>(LogItem::op) |
-                                    static_cast<u32>(LogItem::op_opt) | static_cast<u32>(LogItem::out_asm));
-  const CodeOrigins::Found found =
-      !remembers() || debugging || shown ? CodeOrigins::Found{} : find_made(reader, windowed);
-  if (found.dead != kNoBlock) return revive(cpu, reader, found.dead);
-  const u32 like = found.other;
-  if (like != kNoBlock && copies_.can_copy(like, state.pc) && !options_.check_copies) {
-    const u32 index = copy(cpu, reader, like);
+u32 Translator::make(VirtualCpu& cpu, PageReader& reader, Plan plan, Full& full, Retry& retry) {
+  const ir::StateHeader& state = cpu.state();
+  Data& data = static_cast<Data&>(*cpu.runner_data);
+  Lock lock(mutex_);
+  data.block.clear();
+  data.block.key = {state.pc, state.mode};
+  const PageClaim claim(data.claims, reader.first().id, reader.second().id);
+  watch(cpu, reader.first());
+  if (reader.second().id) watch(cpu, reader.second());
+  plan.windowed = goes_through_window(cpu, data.block.key, reader.first());
+  plan.debugging = cpu.debugging();
+  const bool shown = log_.mask() & kShown;
+  if (remembers() && !plan.debugging && !shown) {
+    const CodeOrigins::Found found = find_made(data.block.key, reader, plan.windowed);
+    if (found.dead != kNoBlock) return revive(cpu, reader, found.dead);
+    plan.like = found.other;
+  }
+  if (plan.in_ring() && copies_.can_copy(plan.like, state.pc) && !options_.check_copies) {
+    const u32 index = copy(cpu, reader, plan.like);
     if (index == kNoBlock) full = Full::piece;
     return index;
   }
-  const auto start = std::chrono::steady_clock::now();
-  const bool in_ring = like != kNoBlock;
-  cpu.guest().translate(block_.key, reader, max_insns, block_);
-  if (!block_.guest_insns) return kNoBlock;
-
-  if (log_.on(LogItem::in_asm)) log_.write_text(cpu.disassemble_block(block_));
-  if (log_.on(LogItem::op)) log_.write_text("OP:\n" + ir::print(block_));
-#ifdef RHEA_VERIFY_IR
-  if (const std::string wrong = ir::verify(block_); !wrong.empty())
-    log_.write_text("IR: " + wrong + "\n" + ir::print(block_));
-#endif
-  ir::run_passes(
-      block_, cpu.guest().helpers(),
-      {.group = options_.group, .lazy_flags = options_.lazy_flags && !debugging, .optimize = options_.passes});
-  if (log_.on(LogItem::op_opt)) log_.write_text("OP after optimization:\n" + ir::print(block_));
-
-  Translation translation;
-  translation.key = block_.key;
-  translation.first_exit = in_ring ? cache_.next_exit_in_ring() : cache_.next_exit();
-  const u64 in_page = state.pc & kPageMask;
-  const u64 end = in_page + std::max<u32>(block_.guest_bytes, 1);
-  translation.pages = {first.key, end > memory::kPageSize ? second.key : 0};
-  translation.begin = {static_cast<u16>(in_page), 0};
-  translation.end = {static_cast<u16>(std::min(end, memory::kPageSize)),
-                     static_cast<u16>(end > memory::kPageSize ? end - memory::kPageSize : 0)};
-  compiler_->make_in_piece(in_ring);
-  switch (compiler_->compile(block_, translation.first_exit, translation.pages[1], windowed, compiled_)) {
-    case x64::Compiler::Outcome::full: full = in_ring ? Full::piece : Full::everything; return kNoBlock;
-    case x64::Compiler::Outcome::too_complex: retry = true; return kNoBlock;
+  plan.locked = plan.locked || plan.in_ring() || shown;
+  Translation made;
+  switch (compile(cpu, reader, plan, made, lock)) {
+    case x64::Compiler::Outcome::full: full = plan.in_ring() ? Full::piece : Full::everything; return kNoBlock;
+    case x64::Compiler::Outcome::too_complex: retry = Retry::shorter; return kNoBlock;
     case x64::Compiler::Outcome::done: break;
   }
-  translation.entry = compiled_.entry;
-  const u32 index = cache_.add(translation, compiled_.sites, block_, in_ring);
-  note_faults(index);
-  if (in_ring) compare(like, index);
-  else if (remembers()) origins_.add(origin_of_compiled(windowed, !debugging), reader, compiled_.faults, cache_);
-  counts_.in_ring += in_ring;
+  if (!data.block.guest_insns) return kNoBlock;
+  if (claim.was_written(made)) {
+    retry = Retry::again;
+    return kNoBlock;
+  }
+  if (!plan.locked) {
+    // Another CPU may have been faster.
+    const u32 there = cache_.find(made.key, made.pages[0], made.pages[1]);
+    if (there != kNoBlock) return there;
+  }
+  return publish(cpu, reader, plan, made);
+}
+
+// Without the lock, unless the plan says so: then another CPU may do the same, and what is made known changes.
+x64::Compiler::Outcome Translator::compile(VirtualCpu& cpu, PageReader& reader, const Plan& plan, Translation& made,
+                                           Lock& lock) {
+  Data& data = static_cast<Data&>(*cpu.runner_data);
+  ir::Block& block = data.block;
+  const auto start = std::chrono::steady_clock::now();
+  if (!plan.locked) lock.unlock();
+  cpu.guest().translate(block.key, reader, plan.max_insns, block);
+  x64::Compiler::Outcome outcome = x64::Compiler::Outcome::done;
+  if (block.guest_insns) {
+    log_ir(cpu, block);
+    ir::run_passes(
+        block, cpu.guest().helpers(),
+        {.group = options_.group, .lazy_flags = options_.lazy_flags && !plan.debugging, .optimize = options_.passes});
+    if (log_.on(LogItem::op_opt)) log_.write_text("OP after optimization:\n" + ir::print(block));
+    made = extent_of(block, reader);
+    if (!plan.locked) lock.lock();
+    made.first_exit = cache_.take_exits(x64::Compiler::exit_sites(block), plan.in_ring());
+    if (!plan.locked) lock.unlock();
+    outcome = compiler_->compile(block,
+                                 {.first_exit = made.first_exit,
+                                  .second_page = made.pages[1],
+                                  .windowed = plan.windowed,
+                                  .in_piece = plan.in_ring(),
+                                  .lane = data.lane},
+                                 data.compiled);
+    made.entry = data.compiled.entry;
+  }
+  const auto end = std::chrono::steady_clock::now();
+  if (!plan.locked) lock.lock();
+  counts_.nanoseconds += static_cast<u64>((end - start).count());
+  return outcome;
+}
+
+void Translator::log_ir(VirtualCpu& cpu, const ir::Block& block) {
+  if (log_.on(LogItem::in_asm)) log_.write_text(cpu.disassemble_block(block));
+  if (log_.on(LogItem::op)) log_.write_text("OP:\n" + ir::print(block));
+#ifdef RHEA_VERIFY_IR
+  if (const std::string wrong = ir::verify(block); !wrong.empty())
+    log_.write_text("IR: " + wrong + "\n" + ir::print(block));
+#endif
+}
+
+// What of a block's translation its code says.
+Translation Translator::extent_of(const ir::Block& block, const PageReader& reader) {
+  Translation made;
+  made.key = block.key;
+  const u64 in_page = block.key.pc & kPageMask;
+  const u64 end = in_page + std::max<u32>(block.guest_bytes, 1);
+  made.pages = {reader.first().key, end > memory::kPageSize ? reader.second().key : 0};
+  made.begin = {static_cast<u16>(in_page), 0};
+  made.end = {static_cast<u16>(std::min(end, memory::kPageSize)),
+              static_cast<u16>(end > memory::kPageSize ? end - memory::kPageSize : 0)};
+  return made;
+}
+
+// A block that was compiled is one that all CPUs find.
+u32 Translator::publish(VirtualCpu& cpu, const PageReader& reader, const Plan& plan, const Translation& made) {
+  const Data& data = static_cast<const Data&>(*cpu.runner_data);
+  const ir::Block& block = data.block;
+  const x64::CompiledBlock& compiled = data.compiled;
+  const u32 index = cache_.add(made, compiled.sites, block, plan.in_ring());
+  note_faults(index, compiled);
+  if (plan.in_ring()) compare(plan.like, index, compiled);
+  else if (remembers()) {
+    origins_.add(origin_of(compiled, plan.windowed, !plan.debugging), reader, compiled.faults, cache_);
+  }
+  counts_.in_ring += plan.in_ring();
   make_known(index, cpu);
   if (log_.on(LogItem::out_asm)) {
-    log_.write_text(fmt::format("OUT: {:08x}, {} bytes + {} bytes of slow paths\n{}", state.pc, compiled_.hot_bytes,
-                                compiled_.cold_bytes, compiler_->disassemble(compiled_)));
+    log_.write_text(fmt::format("OUT: {:08x}, {} bytes + {} bytes of slow paths\n{}", block.key.pc, compiled.hot_bytes,
+                                compiled.cold_bytes, compiler_->disassemble(compiled)));
   }
-  note_perf("guest", block_.key.pc, compiled_.entry, compiled_.hot_bytes);
+  note_perf("guest", block.key.pc, compiled.entry, compiled.hot_bytes);
   counts_.blocks++;
-  counts_.windowed += windowed;
-  counts_.guest_insns += block_.guest_insns;
-  counts_.guest_bytes += block_.guest_bytes;
-  counts_.hot_bytes += compiled_.hot_bytes;
-  counts_.cold_bytes += compiled_.cold_bytes;
-  unload_written();
-  counts_.nanoseconds += static_cast<u64>((std::chrono::steady_clock::now() - start).count());
+  counts_.windowed += plan.windowed;
+  counts_.guest_insns += block.guest_insns;
+  counts_.guest_bytes += block.guest_bytes;
+  counts_.hot_bytes += compiled.hot_bytes;
+  counts_.cold_bytes += compiled.cold_bytes;
+  unload_written(compiled);
   return index;
 }
 
@@ -392,15 +456,15 @@ u32 Translator::revive(VirtualCpu& cpu, const PageReader& reader, u32 index) {
   for (const x64::FaultSite& site : origins_.faults(index)) faults_.add(site.at, site.slow);
   cache_.revive(index, {reader.first().key, second});
   make_known(index, cpu);
-  note_perf("guest", block_.key.pc, cache_.block(index).entry, origin.hot_bytes);
+  note_perf("guest", cache_.block(index).key.pc, cache_.block(index).entry, origin.hot_bytes);
   return index;
 }
 
 // What was made from the same code and is as it was made: a dead block that may come to life, and one to copy from,
 // which fits into an empty piece of the ring.
-CodeOrigins::Found Translator::find_made(const PageReader& reader, bool windowed) {
+CodeOrigins::Found Translator::find_made(const ir::Key& key, const PageReader& reader, bool windowed) {
   constexpr u32 kRoom = 8192;  // more than Compiler::compile() wants behind a block
-  CodeOrigins::Found found = origins_.find(block_.key, windowed, reader, cache_);
+  CodeOrigins::Found found = origins_.find(key, windowed, reader, cache_);
   if (!store_.active()) found = {kNoBlock, found.dead != kNoBlock ? found.dead : found.other};
   if (found.dead != kNoBlock && !store_.is_sound(found.dead)) found.dead = kNoBlock;
   if (found.other == kNoBlock) return found;
@@ -413,58 +477,48 @@ CodeOrigins::Found Translator::find_made(const PageReader& reader, bool windowed
 }
 
 u32 Translator::copy(VirtualCpu& cpu, const PageReader& reader, u32 like) {
+  Data& data = static_cast<Data&>(*cpu.runner_data);
+  const ir::Key& key = data.block.key;
+  x64::CompiledBlock& compiled = data.compiled;
   const Translation source = cache_.block(like);
-  copies_.measure(like, compiled_);
-  compiler_->make_in_piece(true);
-  if (!compiler_->place(compiled_)) return kNoBlock;
+  copies_.measure(like, compiled);
+  if (!compiler_->place_in_piece(compiled)) return kNoBlock;
   Translation translation = source;
-  translation.key = block_.key;
-  translation.first_exit = cache_.next_exit_in_ring();
+  translation.key = key;
+  translation.first_exit = cache_.take_exits(source.exits, true);
   translation.pages = {reader.first().key, source.end[1] ? reader.second().key : 0};
-  translation.entry = compiled_.entry;
+  translation.entry = compiled.entry;
   translation.incoming = 0;
   translation.dead = false;
-  copies_.copy(like, block_.key, translation.first_exit, *compiler_, compiled_);
-  compiler_->set_second_page(compiled_.second_check, translation.pages[1]);
-  const u32 distance = static_cast<u32>(block_.key.pc - source.key.pc);
-  const u32 index = cache_.add_like(like, distance, translation, compiled_.sites);
-  note_faults(index);
+  copies_.copy(like, key, translation.first_exit, *compiler_, compiled);
+  compiler_->set_second_page(compiled.second_check, translation.pages[1]);
+  const u32 index = cache_.add_like(like, static_cast<u32>(key.pc - source.key.pc), translation, compiled.sites);
+  note_faults(index, compiled);
   make_known(index, cpu);
-  note_perf("guest", block_.key.pc, compiled_.entry, compiled_.hot_bytes);
+  note_perf("guest", key.pc, compiled.entry, compiled.hot_bytes);
   counts_.copied++;
-  unload_written();
+  unload_written(compiled);
   return index;
 }
 
-Origin Translator::origin_of_compiled(bool windowed, bool kept) const {
-  Origin origin;
-  origin.hot_bytes = compiled_.hot_bytes;
-  origin.cold_entry = compiled_.cold_entry;
-  origin.cold_bytes = compiled_.cold_bytes;
-  origin.second_check = compiled_.second_check;
-  origin.windowed = windowed;
-  origin.kept = kept;
-  return origin;
-}
-
 // Of the block that was just made.
-void Translator::note_faults(u32 index) {
-  for (const x64::FaultSite& site : compiled_.faults) {
+void Translator::note_faults(u32 index, const x64::CompiledBlock& compiled) {
+  for (const x64::FaultSite& site : compiled.faults) {
     faults_.add(site.at, site.slow);
     if (is_in_ring(index)) ring_faults_[cache_.filled_piece()].push_back(site.at);
   }
 }
 
 // A block that was just made, with the one of the same code.
-void Translator::compare(u32 like, u32 made) {
+void Translator::compare(u32 like, u32 made, const x64::CompiledBlock& compiled) {
   const u64 pc = cache_.block(made).key.pc;
   if (copies_.can_learn(like, pc)) {
-    if (copies_.learn(like, made, compiled_, *compiler_)) store_.learnt();
+    if (copies_.learn(like, made, compiled, *compiler_)) store_.learnt();
     return;
   }
   if (!copies_.can_copy(like, pc) || !options_.check_copies) return;
   counts_.compared++;
-  if (copies_.is_copy(like, made, compiled_, *compiler_)) return;
+  if (copies_.is_copy(like, made, compiled, *compiler_)) return;
   counts_.different++;
   log_.write(LogItem::guest_errors, "translation at {:#x} is no copy of the one at {:#x}", pc,
              cache_.block(like).key.pc);
@@ -482,9 +536,9 @@ void Translator::make_known(u32 index, VirtualCpu& cpu) {
 
 // Host code is mapped twice, to be written and to be run, and would count twice as resident memory. What is finished
 // needs the first mapping only for a link now and then: each few MiB of new code drop it.
-void Translator::unload_written() {
+void Translator::unload_written(const x64::CompiledBlock& compiled) {
   constexpr u64 kStep = u64{4} << 20;
-  written_ += compiled_.hot_bytes + compiled_.cold_bytes;
+  written_ += compiled.hot_bytes + compiled.cold_bytes;
   if (written_ < kStep) return;
   write_.unload(0, write_.size());
   written_ = 0;
@@ -571,9 +625,27 @@ void Translator::forget_jumps(const Translation& translation) {
 // A page may be marked and have no code: what was made ended before it, or failed. Its mark is taken back with the
 // first store then, or all later ones would be slow, also those of a process that has the page as data later on.
 bool Translator::concerns_code(u32 page, u64 lines) const {
+  // Claims first: who gives one back has made the lines known before.
+  if (is_claimed(page)) return true;
   const std::atomic<u64>* known = lines_.find(page);
   const u64 has = known ? known->load(std::memory_order_seq_cst) : 0;
-  return !has || has & lines || being_read_[0].load() == page || being_read_[1].load() == page;
+  return !has || has & lines;
+}
+
+bool Translator::is_claimed(u32 page) const {
+  return std::any_of(cpus_.begin(), cpus_.end(), [page](const VirtualCpu* cpu) {
+    const auto& claims = static_cast<const Data&>(*cpu->runner_data).claims;
+    return claims[0].page.load() == page || claims[1].page.load() == page;
+  });
+}
+
+// Tells who makes a block of a page what was written there. `page` 0: of any one.
+void Translator::note_written(u32 page, u64 lines) {
+  for (VirtualCpu* cpu : cpus_) {
+    for (Claim& claim : static_cast<Data&>(*cpu->runner_data).claims) {
+      if (!page || claim.page.load() == page) claim.written |= lines;
+    }
+  }
 }
 
 // Whether a page is cleared or copied to: stores that go on where the last one ended, and met a block, or are many.
@@ -603,7 +675,8 @@ void Translator::code_written(memory::RamBlock& ram, u64 offset, u64 size) {
         written_code_.store(true, std::memory_order_relaxed);
       };
       const u32 from = all ? 0 : static_cast<u32>(begin), to = all ? memory::kPageSize : from + (next - at);
-      if (!cache_.drop(id, from, to, *compiler_, dropped)) {
+      note_written(id, line_mask(begin, begin + (next - at)));
+      if (!cache_.drop(id, from, to, *compiler_, dropped) && !is_claimed(id)) {
         if (std::atomic<u64>* lines = lines_.find(id)) lines->store(0, std::memory_order_seq_cst);
         ram.page_flags(at).fetch_and(static_cast<u8>(~memory::kPageHasCode), std::memory_order_seq_cst);
       }
@@ -615,6 +688,7 @@ void Translator::code_written(memory::RamBlock& ram, u64 offset, u64 size) {
 
 void Translator::forget_code(u64 begin, u64 end) {
   std::lock_guard lock(mutex_);
+  note_written(0, ~u64{0});
   cache_.drop_addresses(begin, end, *compiler_, [&](u32 index) { block_dropped(index); });
   drop_doomed();
 }

@@ -6,6 +6,10 @@
 // current space leads to the page that the code was made from, so changes of address space cost nothing. Links
 // between pages check the same entry; links within a page need not.
 //
+// CPUs make blocks at the same time. The lock is held to find out that there is none, and to make a new one known; in
+// between its pages are claimed, and lines of them that are written meanwhile are noted: what was made from them is
+// made again.
+//
 // Code that is written (code_written) is dropped at once, from any thread: links to it are taken back, and jump
 // table entries are made to leave. When the cache is full everything is dropped while all CPUs are outside; what is
 // made for one more address of the same code has a ring of its own, whose oldest piece is dropped in the same way.
@@ -63,6 +67,12 @@ class Translator final : public BlockRunner {
 
  private:
   static constexpr u64 kNoMode = ~u64{0};
+  // A page that a block is made from just now, by its id, and which lines of it were written meanwhile.
+  struct Claim {
+    std::atomic<u32> page{0};
+    std::atomic<u64> written{0};
+  };
+  class PageClaim;
   struct Data final : RunnerData {
     // Throws std::bad_alloc.
     Data();
@@ -73,6 +83,11 @@ class Translator final : public BlockRunner {
     sys::MemoryMap map;
     x64::JumpEntry* jumps = nullptr;
     HotPlaces hot;
+    // What the CPU makes blocks with.
+    unsigned lane = 0;
+    ir::Block block;
+    x64::CompiledBlock compiled;
+    std::array<Claim, 2> claims;
     ir::Key postponed{.mode = kNoMode};  // where a region is to begin, icount
     bool looked_up = false;              // on the way that was followed, the poll word was not zero where it is read
     s64 next_region = 0;                 // when time for one is there again
@@ -89,15 +104,29 @@ class Translator final : public BlockRunner {
   const void* find(VirtualCpu& cpu, Data& data, u32 from);
   u32 look_up(VirtualCpu& cpu, const CodePage& first);
   u32 translate(VirtualCpu& cpu, Full& full);
-  u32 make(VirtualCpu& cpu, PageReader& reader, unsigned max_insns, Full& full, bool& retry);
+  enum class Retry : u8 { no, shorter, again };
+  // How a block is made.
+  struct Plan {
+    unsigned max_insns = 0;
+    bool locked = false;  // all the time
+    bool windowed = false;
+    bool debugging = false;
+    u32 like = kNoBlock;  // has the same code elsewhere: this one goes to the ring, and is compared with it
+    bool in_ring() const { return like != kNoBlock; }
+  };
+  u32 make(VirtualCpu& cpu, PageReader& reader, Plan plan, Full& full, Retry& retry);
+  using Lock = std::unique_lock<std::mutex>;
+  x64::Compiler::Outcome compile(VirtualCpu& cpu, PageReader& reader, const Plan& plan, Translation& made, Lock& lock);
+  void log_ir(VirtualCpu& cpu, const ir::Block& block);
+  static Translation extent_of(const ir::Block& block, const PageReader& reader);
+  u32 publish(VirtualCpu& cpu, const PageReader& reader, const Plan& plan, const Translation& made);
   u32 revive(VirtualCpu& cpu, const PageReader& reader, u32 index);
   u32 copy(VirtualCpu& cpu, const PageReader& reader, u32 like);
-  CodeOrigins::Found find_made(const PageReader& reader, bool windowed);
-  void compare(u32 like, u32 made);
-  void note_faults(u32 index);
+  CodeOrigins::Found find_made(const ir::Key& key, const PageReader& reader, bool windowed);
+  void compare(u32 like, u32 made, const x64::CompiledBlock& compiled);
+  void note_faults(u32 index, const x64::CompiledBlock& compiled);
   // Whether guest code is kept with what was made from it, to find that again.
   bool remembers() const { return options_.copies || store_.active(); }
-  Origin origin_of_compiled(bool windowed, bool kept) const;
   void watch(VirtualCpu& cpu, const CodePage& page);
   bool goes_through_window(VirtualCpu& cpu, const ir::Key& key, const CodePage& page) const;
   void make_known(u32 index, VirtualCpu& cpu);
@@ -107,6 +136,8 @@ class Translator final : public BlockRunner {
   void enter_jump(Data& data, u32 index);
   void replace_worn(VirtualCpu& cpu);
   void forget_jumps(const Translation& translation);
+  bool is_claimed(u32 page) const;
+  void note_written(u32 page, u64 lines);
   bool concerns_code(u32 page, u64 lines) const;
   bool rewrites(u32 page, u64 begin, u64 end);
   void block_dropped(u32 index);
@@ -117,7 +148,7 @@ class Translator final : public BlockRunner {
   void empty_piece(VirtualCpu& cpu);
   void drop_piece(u32 piece);
   void log_block(VirtualCpu& cpu, const ir::Block& block, const char* title, LogItem item);
-  void unload_written();
+  void unload_written(const x64::CompiledBlock& compiled);
   void note_perf(const char* kind, u64 pc, u32 entry, u32 bytes);
 
   bool is_hot(VirtualCpu& cpu, Data& data, s64 now) const;
@@ -128,7 +159,7 @@ class Translator final : public BlockRunner {
   void join_path(VirtualCpu& cpu, const std::vector<ir::Key>& path);
   void compile_region(VirtualCpu& cpu, u32 head, const std::vector<u32>& others, const PageReader& reader,
                       bool windowed);
-  void log_region(usize blocks);
+  void log_region(usize blocks, const x64::CompiledBlock& compiled);
   void drop_doomed();
 
   const Options& options_;
@@ -147,8 +178,7 @@ class Translator final : public BlockRunner {
   CodeCopies copies_{cache_, origins_};
   std::vector<std::vector<u32>> ring_faults_;  // fault sites of each piece of the ring
   Regions regions_;
-  ir::Block block_, region_;
-  x64::CompiledBlock compiled_;
+  ir::Block region_;
   std::vector<VirtualCpu*> cpus_;
   std::vector<std::pair<memory::RamBlock*, u64>> code_pages_;  // where page flags are set
   CodeLines lines_;
@@ -156,8 +186,6 @@ class Translator final : public BlockRunner {
   // whether one of them met a block.
   std::atomic<u64> written_from_{0}, written_to_{0};
   std::atomic<bool> written_code_{false};
-  // Ids of pages that a block is made from just now: their stores wait for it.
-  std::array<std::atomic<u32>, 2> being_read_{};
   std::set<std::tuple<u64, u64, u32>> worn_;  // blocks (pc, mode, page) that do without windows from now on
   u64 written_ = 0;                           // bytes of host code made since the last unload_written()
   std::FILE* perf_map_ = nullptr;

@@ -139,34 +139,36 @@ void Translator::compile_region(VirtualCpu& cpu, u32 head, const std::vector<u32
                  {.group = options_.group, .lazy_flags = options_.lazy_flags, .optimize = options_.passes});
   Translation translation = cache_.block(head);
   const bool in_ring = is_in_ring(head);
-  translation.first_exit = in_ring ? cache_.next_exit_in_ring() : cache_.next_exit();
+  Data& data = static_cast<Data&>(*cpu.runner_data);
+  x64::CompiledBlock& compiled = data.compiled;
+  translation.first_exit = cache_.take_exits(x64::Compiler::exit_sites(region_), in_ring);
   translation.incoming = 0;
-  compiler_->make_in_piece(in_ring);
-  if (compiler_->compile(region_, translation.first_exit, 0, windowed, compiled_) != x64::Compiler::Outcome::done)
-    return;
-  translation.entry = compiled_.entry;
+  const x64::Compiler::Request request = {
+      .first_exit = translation.first_exit, .windowed = windowed, .in_piece = in_ring, .lane = data.lane};
+  if (compiler_->compile(region_, request, compiled) != x64::Compiler::Outcome::done) return;
+  translation.entry = compiled.entry;
   // The first block's place is taken.
   cache_.drop(head, *compiler_);
   forget_jumps(cache_.block(head));
-  const u32 index = cache_.add(translation, compiled_.sites, region_, in_ring);
-  note_faults(index);
-  if (!in_ring && remembers()) origins_.add(origin_of_compiled(windowed, false), reader, compiled_.faults, cache_);
+  const u32 index = cache_.add(translation, compiled.sites, region_, in_ring);
+  note_faults(index, compiled);
+  if (!in_ring && remembers()) origins_.add(origin_of(compiled, windowed, false), reader, compiled.faults, cache_);
   regions_.add(index, head, others);
   make_known(index, cpu);
-  log_region(others.size() + 1);
-  note_perf("region", region_.key.pc, compiled_.entry, compiled_.hot_bytes);
+  log_region(others.size() + 1, compiled);
+  note_perf("region", region_.key.pc, compiled.entry, compiled.hot_bytes);
   counts_.regions++;
   counts_.region_blocks += others.size() + 1;
   counts_.region_insns += region_.guest_insns;
-  counts_.region_bytes += compiled_.hot_bytes + compiled_.cold_bytes;
-  unload_written();
+  counts_.region_bytes += compiled.hot_bytes + compiled.cold_bytes;
+  unload_written(compiled);
 }
 
-void Translator::log_region(usize blocks) {
+void Translator::log_region(usize blocks, const x64::CompiledBlock& compiled) {
   if (log_.on(LogItem::op_opt)) log_.write_text("REGION after optimization:\n" + ir::print(region_));
   if (!log_.on(LogItem::out_asm)) return;
   log_.write_text(fmt::format("REGION: {:08x}, {} blocks, {} bytes + {} bytes of slow paths\n{}", region_.key.pc,
-                              blocks, compiled_.hot_bytes, compiled_.cold_bytes, compiler_->disassemble(compiled_)));
+                              blocks, compiled.hot_bytes, compiled.cold_bytes, compiler_->disassemble(compiled)));
 }
 
 // Regions that have lost a block, and those that go through one of them.

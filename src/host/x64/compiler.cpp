@@ -5,7 +5,9 @@
 #include <Zydis/Zydis.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
+#include <mutex>
 
 #include "host/x64/emitter.h"
 #include "ir/eval.h"
@@ -17,7 +19,8 @@ using ir::StateHeader;
 
 namespace {
 
-constexpr u32 kSticky = 0x3f;  // the cumulative flags of MXCSR
+constexpr u32 kSticky = 0x3f;                                          // the cumulative flags of MXCSR
+constexpr u32 kLeastPlot = u32{16} << 10, kMostPlot = u32{256} << 10;  // bytes
 
 ir::Value evaluate(const Inst* inst, const ir::Value* args, StateHeader* state) {
   ir::EvalContext context;
@@ -46,11 +49,14 @@ void store_patch(u8* at, u32 value) {
 class Compiler::Impl {
  public:
   Impl(const Settings& settings, u8* write, const u8* run, usize size)
-      : settings_(settings), run_(run), size_(size), assembler_(write, size), emitter_(settings_, assembler_, stubs_) {
+      : settings_(settings), run_(run), size_(size), assembler_(write, size) {
     if (!settings_.tables) settings_.ibtc = false;
     make_stubs();
     set_aside(0);
+    add_lane();
   }
+
+  void add_lane() { lanes_.push_back(std::make_unique<Lane>(*this)); }
 
   void set_aside(usize bytes) {
     end_ = static_cast<u32>(size_ - bytes);
@@ -61,9 +67,30 @@ class Compiler::Impl {
   void reset() {
     main_ = {stubs_.end, cold_start_, cold_start_, end_};
     piece_ = {};
-    in_piece_ = false;
+    for (const auto& lane : lanes_) lane->room = {};
+    hot_bytes_ = cold_bytes_ = 0;
   }
-  Emitter::Room& room() { return in_piece_ ? piece_ : main_; }
+
+  // A thread's own way to compile.
+  struct Lane {
+    explicit Lane(Impl& impl)
+        : assembler(impl.assembler_.buffer(), impl.size_), emitter(impl.settings_, assembler, impl.stubs_) {}
+    Assembler assembler;
+    Emitter emitter;
+    Emitter::Room room{};  // what is left of its last plots
+  };
+  bool take_plot(u32& at, u32& end, u32& next, u32 limit, u32 bytes);
+  bool take_hot_plot(Lane& lane, u32 times) {
+    return take_plot(lane.room.hot, lane.room.hot_end, main_.hot, main_.hot_end, plot() * times);
+  }
+  bool take_cold_plot(Lane& lane, u32 times) {
+    return take_plot(lane.room.cold, lane.room.cold_end, main_.cold, main_.cold_end, plot() * times);
+  }
+  u32 plot() const { return std::clamp(static_cast<u32>(size_ >> 10), kLeastPlot, kMostPlot); }
+  void count(usize hot_bytes, usize cold_bytes) {
+    hot_bytes_.fetch_add(hot_bytes, std::memory_order_relaxed);
+    cold_bytes_.fetch_add(cold_bytes, std::memory_order_relaxed);
+  }
 
   Xbyak::RegExp state(u32 offset) { return assembler_.r15 + (static_cast<s32>(offset) - kStateBias); }
   void pins(bool load, bool caller_saved_only);
@@ -82,12 +109,25 @@ class Compiler::Impl {
   usize size_;
   Assembler assembler_;
   Stubs stubs_;
-  Emitter emitter_;
   u32 literals_ = 0;
   u32 cold_start_ = 0, end_ = 0;  // of what is not set aside
+  std::mutex plots_;              // main_ while others compile
   Emitter::Room main_{}, piece_{};
-  bool in_piece_ = false;
+  std::atomic<usize> hot_bytes_{0}, cold_bytes_{0};  // of blocks, pieces left out
+  std::vector<std::unique_ptr<Lane>> lanes_;
 };
+
+// More room, in one piece with what is left where nobody else took what is behind it.
+bool Compiler::Impl::take_plot(u32& at, u32& end, u32& next, u32 limit, u32 bytes) {
+  std::lock_guard lock(plots_);
+  bytes = std::min(bytes, limit - next);
+  const bool goes_on = end == next;
+  if (bytes < kLeastPlot / 2) return false;
+  if (!goes_on) at = next;
+  next += bytes;
+  end = next;
+  return true;
+}
 
 void Compiler::Impl::pins(bool load, bool caller_saved_only) {
   Assembler& a = assembler_;
@@ -336,20 +376,42 @@ Compiler::Compiler(const Settings& settings, u8* write, const u8* run, usize siz
     : impl_(std::make_unique<Impl>(settings, write, run, size)) {}
 Compiler::~Compiler() = default;
 
-Compiler::Outcome Compiler::compile(const ir::Block& block, u32 first_exit, u32 second_page, bool windowed,
-                                    CompiledBlock& out) {
+Compiler::Outcome Compiler::compile(const ir::Block& block, const Request& request, CompiledBlock& out) {
   Impl& impl = *impl_;
-  Emitter::Room& room = impl.room();
-  const Emitter::Outcome outcome = impl.emitter_.run(block, {first_exit, second_page, windowed}, room, out);
-  if (outcome == Emitter::Outcome::full) return Outcome::full;
-  if (outcome == Emitter::Outcome::too_complex) return Outcome::too_complex;
-  room.hot = out.entry + out.hot_bytes;
-  room.cold = out.cold_entry + out.cold_bytes;
-  return Outcome::done;
+  Impl::Lane& lane = *impl.lanes_[request.lane];
+  Emitter::Room& room = request.in_piece ? impl.piece_ : lane.room;
+  for (u32 times = 1;; times *= 2) {
+    switch (lane.emitter.run(block, {request.first_exit, request.second_page, request.windowed}, room, out)) {
+      case Emitter::Outcome::too_complex: return Outcome::too_complex;
+      case Emitter::Outcome::full_hot:
+        if (request.in_piece || !impl.take_hot_plot(lane, times)) return Outcome::full;
+        break;
+      case Emitter::Outcome::full_cold:
+        if (request.in_piece || !impl.take_cold_plot(lane, times)) return Outcome::full;
+        break;
+      case Emitter::Outcome::done:
+        room.hot = out.entry + out.hot_bytes;
+        room.cold = out.cold_entry + out.cold_bytes;
+        if (!request.in_piece) impl.count(out.hot_bytes, out.cold_bytes);
+        return Outcome::done;
+    }
+  }
 }
 
-bool Compiler::place(CompiledBlock& out) {
-  Emitter::Room& room = impl_->room();
+u32 Compiler::exit_sites(const ir::Block& block) {
+  return static_cast<u32>(std::count_if(block.insts.begin(), block.insts.end(), [](const Inst& inst) {
+    return inst.op == ir::Op::Exit || inst.op == ir::Op::ExitIf || inst.op == ir::Op::ExitIfZero ||
+           inst.op == ir::Op::ExitIfNonZero;
+  }));
+}
+
+unsigned Compiler::add_lane() {
+  impl_->add_lane();
+  return static_cast<unsigned>(impl_->lanes_.size()) - 1;
+}
+
+bool Compiler::place_in_piece(CompiledBlock& out) {
+  Emitter::Room& room = impl_->piece_;
   const usize entry = align_up(room.hot, kEntryAlignment), cold_entry = align_up(room.cold, kColdAlignment);
   if (entry + out.hot_bytes > room.hot_end || cold_entry + out.cold_bytes > room.cold_end) return false;
   out.entry = static_cast<u32>(entry);
@@ -369,7 +431,6 @@ void Compiler::open_piece(u32 begin, u32 bytes) {
   impl_->piece_ = {begin, cold, cold, begin + bytes};
 }
 
-void Compiler::make_in_piece(bool piece) { impl_->in_piece_ = piece; }
 void Compiler::reset() { impl_->reset(); }
 
 bool Compiler::reserve(usize hot_bytes, usize cold_bytes) {
@@ -377,6 +438,7 @@ bool Compiler::reserve(usize hot_bytes, usize cold_bytes) {
   if (hot_bytes > room.hot_end - room.hot || cold_bytes > room.cold_end - room.cold) return false;
   room.hot += static_cast<u32>(hot_bytes);
   room.cold += static_cast<u32>(cold_bytes);
+  impl_->count(hot_bytes, cold_bytes);
   return true;
 }
 
@@ -422,8 +484,8 @@ void Compiler::unlink(const ExitSite& site) {
   store_patch(code + site.jump, site.stub - (site.jump + 4));
 }
 
-usize Compiler::hot_used() const { return impl_->main_.hot; }
-usize Compiler::cold_used() const { return impl_->main_.cold - impl_->cold_start_; }
+usize Compiler::hot_used() const { return impl_->stubs_.end + impl_->hot_bytes_.load(std::memory_order_relaxed); }
+usize Compiler::cold_used() const { return impl_->cold_bytes_.load(std::memory_order_relaxed); }
 usize Compiler::capacity() const { return impl_->end_; }
 
 StateHeader* Compiler::state_of(const u64* registers) {

@@ -3,7 +3,8 @@
 //
 // The code lies in one buffer that is mapped twice (written at `write`, run at `run`): what runs often grows from the
 // start, slow paths and exit stubs from the middle on. A part at the end may be set aside, and blocks be made in pieces
-// of it. A block is entered with the pinned slots of the state in their
+// of it. Several threads may compile at a time, each in a lane of its own, which takes plots of the buffer; the blocks
+// of a lane lie one behind the other. A block is entered with the pinned slots of the state in their
 // registers, and left the same way, so that blocks jump to each other; enter() loads them and what comes back
 // from it has stored them.
 #pragma once
@@ -111,20 +112,27 @@ class Compiler {
     full,         // there is no room; nothing was changed
     too_complex,  // too many values at a time: try with fewer guest instructions
   };
-  // `first_exit` is the id of the first exit site, not 0. `second_page`: id of
-  // the page behind the first one when the block's code reaches into it, else 0. `windowed`: plain accesses go through
-  // the window, and look at no alignment.
-  Outcome compile(const ir::Block& block, u32 first_exit, u32 second_page, bool windowed, CompiledBlock& out);
-  // Room for a block whose hot_bytes and cold_bytes are there: its entry and cold_entry, as compile() would have them.
-  // False: there is none.
-  bool place(CompiledBlock& out);
+  struct Request {
+    u32 first_exit = 1;     // id of the first exit site, not 0
+    u32 second_page = 0;    // id of the page behind the first one when the block's code reaches into it
+    bool windowed = false;  // plain accesses go through the window, and look at no alignment
+    bool in_piece = false;  // in the open piece: not while another thread does anything with it
+    unsigned lane = 0;      // not while another thread uses it
+  };
+  Outcome compile(const ir::Block& block, const Request& request, CompiledBlock& out);
+  // How many exit sites a block will have.
+  static u32 exit_sites(const ir::Block& block);
+  // One more lane; there is number 0. While nobody compiles.
+  unsigned add_lane();
+  // Room in the open piece for a block whose hot_bytes and cold_bytes are there: its entry and cold_entry, as compile()
+  // would have them. False: there is none.
+  bool place_in_piece(CompiledBlock& out);
   // Keeps the last bytes of the buffer, from the returned offset on, for pieces: `bytes` is a multiple of the page
   // size, and at most half of the buffer. Before any block is made.
   u32 set_aside(usize bytes);
-  // The piece of what was set aside that blocks are made in while make_in_piece(true). It is empty from now on.
+  // The piece of what was set aside that blocks are made in. It is empty from now on.
   void open_piece(u32 begin, u32 bytes);
-  void make_in_piece(bool piece);
-  // Forgets all blocks. No piece is open.
+  // Forgets all blocks, while nobody compiles. No piece is open.
   void reset();
   // Where blocks may lie, for code that was made by another compiler of the same fingerprint() and lies there as it lay
   // in its buffer: it has to be unlinked. From now on blocks are made behind it. Before any was; false: there is no
@@ -152,7 +160,7 @@ class Compiler {
   // What a dead block's jump entries point to: it leaves with kDispatch.
   const void* dispatch_code() const;
 
-  // Of what is not set aside.
+  // Of what is not set aside, from any thread.
   usize hot_used() const;
   usize cold_used() const;
   usize capacity() const;

@@ -143,10 +143,10 @@ class Harness final : public sys::FaultHandler {
 
   void compile(const ir::Block& block) {
     CompiledBlock compiled;
-    Compiler::Outcome outcome = compiler_->compile(block, 1, 0, windows_, compiled);
+    Compiler::Outcome outcome = compiler_->compile(block, {.windowed = windows_}, compiled);
     if (outcome == Compiler::Outcome::full) {
       compiler_->reset();
-      outcome = compiler_->compile(block, 1, 0, windows_, compiled);
+      outcome = compiler_->compile(block, {.windowed = windows_}, compiled);
     }
     EXPECT_EQ(outcome, Compiler::Outcome::done);
     last = compiled;

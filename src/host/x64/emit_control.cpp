@@ -49,9 +49,11 @@ Emitter::Outcome Emitter::run(const ir::Block& block, const Request& request, co
   constexpr u32 kRoom = 4096;
   a_.set_position(static_cast<u32>(align_up(room.hot, kEntryAlignment)));
   out.entry = a_.position();
+  if (out.entry + kRoom > room.hot_end) return Outcome::full_hot;
+  if (room.cold + kRoom > room.cold_end) return Outcome::full_cold;
   prologue(request.second_page);
   for (usize i = 0; i < block.insts.size(); i++) {
-    if (a_.position() + kRoom > room.hot_end) return Outcome::full;
+    if (a_.position() + kRoom > room.hot_end) return Outcome::full_hot;
     index_ = static_cast<Ref>(i);
     emit(block.insts[i]);
     if (failed_) return Outcome::too_complex;
@@ -60,7 +62,7 @@ Emitter::Outcome Emitter::run(const ir::Block& block, const Request& request, co
   out.cold_entry = static_cast<u32>(align_up(room.cold, kColdAlignment));
   a_.set_position(out.cold_entry);
   for (usize i = 0; i < cold_.size(); i++) {
-    if (a_.position() + kRoom > room.cold_end) return Outcome::full;
+    if (a_.position() + kRoom > room.cold_end) return Outcome::full_cold;
     cold_[i]();
   }
   out.cold_bytes = a_.position() - out.cold_entry;

@@ -144,7 +144,7 @@ class Emitter {
  public:
   Emitter(const Settings& settings, Assembler& assembler, const Stubs& stubs);
 
-  enum class Outcome : u8 { done, full, too_complex };
+  enum class Outcome : u8 { done, full_hot, full_cold, too_complex };
   struct Request {
     u32 first_exit, second_page;
     bool windowed;
