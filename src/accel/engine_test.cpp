@@ -126,6 +126,35 @@ TEST_F(EngineTest, ModifiedCodeRunsAnew) {
   EXPECT_TRUE(eventually([&] { return word(0x104) >= 100; }));
 }
 
+// Four CPUs make blocks of one page at a time while a device writes to it: none runs old code for long.
+TEST_F(EngineTest, CodeIsWrittenWhileCpusTranslateIt) {
+  constexpr unsigned kCpus = 4, kBursts = 150, kWrites = 12;
+  options_.engine = "tcg";
+  for (const bool copies : {false, true}) {
+    options_.copies = copies;
+    guests_.clear();
+    engine_.reset();
+    create(kCpus);
+    // r0 = a number that is rewritten, behind other blocks; to the address in r3; and again.
+    program(0, {mini(0, 1, 1), mini(8), mini(0, 1, 1), mini(8)});
+    program(8, {mini(3, 0, 0), mini(8), mini(12, 0, 3), mini(6, 2)});
+    for (unsigned i = 0; i < kCpus; i++) guests_[i]->s.r[3] = 0x1000 + 0x100 * i;
+    engine_->resume();
+    u16 number = 0;
+    for (unsigned burst = 0; burst < kBursts; burst++) {
+      for (unsigned i = 0; i < kWrites; i++) {
+        number = static_cast<u16>(number % 255 + 1);
+        memory_.write(8, mini(3, 0, number), 2, {});
+      }
+      for (unsigned i = 0; i < kCpus; i++) {
+        ASSERT_TRUE(eventually([&] { return static_cast<u16>(word(0x1000 + 0x100 * i)) == number; }))
+            << "CPU " << i << ", burst " << burst << ", copies " << copies;
+      }
+    }
+    engine_->pause();
+  }
+}
+
 // A block that might go on into the next page marks it, and ends before: data there is data again with its first store.
 TEST_F(EngineTest, DataBehindCodeIsNoCode) {
   for (const char* engine : {"interp", "tcg"}) {

@@ -259,6 +259,8 @@ void AddressSpace::wrote(std::span<const u8> mapped, u64 address) {
 }
 
 void AddressSpace::wrote(RamBlock& ram, u64 offset, u64 size) {
+  // Who marks a page reads its code behind that: either sees what was written, or is seen here.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   for (u64 page = align_down(offset, kPageSize); page < offset + size; page += kPageSize) {
     if (!(ram.page_flags(page).load(std::memory_order_relaxed) & kPageHasCode)) continue;
     const u64 from = std::max(page, offset);

@@ -256,7 +256,8 @@ const void* Translator::find(VirtualCpu& cpu, Data& data, u32 from) {
       index = translate(cpu, full);
       lock.lock();
     }
-    if (index != kNoBlock) {
+    // It may have been written already, where the lock was given back: nothing may lead to it then.
+    if (index != kNoBlock && !cache_.block(index).dead) {
       if (from && epoch == epoch_ && may_link(from, index, cpu)) {
         cache_.link(from, index, *compiler_);
         counts_.links++;
