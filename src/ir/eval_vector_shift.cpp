@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Vector shifts, by immediates and by lanes, without saturation.
+#include <bit>
+
 #include "ir/eval_groups.h"
 #include "ir/eval_shift.h"
 
@@ -13,7 +15,7 @@ Value shl_imm(const Inst& inst, const Value* args, EvalContext&) {
 }
 Value rotl_imm(const Inst& inst, const Value* args, EvalContext&) {
   return map1(inst, args, [&]<typename U>(U a) -> U {
-    return static_cast<U>(a << inst.imm | a >> (kWidth<U> - static_cast<unsigned>(inst.imm)));
+    return std::rotl(a, static_cast<int>(inst.imm % kWidth<U>));
   });
 }
 template <bool is_signed, bool rounding>
