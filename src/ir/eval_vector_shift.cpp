@@ -14,9 +14,7 @@ Value shl_imm(const Inst& inst, const Value* args, EvalContext&) {
               [&]<typename U>(U a) -> U { return static_cast<U>(inst.imm < kWidth<U> ? a << inst.imm : 0); });
 }
 Value rotl_imm(const Inst& inst, const Value* args, EvalContext&) {
-  return map1(inst, args, [&]<typename U>(U a) -> U {
-    return std::rotl(a, static_cast<int>(inst.imm % kWidth<U>));
-  });
+  return map1(inst, args, [&]<typename U>(U a) -> U { return std::rotl(a, static_cast<int>(inst.imm % kWidth<U>)); });
 }
 template <bool is_signed, bool rounding>
 Value shr_imm(const Inst& inst, const Value* args, EvalContext&) {
