@@ -7,17 +7,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <vector>
 
 #include "guest/arm/cpu.h"
 #include "guest/arm/state.h"
 #include "host/x64/compiler.h"
 #include "ir/passes/passes.h"
+#include "sys/file.h"
 #include "sys/memory_map.h"
 #include "util/log.h"
 
@@ -120,9 +120,12 @@ struct Totals {
 };
 
 int run(const char* path, u64 most) {
-  std::ifstream stream(path, std::ios::binary);
-  const std::vector<u8> file((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
-  const Text text = text_of(file);
+  const Result<std::vector<u8>> file = sys::read_file(path);
+  if (!file.ok()) {
+    fmt::print(stderr, "rhea-translate-bench: {}: {}\n", path, file.error().message());
+    return 1;
+  }
+  const Text text = text_of(file.value());
   if (text.bytes.empty()) {
     fmt::print(stderr, "rhea-translate-bench: {}: not a 32-bit ARM ELF program with a .text section\n", path);
     return 1;

@@ -106,7 +106,7 @@ void Translator::attach(VirtualCpu& cpu) {
   std::lock_guard lock(mutex_);
   cpus_.push_back(&cpu);
   if (!compiler_) make_compiler(cpu);
-  else static_cast<Data&>(*cpu.runner_data).lane = compiler_->add_lane();
+  else data_of(cpu).lane = compiler_->add_lane();
 }
 
 void Translator::make_compiler(VirtualCpu& cpu) {
@@ -170,7 +170,7 @@ void CodeLines::clear() {
 
 // ---- running ------------------------------------------------------------------------------------------------------
 Leave Translator::run(VirtualCpu& cpu) {
-  Data& data = static_cast<Data&>(*cpu.runner_data);
+  Data& data = data_of(cpu);
   ir::StateHeader& state = cpu.state();
   const bool logs = cpu.logs_blocks();
   if (logs != logging_.load(std::memory_order_relaxed)) {
@@ -324,7 +324,7 @@ bool Translator::goes_through_window(VirtualCpu& cpu, const ir::Key& key, const 
 
 u32 Translator::make(VirtualCpu& cpu, PageReader& reader, Plan plan, Full& full, Retry& retry) {
   const ir::StateHeader& state = cpu.state();
-  Data& data = static_cast<Data&>(*cpu.runner_data);
+  Data& data = data_of(cpu);
   Lock lock(mutex_);
   data.block.clear();
   data.block.key = {state.pc, state.mode};
@@ -367,7 +367,7 @@ u32 Translator::make(VirtualCpu& cpu, PageReader& reader, Plan plan, Full& full,
 // Without the lock, unless the plan says so: then another CPU may do the same, and what is made known changes.
 x64::Compiler::Outcome Translator::compile(VirtualCpu& cpu, PageReader& reader, const Plan& plan, Translation& made,
                                            Lock& lock) {
-  Data& data = static_cast<Data&>(*cpu.runner_data);
+  Data& data = data_of(cpu);
   ir::Block& block = data.block;
   const auto start = std::chrono::steady_clock::now();
   if (!plan.locked) lock.unlock();
@@ -422,7 +422,7 @@ Translation Translator::extent_of(const ir::Block& block, const PageReader& read
 
 // A block that was compiled is one that all CPUs find.
 u32 Translator::publish(VirtualCpu& cpu, const PageReader& reader, const Plan& plan, const Translation& made) {
-  const Data& data = static_cast<const Data&>(*cpu.runner_data);
+  const Data& data = data_of(cpu);
   const ir::Block& block = data.block;
   const x64::CompiledBlock& compiled = data.compiled;
   const u32 index = cache_.add(made, compiled.sites, block, plan.in_ring());
@@ -478,7 +478,7 @@ CodeOrigins::Found Translator::find_made(const ir::Key& key, const PageReader& r
 }
 
 u32 Translator::copy(VirtualCpu& cpu, const PageReader& reader, u32 like) {
-  Data& data = static_cast<Data&>(*cpu.runner_data);
+  Data& data = data_of(cpu);
   const ir::Key& key = data.block.key;
   x64::CompiledBlock& compiled = data.compiled;
   const Translation source = cache_.block(like);
@@ -615,7 +615,7 @@ void Translator::replace_worn(VirtualCpu& cpu) {
 void Translator::forget_jumps(const Translation& translation) {
   const void* code = compiler_->address(translation.entry);
   for (VirtualCpu* cpu : cpus_) {
-    Data& data = static_cast<Data&>(*cpu->runner_data);
+    Data& data = data_of(*cpu);
     x64::JumpEntry& entry = data.jumps[x64::jump_index(translation.key.pc)];
     if (entry.code != code) continue;
     std::atomic_ref<u32>(entry.page).store(x64::Compiler::kNoPage, std::memory_order_relaxed);
@@ -635,7 +635,7 @@ bool Translator::concerns_code(u32 page, u64 lines) const {
 
 bool Translator::is_claimed(u32 page) const {
   return std::any_of(cpus_.begin(), cpus_.end(), [page](const VirtualCpu* cpu) {
-    const auto& claims = static_cast<const Data&>(*cpu->runner_data).claims;
+    const auto& claims = data_of(*cpu).claims;
     return claims[0].page.load() == page || claims[1].page.load() == page;
   });
 }
@@ -643,7 +643,7 @@ bool Translator::is_claimed(u32 page) const {
 // Tells who makes a block of a page what was written there. `page` 0: of any one.
 void Translator::note_written(u32 page, u64 lines) {
   for (VirtualCpu* cpu : cpus_) {
-    for (Claim& claim : static_cast<Data&>(*cpu->runner_data).claims) {
+    for (Claim& claim : data_of(*cpu).claims) {
       if (!page || claim.page.load() == page) claim.written |= lines;
     }
   }
@@ -712,7 +712,7 @@ void Translator::drop_everything() {
     ram->page_flags(offset).fetch_and(static_cast<u8>(~memory::kPageHasCode), std::memory_order_seq_cst);
   }
   code_pages_.clear();
-  for (VirtualCpu* cpu : cpus_) static_cast<Data&>(*cpu->runner_data).clear_jumps();
+  for (VirtualCpu* cpu : cpus_) data_of(*cpu).clear_jumps();
   epoch_++;
   counts_.emptied++;
 }
@@ -742,7 +742,7 @@ void Translator::empty_piece(VirtualCpu& cpu) {
 void Translator::drop_piece(u32 piece) {
   const u64 begin = reinterpret_cast<u64>(compiler_->address(cache_.piece_begin(piece)));
   const u64 end = reinterpret_cast<u64>(compiler_->address(cache_.piece_begin(piece + 1)));
-  for (VirtualCpu* cpu : cpus_) static_cast<Data&>(*cpu->runner_data).forget_jumps(begin, end);
+  for (VirtualCpu* cpu : cpus_) data_of(*cpu).forget_jumps(begin, end);
   regions_.blocks_die([&](u32 block) { return cache_.is_in_piece(block, piece); });
   drop_doomed();
   for (const u32 at : ring_faults_[piece]) faults_.remove(at);

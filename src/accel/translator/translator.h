@@ -93,6 +93,7 @@ class Translator final : public BlockRunner {
     s64 next_region = 0;                 // when time for one is there again
     u64 left_link = 0, left_dispatch = 0, left_poll = 0, left_exception = 0, lookups = 0;
   };
+  static Data& data_of(const VirtualCpu& cpu) { return static_cast<Data&>(*cpu.runner_data); }
   // What has no room for a new block.
   enum class Full : u8 { nothing, everything, piece };
   explicit Translator(const RunnerContext& context)

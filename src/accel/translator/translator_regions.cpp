@@ -139,7 +139,7 @@ void Translator::compile_region(VirtualCpu& cpu, u32 head, const std::vector<u32
                  {.group = options_.group, .lazy_flags = options_.lazy_flags, .optimize = options_.passes});
   Translation translation = cache_.block(head);
   const bool in_ring = is_in_ring(head);
-  Data& data = static_cast<Data&>(*cpu.runner_data);
+  Data& data = data_of(cpu);
   x64::CompiledBlock& compiled = data.compiled;
   translation.first_exit = cache_.take_exits(x64::Compiler::exit_sites(region_), in_ring);
   translation.incoming = 0;

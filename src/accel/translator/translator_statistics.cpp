@@ -11,7 +11,7 @@ std::string Translator::statistics() const {
   std::lock_guard lock(mutex_);
   u64 link = 0, dispatch = 0, poll = 0, exception = 0, lookups = 0;
   for (const VirtualCpu* cpu : cpus_) {
-    const Data& data = static_cast<const Data&>(*cpu->runner_data);
+    const Data& data = data_of(*cpu);
     link += data.left_link;
     dispatch += data.left_dispatch;
     poll += data.left_poll;

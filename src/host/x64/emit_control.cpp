@@ -20,6 +20,11 @@ Emitter::Emitter(const Settings& settings, Assembler& assembler, const Stubs& st
 }
 
 Emitter::Outcome Emitter::run(const ir::Block& block, const Request& request, const Room& room, CompiledBlock& out) {
+  // The most that an instruction takes, with room to spare.
+  constexpr u32 kRoom = 4096;
+  out.entry = static_cast<u32>(align_up(room.hot, kEntryAlignment));
+  if (out.entry + kRoom > room.hot_end) return Outcome::full_hot;
+  if (room.cold + kRoom > room.cold_end) return Outcome::full_cold;
   block_ = &block;
   out_ = &out;
   first_exit_ = request.first_exit;
@@ -45,12 +50,7 @@ Emitter::Outcome Emitter::run(const ir::Block& block, const Request& request, co
   forget_host_flags();
   analyze();
 
-  // The most that an instruction takes, with room to spare.
-  constexpr u32 kRoom = 4096;
-  a_.set_position(static_cast<u32>(align_up(room.hot, kEntryAlignment)));
-  out.entry = a_.position();
-  if (out.entry + kRoom > room.hot_end) return Outcome::full_hot;
-  if (room.cold + kRoom > room.cold_end) return Outcome::full_cold;
+  a_.set_position(out.entry);
   prologue(request.second_page);
   for (usize i = 0; i < block.insts.size(); i++) {
     if (a_.position() + kRoom > room.hot_end) return Outcome::full_hot;
