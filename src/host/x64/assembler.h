@@ -80,6 +80,13 @@ class Assembler : public Xbyak::CodeGenerator {
   // A rip-relative operand for what is at `target` of the buffer.
   Xbyak::RegRip rip_to(u32 target) { return rip + static_cast<const void*>(buffer_ + target); }
 
+  // The bytes of a value.
+  template <typename T>
+  void put(const T& value) {
+    store_raw(buffer_ + size_, value);
+    size_ += sizeof(value);
+  }
+
   // Pads with nops so that the 4 bytes at position() + offset lie within 8 aligned bytes: such a field may be
   // patched while it is executed.
   void align_patch(unsigned offset) {

@@ -102,6 +102,7 @@ class Compiler::Impl {
   u32 function(const void* address);
   u32 make_call(const void* address, bool whole_state, bool writes, bool faults, bool memory);
   u32 make_eval();
+  void make_window_path();
   u32 make_misaligned(unsigned bytes, bool write, u32 slow);
 
   Settings settings_;
@@ -236,6 +237,46 @@ u32 Compiler::Impl::make_eval() {
   return at;
 }
 
+void Compiler::Impl::make_window_path() {
+  Assembler& a = assembler_;
+  const u32 literal = function(reinterpret_cast<const void*>(&follow_window_path));
+  const u32 runtime = function(&settings_.runtime);
+  constexpr s32 kFrameBytes = offsetof(WindowFrame, rflags);
+  const auto each = [](auto&& with) {
+    for (u8 reg = 0; reg < 16; reg++) {
+      if (reg != kRsp) with(Xbyak::Reg64(reg), 8 * s32{reg});
+    }
+  };
+  const auto each_xmm = [](auto&& with) {
+    for (u8 reg = 0; reg < kXmmTemps; reg++) with(Xbyak::Xmm(reg), static_cast<s32>(offsetof(WindowFrame, xmms)) + 16 * reg);
+  };
+  a.align(16);
+  stubs_.window_path = a.position();
+  a.pushfq();
+  a.lea(a.rsp, a.ptr[a.rsp - kFrameBytes]);
+  each([&](const Xbyak::Reg64& reg, s32 at) { a.mov(a.qword[a.rsp + at], reg); });
+  each_xmm([&](const Xbyak::Xmm& reg, s32 at) { a.movaps(a.xword[a.rsp + at], reg); });
+  pins(false, false);
+  a.stmxcsr(a.dword[a.rsp + offsetof(WindowFrame, mxcsr)]);
+  a.lea(a.rdi, a.ptr[a.r15 - kStateBias]);
+  a.mov(a.rsi, a.rsp);
+  a.mov(a.rdx, a.qword[a.rip_to(runtime)]);
+  a.call(a.qword[a.rip_to(literal)]);
+  a.ldmxcsr(a.dword[a.rsp + offsetof(WindowFrame, mxcsr)]);
+  a.cmp(a.dword[state(offsetof(StateHeader, exception))], 0);
+  const u32 fine = a.short_jump(Cc::e);
+  a.add(a.rsp, sizeof(WindowFrame));
+  a.jump(stubs_.leave_exception);
+  a.bind_short(fine);
+  load_float_pins();
+  each_xmm([&](const Xbyak::Xmm& reg, s32 at) { a.movaps(reg, a.xword[a.rsp + at]); });
+  each([&](const Xbyak::Reg64& reg, s32 at) { a.mov(reg, a.qword[a.rsp + at]); });
+  a.mov(a.r14, a.qword[state(offsetof(StateHeader, read_table))]);  // of another address space, perhaps
+  a.lea(a.rsp, a.ptr[a.rsp + kFrameBytes]);
+  a.popfq();
+  a.ret();
+}
+
 void Compiler::Impl::make_leave() {
   Assembler& a = assembler_;
   const auto pc = [&] { return a.qword[state(offsetof(StateHeader, pc))]; };
@@ -327,7 +368,7 @@ void Compiler::Impl::make_constants() {
 void Compiler::Impl::make_stubs() {
   Assembler& a = assembler_;
   const Runtime& runtime = settings_.runtime;
-  // Literals first: eleven functions and the helpers.
+  // Literals first: twelve and the helpers.
   a.set_position(static_cast<u32>(align_up(8 * (16 + settings_.helpers.size()), 16)));
   make_constants();
   make_leave();
@@ -357,6 +398,7 @@ void Compiler::Impl::make_stubs() {
   stubs_.group_commit = memory(runtime.group_commit);
   stubs_.load_exclusive = memory(runtime.load_exclusive);
   stubs_.store_exclusive = memory(runtime.store_exclusive);
+  make_window_path();
   for (unsigned log = 0; log < 5; log++) {
     const unsigned bytes = 1u << log;
     const u32 load = bytes == 16 ? stubs_.load128 : stubs_.load, store = bytes == 16 ? stubs_.store128 : stubs_.store;
@@ -502,6 +544,9 @@ void Compiler::sync_fp_flags(StateHeader& state) {
 std::string Compiler::disassemble(const CompiledBlock& block) const {
   std::string text;
   const u8* code = impl_->assembler_.buffer();
+  const auto calls_window_path = [&](u32 end) {
+    return end + load_raw<u32>(code + end - 4) == impl_->stubs_.window_path;
+  };
   const auto part = [&](u32 start, u32 size) {
     for (u32 at = start; at < start + size;) {
       ZydisDisassembledInstruction instruction;
@@ -514,6 +559,13 @@ std::string Compiler::disassemble(const CompiledBlock& block) const {
       }
       text += fmt::format("0x{:x}:  {}\n", address, instruction.text);
       at += instruction.info.length;
+      if (instruction.info.mnemonic == ZYDIS_MNEMONIC_CALL && calls_window_path(at)) {
+        const u32 bytes = window_path_bytes(code + at);
+        text += fmt::format("0x{:x}:  .byte", address + instruction.info.length);
+        for (u32 i = 0; i < bytes; i++) text += fmt::format(" {:02x}", code[at + i]);
+        text += "\n";
+        at += bytes;
+      }
     }
   };
   part(block.entry, block.hot_bytes);

@@ -39,6 +39,7 @@ Emitter::Outcome Emitter::run(const ir::Block& block, const Request& request, co
   aliases_.clear();
   cold_.clear();
   cold_labels_.clear();
+  window_sites_.clear();
   labels_.assign(block.labels, Label{});
   locked_ = locked_xmm_ = 0;
   lazy_count_ = 0;
@@ -65,6 +66,7 @@ Emitter::Outcome Emitter::run(const ir::Block& block, const Request& request, co
     if (a_.position() + kRoom > room.cold_end) return Outcome::full_cold;
     cold_[i]();
   }
+  if (!write_window_paths(room.cold_end)) return Outcome::full_cold;
   out.cold_bytes = a_.position() - out.cold_entry;
   return Outcome::done;
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Accesses through a window: one instruction, which faults on the host where the page is not there. Then it goes on in
-// its slow path (FaultSite), as if it had not begun.
-//
-// EFLAGS stay what they are, the guest's flags in them too: only the slow path writes these into the image, and
-// makes EFLAGS of it again when it is done.
+// its slow path (FaultSite), as if it had not begun: a call with data behind it (WindowPath), which keeps EFLAGS.
+#include <bit>
+
 #include "host/x64/emitter.h"
 
 namespace rhea::x64 {
@@ -12,8 +11,6 @@ using ir::StateHeader;
 
 Emitter::WindowAccess Emitter::begin_window(const Inst& inst) {
   WindowAccess access;
-  access.descriptor = inst.lane / 8u | static_cast<u32>(inst.aux) << 8;
-  access.cold = &new_cold_label();
   const Ref address = inst.args[0];
   if (values_[address].folded) {
     const Inst& add = this->inst(address);
@@ -24,12 +21,6 @@ Emitter::WindowAccess Emitter::begin_window(const Inst& inst) {
   } else {
     access.address = use(address);
   }
-  // Nobody may take the flags of an earlier computation from EFLAGS any more: the slow path brings back the guest's.
-  if (!host_flags_) forget_host_flags();
-  flags_of_ = kNoRef;
-  access.host_flags = host_flags_;
-  access.stale = stale_;
-  access.carry_inverted = carry_inverted_;
   return access;
 }
 
@@ -39,66 +30,52 @@ Xbyak::RegExp Emitter::in_window(const WindowAccess& access) const {
   return a_.r14 + r64(access.address) + displacement;
 }
 
-// The guest's state is whole behind it. `at`: the instruction that faulted.
-void Emitter::enter_slow_path(const WindowAccess& access, const Saved& saved, u32 at) {
-  a_.bind(*access.cold);
-  out_->faults.push_back({at, a_.position()});
-  if (access.stale) {
-    constexpr u32 kFlagsOffset = offsetof(StateHeader, flags);
-    a_.mov(a_.qword[a_.rsp + kArgsOffset], a_.rax);
-    if (access.carry_inverted && access.stale & ir::kFlagC) a_.cmc();
-    a_.seto(a_.al);
-    a_.lahf();
-    a_.and_(a_.eax, ir::image_mask(access.stale));
-    a_.and_(dword_state(kFlagsOffset), ir::kImageMask & ~ir::image_mask(access.stale));
-    a_.or_(dword_state(kFlagsOffset), a_.eax);
-    a_.mov(a_.rax, a_.qword[a_.rsp + kArgsOffset]);
-  }
-  save(saved);
+// How an access is made that faults, whose instruction is emitted next. end_window() once it is.
+Emitter::WindowSite& Emitter::window_site(const WindowAccess& access, u32 bytes, u8 how) {
+  WindowSite& site = window_sites_.emplace_back();
+  site.at = a_.position();
+  WindowPath& path = site.path;
+  path.location_low = static_cast<u32>(location_);
+  path.location_high = static_cast<u32>(location_ >> 32);
+  path.displacement = access.displacement;
+  path.address = access.address;
+  path.how = how | static_cast<u8>(std::countr_zero(bytes));
+  path.flags = stale_ | static_cast<u8>(carry_inverted_ ? WindowPath::kCarryInverted : 0) |
+               static_cast<u8>(static_cast<u8>(fp_class_) << WindowPath::kClassShift);
+  path.ahead = static_cast<u16>(settings_.icount ? ahead_ : 0);
+  return site;
 }
 
-// rax = the guest's address; `keep` goes to rdx, whichever way round the two are now.
-void Emitter::slow_address(const WindowAccess& access, u8 keep) {
-  if (access.address == kNone) {
-    if (keep != kNone) move(kRdx, keep, Type::I64);
-    a_.mov(a_.eax, access.displacement);
-    return;
-  }
-  slow_arguments(access.address, keep);
-  if (access.displacement) a_.add(a_.eax, access.displacement);
+// A register or, where that is kNone, a constant.
+void Emitter::window_data(WindowSite& site, u8 from, u32 value, bool wide) {
+  site.path.data = from;
+  if (from != kNone) return;
+  site.path.how |= WindowPath::kConstant | (wide ? WindowPath::kWide : u8{0});
+  site.constant = value;
 }
 
-void Emitter::leave_slow_path(const WindowAccess& access, const Saved& saved, u32 back) {
-  restore(saved);
-  if (access.host_flags) {
-    a_.mov(a_.qword[a_.rsp + kArgsOffset], a_.rax);
-    a_.mov(a_.eax, dword_state(offsetof(StateHeader, flags)));
-    a_.add(a_.al, 0x7f);
-    a_.sahf();
-    if (access.carry_inverted) a_.cmc();
-    a_.mov(a_.rax, a_.qword[a_.rsp + kArgsOffset]);
+// Behind the cold code: one call for each access, and what its function needs to know.
+bool Emitter::write_window_paths(u32 end) {
+  for (WindowSite& site : window_sites_) {
+    if (a_.position() + 64 > end) return false;
+    out_->faults.push_back({site.at, a_.position()});
+    a_.call_to(stubs_.window_path);
+    site.path.back = static_cast<s32>(site.back - (a_.position() + sizeof(site.path.back)));
+    a_.put(site.path);
+    if (site.path.how & WindowPath::kConstant) a_.put(site.constant);
   }
-  a_.jump(back);
+  return true;
 }
 
 void Emitter::window_load(const Inst& inst) {
   const unsigned bits = inst.lane;
-  const bool is_signed = inst.aux & ir::kSigned;
-  const Type type = inst.type;
   const WindowAccess access = begin_window(inst);
   const u8 to = define(index_);
-  const Saved saved = this->saved();
-  const u32 at = a_.position();
-  load_from(to, in_window(access), bits, is_signed, type);
-  const u32 back = a_.position();
-  cold_.push_back([=, this] {
-    enter_slow_path(access, saved, at);
-    slow_address(access);
-    a_.mov(a_.ecx, access.descriptor);
-    a_.call_to(stubs_.load);
-    take_loaded(to, bits, is_signed, type);
-    leave_slow_path(access, saved, back);
-  });
+  WindowSite& site = window_site(access, bits / 8, inst.type == Type::I64 ? WindowPath::kWide : 0);
+  site.path.data = to;
+  site.path.access = inst.aux;
+  load_from(to, in_window(access), bits, inst.aux & ir::kSigned, inst.type);
+  site.back = a_.position();
 }
 
 void Emitter::window_store(const Inst& inst) {
@@ -109,56 +86,34 @@ void Emitter::window_store(const Inst& inst) {
   const bool immediate = where(data) == kNone;
   const u8 from = immediate ? kNone : use(data);
   const u32 value = immediate ? static_cast<u32>(imm32(data)) : 0;
-  const Type type = inst.type;
-  const Saved saved = this->saved();
-  const u32 at = a_.position();
+  WindowSite& site = window_site(access, bits / 8, WindowPath::kStore);
+  window_data(site, from, value, bits == 64);
+  site.path.access = inst.aux;
   store_to(in_window(access), bits, from, value);
-  const u32 back = a_.position();
-  cold_.push_back([=, this] {
-    enter_slow_path(access, saved, at);
-    slow_address(access, from);
-    if (immediate) slow_immediate(value, type);
-    a_.mov(a_.ecx, access.descriptor);
-    a_.call_to(stubs_.store);
-    leave_slow_path(access, saved, back);
-  });
+  site.back = a_.position();
 }
 
 void Emitter::window_load_vector(const Inst& inst) {
   const unsigned bits = inst.lane;
   const u8 to = take_xmm();
   const WindowAccess access = begin_window(inst);
-  const Saved saved = this->saved();
   define_in(index_, to);
-  const u32 at = a_.position();
+  WindowSite& site = window_site(access, bits / 8, WindowPath::kVector);
+  site.path.data = to;
+  site.path.access = inst.aux;
   load_xmm(to, in_window(access), bits);
-  const u32 back = a_.position();
-  cold_.push_back([=, this] {
-    enter_slow_path(access, saved, at);
-    slow_address(access);
-    a_.mov(a_.ecx, access.descriptor);
-    a_.call_to(bits == 128 ? stubs_.load128 : stubs_.load);
-    take_loaded_xmm(to, bits);
-    leave_slow_path(access, saved, back);
-  });
+  site.back = a_.position();
 }
 
 void Emitter::window_store_vector(const Inst& inst) {
   const unsigned bits = inst.lane;
   const u8 from = use(inst.args[1]);
   const WindowAccess access = begin_window(inst);
-  const Saved saved = this->saved();
-  const u32 at = a_.position();
+  WindowSite& site = window_site(access, bits / 8, WindowPath::kStore | WindowPath::kVector);
+  site.path.data = from;
+  site.path.access = inst.aux;
   store_xmm(in_window(access), from, bits);
-  const u32 back = a_.position();
-  cold_.push_back([=, this] {
-    enter_slow_path(access, saved, at);
-    slow_address(access);
-    a_.mov(a_.ecx, access.descriptor);
-    slow_xmm(from, bits);
-    a_.call_to(bits == 128 ? stubs_.store128 : stubs_.store);
-    leave_slow_path(access, saved, back);
-  });
+  site.back = a_.position();
 }
 
 // A store of a group. Where it faults, the first one does, before anything was stored; a later one only when
@@ -172,26 +127,13 @@ void Emitter::windowed_pointer_store(const Inst& inst) {
   const u32 value = immediate ? static_cast<u32>(imm32(data)) : 0;
   const unsigned bits = inst.lane;
   const Xbyak::RegExp where = r64(pointer) + static_cast<s32>(settings_.window + inst.imm);
-  const Saved saved = this->saved();
-  const u32 at = a_.position();
+  const WindowAccess access = {pointer, static_cast<u32>(inst.imm)};
+  WindowSite& site = window_site(access, bits / 8, WindowPath::kStore | WindowPath::kPointer);
+  if (vector) site.path.how |= WindowPath::kVector;
+  window_data(site, from, value, bits == 64);
   if (vector) store_xmm(where, from, bits);
   else store_to(where, bits, from, value);
-  const u32 back = a_.position();
-  cold_.push_back([=, this, offset = static_cast<u32>(inst.imm)] {
-    out_->faults.push_back({at, a_.position()});
-    save(saved);
-    a_.mov(a_.qword[a_.rsp + kArgsOffset], r64(pointer));
-    if (vector) slow_xmm(from, bits);
-    else if (immediate) slow_immediate(value, bits == 64 ? Type::I64 : Type::I32);
-    else move(kRdx, from, Type::I64);
-    a_.mov(a_.eax, a_.dword[a_.rsp + kArgsOffset]);
-    a_.sub(a_.eax, a_.r14d);
-    if (offset) a_.add(a_.eax, offset);
-    a_.mov(a_.ecx, bits / 8);
-    a_.call_to(bits == 128 ? stubs_.store128 : stubs_.store);
-    restore(saved);
-    a_.jump(back);
-  });
+  site.back = a_.position();
 }
 
 // What is left of a group of one access: the alignment that it asks for.

@@ -17,7 +17,8 @@
 // not have yet; clobber_flags() writes those that are still read by someone before EFLAGS are lost. Whoever emits
 // an instruction that changes EFLAGS calls it first. What is live is known from a pass backwards.
 //
-// Slow paths are written behind the block's code, into the cold area, by functions queued in `cold_`.
+// Slow paths are written behind the block's code, into the cold area, by functions queued in `cold_`; those of accesses
+// through the window are data (window_path.h).
 #pragma once
 
 #include <array>
@@ -27,6 +28,7 @@
 
 #include "host/x64/assembler.h"
 #include "host/x64/compiler.h"
+#include "host/x64/window_path.h"
 #include "ir/ir.h"
 
 namespace rhea::x64 {
@@ -82,6 +84,7 @@ struct Stubs {
   // Calls: arguments in rax, rcx, rdx, r11; result in rax (rdx). They keep pins, and no temps.
   u32 load = 0, load128 = 0, store = 0, store128 = 0, group_read = 0, group_write = 0, group_commit = 0;
   u32 load_exclusive = 0, store_exclusive = 0;
+  u32 window_path = 0;  // a WindowPath is behind the call
   // By log2 of the bytes: the same as load and store, without a call where the address is merely misaligned.
   std::array<u32, 5> load_misaligned{}, store_misaligned{};
   u32 constants = 0;  // by Constant
@@ -335,14 +338,15 @@ class Emitter {
     u64 location = 0;
     u32 ahead = 0;
   };
-  // An access through the window, and what its slow path needs to know of the flags, which it does not touch.
   struct WindowAccess {
     u8 address = kNone;  // register, kNone: constant
     u32 displacement = 0;
-    Label* cold = nullptr;
-    u32 descriptor = 0;
-    u8 host_flags = 0, stale = 0;
-    bool carry_inverted = false;
+  };
+  // One that was emitted, and the slow path that it will have.
+  struct WindowSite {
+    u32 at = 0, back = 0;  // the instruction, and what is behind it
+    WindowPath path;
+    u32 constant = 0;  // WindowPath::kConstant
   };
   bool through_window(const Inst& inst) const {
     return windowed_ && !(inst.aux & (ir::kAligned | ir::kUserAccess | ir::kBigEndian));
@@ -353,9 +357,9 @@ class Emitter {
   }
   WindowAccess begin_window(const Inst& inst);
   Xbyak::RegExp in_window(const WindowAccess& access) const;
-  void enter_slow_path(const WindowAccess& access, const Saved& saved, u32 at);
-  void slow_address(const WindowAccess& access, u8 keep = kNone);
-  void leave_slow_path(const WindowAccess& access, const Saved& saved, u32 back);
+  WindowSite& window_site(const WindowAccess& access, u32 bytes, u8 how);
+  void window_data(WindowSite& site, u8 from, u32 value, bool wide);
+  bool write_window_paths(u32 end);
   void window_load(const Inst& inst);
   void window_store(const Inst& inst);
   void window_load_vector(const Inst& inst);
@@ -524,6 +528,7 @@ class Emitter {
   std::vector<Label> labels_;
   std::deque<Label> cold_labels_;
   std::vector<std::function<void()>> cold_;
+  std::vector<WindowSite> window_sites_;
 };
 
 }  // namespace rhea::x64
