@@ -440,7 +440,7 @@ void VirtualCpu::fields(Visitor& visitor) {
   if (!visitor.restoring()) pc();
   visitor.begin("cpu", 1);
   guest_cpu_->fields(visitor);
-  u8 sleeping = static_cast<u8>(sleep_);
+  u8 sleeping = static_cast<u8>(sleep_.load());
   visitor.field("sleep", sleeping);
   sleep_ = static_cast<Sleep>(std::min<u8>(sleeping, 2));
   u8 event = event_.load();

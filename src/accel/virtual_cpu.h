@@ -215,7 +215,8 @@ class VirtualCpu final : public Vcpu,
   std::atomic<bool> asleep_{false};
   std::atomic<bool> event_{false};  // WFE's event register
   std::atomic<int> thread_id_{0};
-  Sleep sleep_ = Sleep::no;
+  // Who resets the CPU writes it while its thread may be about to look.
+  std::atomic<Sleep> sleep_{Sleep::no};
   s64 event_wait_ = 1;  // ms
   s64 halt_poll_ = 0;   // ns to look for interrupts before the thread sleeps
   std::mutex sleep_mutex_;

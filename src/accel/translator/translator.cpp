@@ -233,10 +233,12 @@ Leave Translator::run(VirtualCpu& cpu) {
 const void* Translator::find(VirtualCpu& cpu, Data& data, u32 from) {
   ir::StateHeader& state = cpu.state();
   const u32* exec = reinterpret_cast<const u32*>(state.exec_table);
-  const x64::JumpEntry& entry = data.jumps[x64::jump_index(state.pc)];
+  x64::JumpEntry& entry = data.jumps[x64::jump_index(state.pc)];
+  // Any thread may forget it just now (forget_jumps): the code is to look again, then.
+  const u32 page = std::atomic_ref<u32>(entry.page).load(std::memory_order_relaxed);
   if (!from && !entry.second_page && entry.pc == state.pc && entry.mode == state.mode &&
-      entry.page == exec[(state.pc & 0xffffffff) >> 12]) {
-    return entry.code;
+      page == exec[(state.pc & 0xffffffff) >> 12]) {
+    return std::atomic_ref<const void*>(entry.code).load(std::memory_order_acquire);
   }
   data.lookups++;
   const u64 epoch = epoch_;
