@@ -2,72 +2,26 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
 #include <fstream>
-#include <sstream>
 #include <thread>
 
-#include "accel/engine_parts.h"
-#include "accel/mini_guest.h"
-#include "core/loop.h"
-#include "util/bits.h"
+#include "accel/mini_machine.h"
 
 namespace rhea::accel {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr u64 kRam = 1u << 16;
-
-bool eventually(const std::function<bool()>& condition) {
-  for (int i = 0; i < 2000; i++) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(5ms);
-  }
-  return condition();
-}
-
-class EngineTest : public testing::Test {
+class EngineTest : public testing::Test, protected MiniMachine {
  protected:
-  EngineTest() {
-    memory_.begin();
-    memory_.add_ram(0, *ram_, 0, kRam, false, "ram");
-    memory_.commit();
+  EngineTest() : MiniMachine(interpreted()) {}
+  static Options interpreted() {
+    Options options;
+    options.engine = "interp";
+    return options;
   }
-  void create(unsigned cpus) {
-    EngineParts parts;
-    parts.cpus = cpus;
-    parts.make_cpu = [this](unsigned) -> Result<std::unique_ptr<GuestCpu>> {
-      auto cpu = std::make_unique<MiniCpu>();
-      guests_.push_back(&cpu->mini());
-      return std::unique_ptr<GuestCpu>(std::move(cpu));
-    };
-    parts.make_runner = [this](const RunnerContext& context) -> Result<std::unique_ptr<BlockRunner>> {
-      return options_.engine == "interp" ? make_interpreter(context) : make_translator(context);
-    };
-    Result<std::unique_ptr<Engine>> engine = create_engine(options_, parts, memory_, loop_.loop(), log_);
-    ASSERT_TRUE(engine.ok());
-    engine_ = engine.take();
-  }
-  void program(u32 address, std::initializer_list<u16> code) {
-    for (u16 insn : code) {
-      store_raw(ram_->data() + address, insn);
-      address += 2;
-    }
-  }
-  u32 word(u32 address) { return __atomic_load_n(reinterpret_cast<u32*>(ram_->data() + address), __ATOMIC_ACQUIRE); }
-
-  Log log_;
-  core::LoopThread loop_{"test"};
-  std::unique_ptr<memory::RamBlock> ram_ = memory::RamBlock::create("ram", kRam).take();
-  memory::AddressSpace memory_{"system", log_};
-  Options options_ = [] {
-    Options o;
-    o.engine = "interp";
-    return o;
-  }();
-  std::vector<MiniGuest*> guests_;
-  std::unique_ptr<Engine> engine_;
 };
 
 TEST_F(EngineTest, RunsPausesAndResumes) {
@@ -132,8 +86,6 @@ TEST_F(EngineTest, CodeIsWrittenWhileCpusTranslateIt) {
   options_.engine = "tcg";
   for (const bool copies : {false, true}) {
     options_.copies = copies;
-    guests_.clear();
-    engine_.reset();
     create(kCpus);
     // r0 = a number that is rewritten, behind other blocks; to the address in r3; and again.
     program(0, {mini(0, 1, 1), mini(8), mini(0, 1, 1), mini(8)});
@@ -159,8 +111,6 @@ TEST_F(EngineTest, CodeIsWrittenWhileCpusTranslateIt) {
 TEST_F(EngineTest, DataBehindCodeIsNoCode) {
   for (const char* engine : {"interp", "tcg"}) {
     options_.engine = engine;
-    guests_.clear();
-    engine_.reset();
     store_raw(ram_->data() + 0x1800, u16{0});
     create(1);
     program(0, {mini(6, 2)});
@@ -181,8 +131,6 @@ TEST_F(EngineTest, CodeAtOtherAddressesIsCopied) {
   for (const bool check : {false, true}) {
     options_.engine = "tcg";
     options_.check_copies = check;
-    guests_.clear();
-    engine_.reset();
     create(1);
     MiniGuest& guest = *guests_[0];
     guest.mapped = true;
@@ -343,7 +291,6 @@ class CountedTest : public EngineTest {
  protected:
   std::string run(bool passes, unsigned cpus) {
     std::memset(ram_->data(), 0, kRam);
-    guests_.clear();
     options_.icount = true;
     options_.passes = passes;
     options_.trace_file = testing::TempDir() + "rhea_trace:100";

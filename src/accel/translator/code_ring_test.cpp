@@ -5,15 +5,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
-#include <functional>
 #include <thread>
 
-#include "accel/engine_parts.h"
-#include "accel/mini_guest.h"
+#include "accel/mini_machine.h"
 #include "accel/translator/code_cache.h"
-#include "core/loop.h"
-#include "util/bits.h"
 
 namespace rhea::accel {
 namespace {
@@ -176,47 +173,30 @@ TEST_F(CodeRingTest, AddressesAreDroppedInTheRingToo) {
 }
 
 // ---- programs -------------------------------------------------------------------------------------------------------
-constexpr u64 kRam = 1u << 16;
 constexpr u32 kStart = 0x4000, kCode = 0x2000, kEnd = 0x3000;                // in RAM
 constexpr u32 kPlace = 0x3c0, kZero = 0x3c4, kSum = 0x3c8, kRounds = 0x3cc;  // words in the first page
 constexpr u32 kInstructions = memory::kPageSize / 2, kBlockLength = 16;
 constexpr u32 kPlaceAdds = kInstructions - kInstructions / kBlockLength + 1;  // the last one is no branch
 
-bool eventually(const std::function<bool()>& condition) {
-  for (int i = 0; i < 4000; i++) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(5ms);
-  }
-  return condition();
-}
-
 // CPUs that run a page of code at one virtual address after the other, from `first_page` on: at each it adds kPlaceAdds
 // to r0. Page 0, which leads there, is another one for each CPU. The page behind the last place stores r0 and counts
 // the rounds.
-class Machine {
+class RingMachine : protected MiniMachine {
  public:
-  Machine(const Options& options, unsigned cpus, u32 first_page, u32 places) : options_(options), places_(places) {
-    memory_.begin();
-    memory_.add_ram(0, *ram_, 0, kRam, false, "ram");
-    memory_.commit();
-    EngineParts parts;
-    parts.cpus = cpus;
-    parts.make_cpu = [&](unsigned index) -> Result<std::unique_ptr<GuestCpu>> {
-      auto cpu = std::make_unique<MiniCpu>();
-      map(cpu->mini(), index, first_page);
-      return std::unique_ptr<GuestCpu>(std::move(cpu));
-    };
-    parts.make_runner = [](const RunnerContext& context) { return make_translator(context); };
-    engine_ = create_engine(options_, parts, memory_, loop_.loop(), log_).take();
+  RingMachine(const Options& options, unsigned cpus, u32 first_page, u32 places)
+      : MiniMachine(options), places_(places) {
+    create(cpus, [&](MiniGuest& guest, unsigned cpu) { map(guest, cpu, first_page); });
     for (unsigned cpu = 0; cpu < cpus; cpu++) {
-      put(start(cpu), {mini(5, 1, kPlace / 4), mini(6, 1)});
+      program(start(cpu), {mini(5, 1, kPlace / 4), mini(6, 1)});
       store_raw(ram_->data() + start(cpu) + kPlace, first_page << memory::kPageBits);
     }
     // A branch to the next instruction ends each block; the page's last one goes on in the next page.
-    for (u32 i = 0; i < kInstructions; i++)
-      put(kCode + 2 * i, {(i + 1) % kBlockLength == 0 && i + 1 < kInstructions ? mini(1, 0, 0) : mini(0, 0, 1)});
-    put(kEnd, {mini(4, 0, kSum / 4), mini(5, 3, kRounds / 4), mini(0, 3, 1), mini(4, 3, kRounds / 4),
-               mini(5, 1, kZero / 4), mini(6, 1)});
+    for (u32 i = 0; i < kInstructions; i++) {
+      const bool ends = (i + 1) % kBlockLength == 0 && i + 1 < kInstructions;
+      program(kCode + 2 * i, {ends ? mini(1, 0, 0) : mini(0, 0, 1)});
+    }
+    program(kEnd, {mini(4, 0, kSum / 4), mini(5, 3, kRounds / 4), mini(0, 3, 1), mini(4, 3, kRounds / 4),
+                   mini(5, 1, kZero / 4), mini(6, 1)});
   }
   std::string statistics() { return engine_->statistics(); }
   u64 count(const char* before) {
@@ -228,12 +208,12 @@ class Machine {
   // Until every CPU has been everywhere as many times; each sum is what it has to be.
   void run(u32 rounds) {
     engine_->resume();
-    for (unsigned cpu = 0; cpu < guests_; cpu++) {
+    for (unsigned cpu = 0; cpu < guests_.size(); cpu++) {
       EXPECT_TRUE(eventually([&] { return word(start(cpu) + kRounds) >= rounds; })) << statistics();
     }
     engine_->pause();
     const u32 round = kPlaceAdds * places_;
-    for (unsigned cpu = 0; cpu < guests_; cpu++) {
+    for (unsigned cpu = 0; cpu < guests_.size(); cpu++) {
       const u32 sum = word(start(cpu) + kSum), done = word(start(cpu) + kRounds);
       EXPECT_TRUE(sum == done * round || sum == (done + 1) * round) << sum << " after " << done << " rounds";
     }
@@ -241,16 +221,8 @@ class Machine {
 
  private:
   static u32 start(unsigned cpu) { return kStart + memory::kPageSize * cpu; }
-  u32 word(u32 at) { return __atomic_load_n(reinterpret_cast<u32*>(ram_->data() + at), __ATOMIC_ACQUIRE); }
-  void put(u32 at, std::initializer_list<u16> code) {
-    for (const u16 instruction : code) {
-      store_raw(ram_->data() + at, instruction);
-      at += 2;
-    }
-  }
   void map(MiniGuest& guest, unsigned index, u32 first_page) {
     guest.mapped = true;
-    guests_++;
     const auto page = [&](u64 number, u64 physical) {
       guest.pages[{0, number}] = {.mapping = {.physical = physical, .writable = true, .executable = true}};
     };
@@ -258,14 +230,7 @@ class Machine {
     for (u32 i = 0; i < places_; i++) page(first_page + i, kCode);
     page(first_page + places_, kEnd);
   }
-  Log log_;
-  core::LoopThread loop_{"test"};
-  std::unique_ptr<memory::RamBlock> ram_ = memory::RamBlock::create("ram", kRam).take();
-  memory::AddressSpace memory_{"system", log_};
-  Options options_;
-  u32 places_;
-  unsigned guests_ = 0;
-  std::unique_ptr<Engine> engine_;
+  const u32 places_;
 };
 
 constexpr const char *kTranslated = "blocks translated", *kCopied = "copied from elsewhere",
@@ -278,7 +243,7 @@ Options small() {
 }
 
 TEST(CopiesTest, MoreThanTheRingHoldsEmptiesNothingElse) {
-  Machine machine(small(), 1, 0x100, 200);
+  RingMachine machine(small(), 1, 0x100, 200);
   machine.run(4);
   EXPECT_EQ(machine.count(kEmptied), 0u);
   EXPECT_GE(machine.count(kPiecesEmptied), 16u);
@@ -287,7 +252,7 @@ TEST(CopiesTest, MoreThanTheRingHoldsEmptiesNothingElse) {
 }
 
 TEST(CopiesTest, PiecesAreEmptiedWhileOtherCpusRun) {
-  Machine machine(small(), 4, 0x100, 150);
+  RingMachine machine(small(), 4, 0x100, 150);
   machine.run(6);
   EXPECT_EQ(machine.count(kEmptied), 0u);
   EXPECT_GE(machine.count(kPiecesEmptied), 16u);
@@ -296,7 +261,7 @@ TEST(CopiesTest, PiecesAreEmptiedWhileOtherCpusRun) {
 // Whoever waits to empty a piece then finds that there is nothing to wait for.
 TEST(CopiesTest, TheMachineMayEndMeanwhile) {
   for (unsigned i = 0; i < 60; i++) {
-    Machine machine(small(), 4, 0x100, 150);
+    RingMachine machine(small(), 4, 0x100, 150);
     machine.start();
     std::this_thread::sleep_for(std::chrono::microseconds(8000 + 331 * i));
   }
@@ -305,7 +270,7 @@ TEST(CopiesTest, TheMachineMayEndMeanwhile) {
 TEST(CopiesTest, CheckedOnesAreEqual) {
   Options options = small();
   options.check_copies = true;
-  Machine machine(options, 1, 0x100, 20);
+  RingMachine machine(options, 1, 0x100, 20);
   machine.run(1);
   EXPECT_EQ(machine.count(kCopied), 0u);
   EXPECT_NE(machine.statistics().find(" compared, 0 different"), std::string::npos) << machine.statistics();
@@ -315,7 +280,7 @@ TEST(CopiesTest, CheckedOnesAreEqual) {
 TEST(CopiesTest, ThereAreNoneWithoutTheSwitch) {
   Options options = small();
   options.copies = false;
-  Machine machine(options, 1, 0x100, 20);
+  RingMachine machine(options, 1, 0x100, 20);
   machine.run(2);
   EXPECT_EQ(machine.count(kCopied), 0u);
   EXPECT_GE(machine.count(kTranslated), 20u * kInstructions / kBlockLength);
@@ -325,9 +290,9 @@ TEST(CopiesTest, TheNextRunCopiesFromTheFile) {
   std::string name = (fs::temp_directory_path() / "rhea-ring-XXXXXX").string();
   Options options = small();
   options.cache_folder = ::mkdtemp(name.data());
-  { Machine(options, 1, 0x100, 3).run(1); }
+  { RingMachine(options, 1, 0x100, 3).run(1); }
   {
-    Machine machine(options, 1, 0x900, 20);
+    RingMachine machine(options, 1, 0x900, 20);
     ASSERT_TRUE(eventually([&] { return machine.count("kept translations") >= kInstructions / kBlockLength; }));
     machine.run(1);
     EXPECT_LT(machine.count(kTranslated), kInstructions / kBlockLength / 4);

@@ -2,50 +2,27 @@
 // Translations that are kept: engines run a small guest one after the other, with the files that they leave each other.
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <thread>
 
-#include "accel/engine_parts.h"
-#include "accel/mini_guest.h"
-#include "core/loop.h"
-#include "util/bits.h"
+#include "accel/mini_machine.h"
 
 namespace rhea::accel {
 namespace {
 
 namespace fs = std::filesystem;
-using namespace std::chrono_literals;
 
-constexpr u64 kRam = 1u << 16;
 constexpr unsigned kBlocks = 200;
 constexpr u32 kResult = 0xf0;  // in words; behind the program
 
-bool eventually(const std::function<bool()>& condition) {
-  for (int i = 0; i < 2000; i++) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(5ms);
-  }
-  return condition();
-}
-
 // A machine of its own with a program that adds 1 to r0 kBlocks times and stores it, over and over.
-class Machine {
+class StoreMachine : protected MiniMachine {
  public:
-  explicit Machine(const Options& options) : options_(options) {
-    memory_.begin();
-    memory_.add_ram(0, *ram_, 0, kRam, false, "ram");
-    memory_.commit();
-    EngineParts parts;
-    parts.make_cpu = [](unsigned) -> Result<std::unique_ptr<GuestCpu>> {
-      return std::unique_ptr<GuestCpu>(std::make_unique<MiniCpu>());
-    };
-    parts.make_runner = [](const RunnerContext& context) { return make_translator(context); };
-    engine_ = create_engine(options_, parts, memory_, loop_.loop(), log_).take();
+  explicit StoreMachine(const Options& options) : MiniMachine(options) {
+    create(1);
     u32 at = 0;
     put(at, mini(3, 0, 0));
     for (unsigned i = 0; i < kBlocks; i++) {
@@ -63,7 +40,7 @@ class Machine {
   // What ran already: as a device writes it.
   void change(u32 at, u16 instruction) { memory_.write(at, instruction, 2, {}); }
   Engine& engine() { return *engine_; }
-  u32 result() { return __atomic_load_n(reinterpret_cast<u32*>(ram_->data() + 4 * kResult), __ATOMIC_ACQUIRE); }
+  u32 result() { return word(4 * kResult); }
   unsigned count(const char* what) {
     const std::string text = engine_->statistics();
     const usize row = text.find("kept translations"), found = text.find(what, row);
@@ -79,14 +56,6 @@ class Machine {
     engine_->pause();
     return result();
   }
-
- private:
-  Log log_;
-  core::LoopThread loop_{"test"};
-  std::unique_ptr<memory::RamBlock> ram_ = memory::RamBlock::create("ram", kRam).take();
-  memory::AddressSpace memory_{"system", log_};
-  Options options_;
-  std::unique_ptr<Engine> engine_;
 };
 
 class CodeStoreTest : public testing::Test {
@@ -102,7 +71,7 @@ class CodeStoreTest : public testing::Test {
     return found;
   }
   void first_run() {
-    Machine machine(options_);
+    StoreMachine machine(options_);
     ASSERT_EQ(machine.run(), kBlocks);
   }
   Options options_;
@@ -111,7 +80,7 @@ class CodeStoreTest : public testing::Test {
 TEST_F(CodeStoreTest, ASecondRunTakesWhatTheFirstOneMade) {
   first_run();
   ASSERT_EQ(files().size(), 1u);
-  Machine machine(options_);
+  StoreMachine machine(options_);
   ASSERT_TRUE(eventually([&] { return machine.count("read") >= kBlocks; }));
   EXPECT_EQ(machine.run(), kBlocks);
   EXPECT_GE(machine.count("taken"), kBlocks);
@@ -121,7 +90,7 @@ TEST_F(CodeStoreTest, ASecondRunTakesWhatTheFirstOneMade) {
 TEST_F(CodeStoreTest, AThirdRunHasWhatTheSecondOneAdded) {
   first_run();
   {
-    Machine machine(options_);
+    StoreMachine machine(options_);
     ASSERT_TRUE(eventually([&] { return machine.count("read") >= kBlocks; }));
     u32 at = 0;
     machine.put(at, mini(3, 0, 0));
@@ -131,7 +100,7 @@ TEST_F(CodeStoreTest, AThirdRunHasWhatTheSecondOneAdded) {
     }
     EXPECT_EQ(machine.run(), 2 * kBlocks);
   }
-  Machine machine(options_);
+  StoreMachine machine(options_);
   ASSERT_TRUE(eventually([&] { return machine.count("read") >= 2 * kBlocks; }));
   EXPECT_EQ(machine.run(), kBlocks);
   EXPECT_GE(machine.count("taken"), kBlocks);
@@ -139,7 +108,7 @@ TEST_F(CodeStoreTest, AThirdRunHasWhatTheSecondOneAdded) {
 
 TEST_F(CodeStoreTest, OtherCodeIsTranslatedAnew) {
   first_run();
-  Machine machine(options_);
+  StoreMachine machine(options_);
   ASSERT_TRUE(eventually([&] { return machine.count("read") >= kBlocks; }));
   u32 at = 2 + 4 * 100;
   machine.put(at, mini(0, 0, 51));
@@ -148,7 +117,7 @@ TEST_F(CodeStoreTest, OtherCodeIsTranslatedAnew) {
 }
 
 TEST_F(CodeStoreTest, ADeadBlockComesBackInTheSameRun) {
-  Machine machine(options_);
+  StoreMachine machine(options_);
   EXPECT_EQ(machine.run(), kBlocks);
   machine.engine().reset();
   EXPECT_EQ(machine.run(), kBlocks);
@@ -157,7 +126,7 @@ TEST_F(CodeStoreTest, ADeadBlockComesBackInTheSameRun) {
 
 // Another program in its place, which adds `by` so many times.
 constexpr unsigned kSteps = 150;
-void load_steps(Machine& machine, u16 by) {
+void load_steps(StoreMachine& machine, u16 by) {
   u32 at = 2;
   const auto put = [&](u16 instruction) {
     machine.change(at, instruction);
@@ -177,14 +146,14 @@ void load_steps(Machine& machine, u16 by) {
 TEST_F(CodeStoreTest, AFullFileHasTheFirstBlocks) {
   options_.cache_size = u64{4} << 20;
   // Of the fuller half, hot code or slow paths.
-  const auto is_full = [](Machine& machine) {
+  const auto is_full = [](StoreMachine& machine) {
     const std::string text = machine.engine().statistics();
     unsigned long used = 0, size = 0, hot = 0;
     std::sscanf(text.c_str() + text.find("cache used"), "cache used %lu of %lu bytes (%lu hot", &used, &size, &hot);
     return std::max(hot, used - hot) >= size * 13 / 32;
   };
   {
-    Machine machine(options_);
+    StoreMachine machine(options_);
     for (u16 by = 1; by < 250 && !is_full(machine); by++) {
       load_steps(machine, by);
       machine.run();  // was in the middle of it
@@ -193,7 +162,7 @@ TEST_F(CodeStoreTest, AFullFileHasTheFirstBlocks) {
     ASSERT_TRUE(is_full(machine));
   }
   ASSERT_EQ(files().size(), 1u);
-  Machine machine(options_);
+  StoreMachine machine(options_);
   ASSERT_TRUE(eventually([&] { return machine.count("read") >= kSteps; }));
   load_steps(machine, 1);
   EXPECT_EQ(machine.run(), kSteps);
@@ -203,12 +172,12 @@ TEST_F(CodeStoreTest, AFullFileHasTheFirstBlocks) {
 // What a file has, and was of use, is there when the buffer was emptied.
 TEST_F(CodeStoreTest, AFileOutlivesAnEmptiedBuffer) {
   options_.cache_size = u64{4} << 20;
-  const auto number = [](Machine& machine, const char* row) {
+  const auto number = [](StoreMachine& machine, const char* row) {
     const std::string text = machine.engine().statistics();
     return std::strtoul(text.c_str() + text.find(row) + std::strlen(row), nullptr, 10);
   };
   first_run();
-  Machine machine(options_);
+  StoreMachine machine(options_);
   ASSERT_TRUE(eventually([&] { return machine.count("read") >= kBlocks; }));
   EXPECT_EQ(machine.run(), kBlocks);
   for (unsigned emptied = 1; emptied <= 2; emptied++) {
@@ -241,7 +210,7 @@ TEST_F(CodeStoreTest, OtherSettingsHaveAFileOfTheirOwn) {
   first_run();
   EXPECT_EQ(files().size(), 1u);
   options_.pin = false;
-  Machine machine(options_);
+  StoreMachine machine(options_);
   EXPECT_EQ(machine.run(), kBlocks);
   EXPECT_EQ(machine.count("taken"), 0u);
 }
@@ -255,7 +224,7 @@ TEST_F(CodeStoreTest, ADamagedFileCostsTranslationsOnly) {
     std::string damaged = whole;
     damaged[at] = static_cast<char>(damaged[at] ^ 0x10);
     std::ofstream(path, std::ios::binary | std::ios::trunc) << damaged;
-    Machine machine(options_);
+    StoreMachine machine(options_);
     ASSERT_TRUE(eventually([&] {
       return machine.engine().statistics().find("damaged)") != std::string::npos ||
              machine.engine().statistics().find("build)") != std::string::npos ||
@@ -271,7 +240,7 @@ TEST_F(CodeStoreTest, AFileThatIsCutShortIsNotRead) {
   const u64 size = fs::file_size(path);
   for (const u64 left : {size - 1, size / 2, u64{100}, u64{10}, u64{0}}) {
     fs::resize_file(path, left);
-    Machine machine(options_);
+    StoreMachine machine(options_);
     EXPECT_EQ(machine.run(), kBlocks);
     EXPECT_EQ(machine.count("read"), 0u);
     machine.engine().end();
@@ -285,21 +254,21 @@ TEST_F(CodeStoreTest, ProgramsMayWriteAtATime) {
   for (unsigned i = 0; i < 4; i++) {
     threads.emplace_back([this] {
       for (unsigned round = 0; round < 5; round++) {
-        Machine machine(options_);
+        StoreMachine machine(options_);
         EXPECT_EQ(machine.run(), kBlocks);
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(files().size(), 1u);
-  Machine machine(options_);
+  StoreMachine machine(options_);
   ASSERT_TRUE(eventually([&] { return machine.count("read") >= kBlocks; }));
   EXPECT_EQ(machine.run(), kBlocks);
 }
 
 TEST_F(CodeStoreTest, AFolderThatIsGoneIsNoHarm) {
   options_.cache_folder += "/none";
-  Machine machine(options_);
+  StoreMachine machine(options_);
   EXPECT_EQ(machine.run(), kBlocks);
 }
 
