@@ -86,6 +86,7 @@ using RowList = std::vector<const Row*>;
 // Slots of an index: `bits` names the instruction bits that make a slot's number.
 struct Index {
   Index(RowList rows, u32 index_bits) : bits(index_bits) {
+    find_runs();
     const u32 slots = 1u << std::popcount(bits);
     std::stable_sort(rows.begin(), rows.end(),
                      [](const Row* a, const Row* b) { return std::popcount(a->mask) > std::popcount(b->mask); });
@@ -99,11 +100,29 @@ struct Index {
   }
 
   const Row* find(u32 insn) const {
-    const u32 slot = extract(insn, bits);
+    const u32 slot = slot_of(insn);
     for (u32 i = start[slot]; i < start[slot + 1]; i++) {
       if ((insn & list[i]->mask) == list[i]->value) return list[i];
     }
     return nullptr;
+  }
+
+  // extract(insn, bits), run by run.
+  u32 slot_of(u32 insn) const {
+    u32 slot = 0;
+    for (const Run& run : runs) slot |= (insn & run.mask) >> run.shift;
+    return slot;
+  }
+  void find_runs() {
+    unsigned placed = 0;
+    for (u32 left = bits; left;) {
+      const unsigned low = static_cast<unsigned>(std::countr_zero(left));
+      const unsigned count = static_cast<unsigned>(std::countr_one(left >> low));
+      const u32 mask = ((u32{1} << count) - 1) << low;
+      runs.push_back({mask, low - placed});
+      placed += count;
+      left &= ~mask;
+    }
   }
 
   template <typename F>
@@ -115,7 +134,12 @@ struct Index {
     }
   }
 
+  struct Run {
+    u32 mask = 0;
+    unsigned shift = 0;
+  };
   u32 bits;
+  std::vector<Run> runs;  // of the ones in `bits`
   std::vector<u32> start;
   RowList list;
 };

@@ -6,13 +6,9 @@
 // stays within the buffer, so distances are the same in both; absolute addresses of code are made with at().
 #pragma once
 
-#include <vector>
+#include <utility>
 
-#define XBYAK_NO_OP_NAMES
-#include <xbyak/xbyak.h>
-
-#include "util/bits.h"
-#include "util/types.h"
+#include "host/x64/encoder.h"
 
 namespace rhea::x64 {
 
@@ -24,68 +20,63 @@ constexpr Cc inverse(Cc cc) { return static_cast<Cc>(static_cast<u8>(cc) ^ 1); }
 struct Label {
   static constexpr u32 kUnbound = ~0u;
   u32 position = kUnbound;
-  std::vector<u32> uses;  // positions of rel32 fields
+  u32 last_use = 0;  // position of a rel32 field, which holds that of the one before it; 0: none
 };
 
-class Assembler : public Xbyak::CodeGenerator {
+class Assembler : public Encoder {
  public:
-  Assembler(u8* buffer, usize size) : CodeGenerator(size, buffer), buffer_(buffer) {}
+  using Encoder::Encoder;
 
   u8* buffer() const { return buffer_; }
   u32 position() const { return static_cast<u32>(size_); }
   void set_position(u32 position) { size_ = position; }
 
   void jump(u32 target) {
-    db(0xe9);
+    put<u8>(0xe9);
     relative(target);
   }
   void jump(Cc cc, u32 target) {
-    db(0x0f);
-    db(0x80 | static_cast<u8>(cc));
+    put<u8>(0x0f);
+    put<u8>(0x80 | static_cast<u8>(cc));
     relative(target);
   }
   void call_to(u32 target) {
-    db(0xe8);
+    put<u8>(0xe8);
     relative(target);
   }
   // Forward jumps; short: within 127 bytes, which bind() checks.
   void jump(Label& label) {
-    db(0xe9);
-    forward(label);
+    put<u8>(0xe9);
+    refer(label);
   }
   void jump(Cc cc, Label& label) {
-    db(0x0f);
-    db(0x80 | static_cast<u8>(cc));
-    forward(label);
+    put<u8>(0x0f);
+    put<u8>(0x80 | static_cast<u8>(cc));
+    refer(label);
   }
   u32 short_jump(Cc cc) {
-    db(0x70 | static_cast<u8>(cc));
-    db(0);
+    put<u8>(0x70 | static_cast<u8>(cc));
+    put<u8>(0);
     return position();
   }
   u32 short_jump() {
-    db(0xeb);
-    db(0);
+    put<u8>(0xeb);
+    put<u8>(0);
     return position();
   }
   void bind_short(u32 from) { buffer_[from - 1] = static_cast<u8>(position() - from); }
   void bind(Label& label) {
     label.position = position();
-    for (const u32 use : label.uses) set_relative(use, label.position);
-    label.uses.clear();
+    while (const u32 use = label.last_use) {
+      label.last_use = load_raw<u32>(buffer_ + use);
+      set_relative(use, label.position);
+    }
   }
   // Makes the rel32 field at `field` reach `target`.
   void set_relative(u32 field, u32 target) { store_raw<u32>(buffer_ + field, target - (field + 4)); }
-  void relative(u32 target) { dd(target - (position() + 4)); }
+  void relative(u32 target) { put(target - (position() + 4)); }
   // A rip-relative operand for what is at `target` of the buffer.
   Xbyak::RegRip rip_to(u32 target) { return rip + static_cast<const void*>(buffer_ + target); }
-
-  // The bytes of a value.
-  template <typename T>
-  void put(const T& value) {
-    store_raw(buffer_ + size_, value);
-    size_ += sizeof(value);
-  }
 
   // Pads with nops so that the 4 bytes at position() + offset lie within 8 aligned bytes: such a field may be
   // patched while it is executed.
@@ -134,16 +125,11 @@ class Assembler : public Xbyak::CodeGenerator {
     }
   }
 
- private:
-  void forward(Label& label) {
-    if (label.position != Label::kUnbound) {
-      relative(label.position);
-      return;
-    }
-    label.uses.push_back(position());
-    dd(0);
+  // A rel32 field that reaches a label.
+  void refer(Label& label) {
+    if (label.position != Label::kUnbound) relative(label.position);
+    else put(std::exchange(label.last_use, position()));
   }
-  u8* buffer_;
 };
 
 }  // namespace rhea::x64

@@ -248,7 +248,8 @@ void Compiler::Impl::make_window_path() {
     }
   };
   const auto each_xmm = [](auto&& with) {
-    for (u8 reg = 0; reg < kXmmTemps; reg++) with(Xbyak::Xmm(reg), static_cast<s32>(offsetof(WindowFrame, xmms)) + 16 * reg);
+    for (u8 reg = 0; reg < kXmmTemps; reg++)
+      with(Xbyak::Xmm(reg), static_cast<s32>(offsetof(WindowFrame, xmms)) + 16 * reg);
   };
   a.align(16);
   stubs_.window_path = a.position();

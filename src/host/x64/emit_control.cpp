@@ -62,10 +62,7 @@ Emitter::Outcome Emitter::run(const ir::Block& block, const Request& request, co
   out.hot_bytes = a_.position() - out.entry;
   out.cold_entry = static_cast<u32>(align_up(room.cold, kColdAlignment));
   a_.set_position(out.cold_entry);
-  for (usize i = 0; i < cold_.size(); i++) {
-    if (a_.position() + kRoom > room.cold_end) return Outcome::full_cold;
-    cold_[i]();
-  }
+  if (!cold_.run([&] { return a_.position() + kRoom <= room.cold_end; })) return Outcome::full_cold;
   if (!write_window_paths(room.cold_end)) return Outcome::full_cold;
   out.cold_bytes = a_.position() - out.cold_entry;
   return Outcome::done;
@@ -109,7 +106,7 @@ void Emitter::prologue(u32 second_page) {
     out_->second_check = a_.position() - 4;
     store_raw<u32>(a_.buffer() + out_->second_check, second_page);
     a_.jump(Cc::ne, cold);
-    cold_.push_back([=, this, &cold] {
+    cold_.push([=, this, &cold] {
       a_.bind(cold);
       a_.mov(a_.ecx, static_cast<u32>(pc));
       a_.mov(a_.edx, static_cast<u32>(mode));
@@ -121,7 +118,7 @@ void Emitter::prologue(u32 second_page) {
     a_.cmp(dword_state(offsetof(StateHeader, budget)), block_->guest_insns);
     a_.jump(Cc::l, cold);
     a_.sub(dword_state(offsetof(StateHeader, budget)), block_->guest_insns);
-    cold_.push_back([=, this, &cold] {
+    cold_.push([=, this, &cold] {
       a_.bind(cold);
       a_.mov(a_.ecx, static_cast<u32>(pc));
       a_.mov(a_.edx, static_cast<u32>(mode));
@@ -229,7 +226,7 @@ void Emitter::direct_exit(const ExitInfo& exit, u16 number) {
     Label& cold = new_cold_label();
     a_.cmp(dword_state(offsetof(StateHeader, poll)), 0);
     a_.jump(Cc::ne, cold);
-    cold_.push_back([=, this, &cold] {
+    cold_.push([=, this, &cold] {
       a_.bind(cold);
       a_.mov(a_.eax, id);
       a_.jump(stubs_.leave_poll);
@@ -248,7 +245,7 @@ void Emitter::direct_exit(const ExitInfo& exit, u16 number) {
   site.jump = a_.position() - 4;
   const usize index = out_->sites.size();
   out_->sites.push_back(site);
-  cold_.push_back([=, this, &stub, target = exit.target] {
+  cold_.push([=, this, &stub, target = exit.target] {
     ExitSite& written = out_->sites[index];
     a_.bind(stub);
     written.stub = a_.position();
@@ -303,7 +300,7 @@ void Emitter::exit_on(Cc cc, const ExitInfo& exit, u16 number) {
   site.jump = a_.position() - 4;
   const usize index = out_->sites.size();
   out_->sites.push_back(site);
-  cold_.push_back([=, this, &stub] {
+  cold_.push([=, this, &stub] {
     a_.bind(stub);
     out_->sites[index].stub = a_.position();
     a_.mov(a_.eax, id);
@@ -368,7 +365,7 @@ void Emitter::exit_if_other(const Inst& inst) {
     a_.cmp(r32(mode_reg), expected);
     a_.jump(Cc::ne, cold);
   }
-  cold_.push_back([=, this, &cold, poll = exit.poll, left = block_->guest_insns - exit.insns] {
+  cold_.push([=, this, &cold, poll = exit.poll, left = block_->guest_insns - exit.insns] {
     a_.bind(cold);
     if (settings_.icount && left) a_.add(dword_state(offsetof(StateHeader, budget)), left);
     const auto set_mode = [&] { any_mode ? move(kRdx, mode_reg, Type::I32) : a_.mov(a_.edx, expected); };
@@ -401,7 +398,7 @@ void Emitter::exit_if_stopped(const Inst& inst) {
   if (polls) a_.cmp(dword_state(offsetof(StateHeader, poll)), 0);
   else a_.cmp(a_.dword[a_.r14 + page], exit.page);
   a_.jump(Cc::ne, cold);
-  cold_.push_back([=, this, &cold, target = exit.target, left = block_->guest_insns - exit.insns] {
+  cold_.push([=, this, &cold, target = exit.target, left = block_->guest_insns - exit.insns] {
     a_.bind(cold);
     if (settings_.icount && left) a_.add(dword_state(offsetof(StateHeader, budget)), left);
     a_.mov(a_.ecx, static_cast<u32>(target.pc));

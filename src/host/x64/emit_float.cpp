@@ -129,7 +129,7 @@ void Emitter::repair(const Inst& inst, Label& cold, u8 to) {
   const Saved saved = this->saved();
   const Type type = type_of(index_);
   const u32 back = a_.position();
-  cold_.push_back([=, this, &cold] {
+  cold_.push([=, this, &cold] {
     a_.bind(cold);
     for (unsigned i = 0; i < count; i++) {
       const Xbyak::RegExp slot = a_.rsp + (kArgsOffset + 16 * static_cast<s32>(i));
@@ -188,7 +188,7 @@ void Emitter::jump_if_flushed(u8 reg, bool wide, Label& cold) {
   compare_with_least(reg, wide);
   a_.jump(Cc::be, odd);
   const u32 back = a_.position();
-  cold_.push_back([=, this, &odd, &cold] {
+  cold_.push([=, this, &odd, &cold] {
     const u32 image = offsetof(StateHeader, mxcsr_neon);
     a_.bind(odd);
     a_.stmxcsr(dword_state(image));

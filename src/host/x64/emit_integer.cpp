@@ -13,9 +13,9 @@ bool Emitter::emit_integer(const Inst& inst) {
     case Op::Sub: subtract(inst); return true;
     case Op::Adc:
     case Op::Sbc: with_carry(inst); return true;
-    case Op::And: binary(inst, &G::and_, &G::and_, true); return true;
-    case Op::Or: binary(inst, &G::or_, &G::or_, true); return true;
-    case Op::Xor: binary(inst, &G::xor_, &G::xor_, true); return true;
+    case Op::And: binary(inst, Alu::and_, true); return true;
+    case Op::Or: binary(inst, Alu::or_, true); return true;
+    case Op::Xor: binary(inst, Alu::xor_, true); return true;
     case Op::AndNot: and_not(inst); return true;
     case Op::Not:
     case Op::Neg:
@@ -60,7 +60,7 @@ bool Emitter::emit_integer(const Inst& inst) {
 }
 
 // Two-address operations; what the second operand is decides the form.
-void Emitter::binary(const Inst& inst, Binary op, BinaryImm op_imm, bool commutative) {
+void Emitter::binary(const Inst& inst, Alu op, bool commutative) {
   Ref a = inst.args[0], b = inst.args[1];
   clobber_flags();
   if (values_[index_].fused && values_[index_].uses == 1 && inst.op == Op::And && values_[index_].target == kNone) {
@@ -75,14 +75,14 @@ void Emitter::binary(const Inst& inst, Binary op, BinaryImm op_imm, bool commuta
   }
   if (a == b) {
     const u8 to = define_from(index_, a);
-    (a_.*op)(rt(to, inst.type), rt(to, inst.type));
+    a_.alu(op, rt(to, inst.type), rt(to, inst.type));
   } else if (is_imm32(b)) {
     const u8 to = define_from(index_, a);
-    (a_.*op_imm)(rt(to, inst.type), static_cast<u32>(imm32(b)));
+    a_.alu(op, rt(to, inst.type), static_cast<u32>(imm32(b)));
   } else {
     if (const u8 reg = where(b); reg != kNone) lock(reg);
     const u8 to = define_from(index_, a);
-    with_operand(b, [&](const Xbyak::Operand& source) { (a_.*op)(rt(to, inst.type), source); });
+    with_operand(b, [&](const auto& source) { a_.alu(op, rt(to, inst.type), source); });
   }
   made_flags(index_, inst.op == Op::Sub ? Producer::sub : inst.op == Op::Add ? Producer::add : Producer::logic);
 }
@@ -100,7 +100,7 @@ void Emitter::compare_only(const Inst& inst) {
     if (inst.op == Op::Sub) a_.cmp(rt(left, inst.type), static_cast<u32>(imm32(b)));
     else a_.test(rt(left, inst.type), static_cast<u32>(imm32(b)));
   } else if (inst.op == Op::Sub) {
-    with_operand(b, [&](const Xbyak::Operand& source) { a_.cmp(rt(left, inst.type), source); });
+    with_operand(b, [&](const auto& source) { a_.cmp(rt(left, inst.type), source); });
   } else {
     a_.test(rt(left, inst.type), rt(use(b), inst.type));
   }
@@ -111,7 +111,7 @@ void Emitter::add(const Inst& inst) {
   Ref a = inst.args[0], b = inst.args[1];
   if (is_constant(a)) std::swap(a, b);
   if (values_[index_].fused) {
-    binary(inst, &G::add, &G::add, true);
+    binary(inst, Alu::add, true);
     return;
   }
   // Without flags: lea where it saves a move or keeps EFLAGS.
@@ -119,18 +119,18 @@ void Emitter::add(const Inst& inst) {
       !flags_busy() && (values_[index_].target == kNone ? dies(a) && values_[a].reg != kNone
                                                         : where(a) == kPinRegs[values_[index_].target]);
   if (in_place || is_constant(a)) {
-    binary(inst, &G::add, &G::add, true);
+    binary(inst, Alu::add, true);
     return;
   }
   if (is_imm32(b)) {
     const u8 base = use(a);
     const u8 to = define(index_);
-    a_.lea(rt(to, inst.type), a_.ptr[r64(base) + imm32(b)]);
+    a_.lea(rt(to, inst.type), Mem{.base = base, .displacement = imm32(b)});
     return;
   }
   const u8 base = use(a), index = use(b);
   const u8 to = define(index_);
-  a_.lea(rt(to, inst.type), a_.ptr[r64(base) + r64(index)]);
+  a_.lea(rt(to, inst.type), Mem{.base = base, .index = index});
 }
 
 void Emitter::subtract(const Inst& inst) {
@@ -147,7 +147,7 @@ void Emitter::subtract(const Inst& inst) {
     if (!in_place) {
       const u8 base = use(a);
       const u8 to = define(index_);
-      a_.lea(rt(to, inst.type), a_.ptr[r64(base) - imm32(b)]);
+      a_.lea(rt(to, inst.type), Mem{.base = base, .displacement = -imm32(b)});
       return;
     }
   }
@@ -158,7 +158,7 @@ void Emitter::subtract(const Inst& inst) {
     made_flags(kNoRef, Producer::none);
     return;
   }
-  binary(inst, &G::sub, &G::sub, false);
+  binary(inst, Alu::sub, false);
 }
 
 void Emitter::with_carry(const Inst& inst) {
@@ -511,7 +511,7 @@ Cc Emitter::emit_compare(const Inst& inst) {
     if (constant(b) == 0 && (inst.op == Op::CmpEq || inst.op == Op::CmpNe)) a_.test(rt(left, type), rt(left, type));
     else a_.cmp(rt(left, type), static_cast<u32>(imm32(b)));
   } else {
-    with_operand(b, [&](const Xbyak::Operand& source) { a_.cmp(rt(left, type), source); });
+    with_operand(b, [&](const auto& source) { a_.cmp(rt(left, type), source); });
   }
   switch (inst.op) {
     case Op::CmpEq: return Cc::e;

@@ -62,21 +62,26 @@ void Emitter::set_location(u64 location, u32 ahead) {
   }
 }
 
+static Mem saved_gpr(unsigned index) {
+  return {.base = kRsp, .bits = 64, .displacement = kSaveOffset + 8 * static_cast<s32>(index)};
+}
+static Mem saved_xmm(u8 reg) { return {.base = kRsp, .bits = 128, .displacement = kSaveOffset + 32 + 16 * reg}; }
+
 void Emitter::save_temps(const Saved& saved) {
   for (unsigned i = 0; i < kTemps.size(); i++) {
-    if (saved.gprs >> kTemps[i] & 1) a_.mov(a_.qword[a_.rsp + (kSaveOffset + 8 * static_cast<s32>(i))], r64(kTemps[i]));
+    if (saved.gprs >> kTemps[i] & 1) a_.mov(saved_gpr(i), r64(kTemps[i]));
   }
   for (u8 reg = 0; reg < kXmmTemps; reg++) {
-    if (saved.xmms >> reg & 1) a_.movaps(a_.xword[a_.rsp + (kSaveOffset + 32 + 16 * reg)], xmm(reg));
+    if (saved.xmms >> reg & 1) a_.movaps(saved_xmm(reg), xmm(reg));
   }
 }
 
 void Emitter::restore_temps(const Saved& saved) {
   for (unsigned i = 0; i < kTemps.size(); i++) {
-    if (saved.gprs >> kTemps[i] & 1) a_.mov(r64(kTemps[i]), a_.qword[a_.rsp + (kSaveOffset + 8 * static_cast<s32>(i))]);
+    if (saved.gprs >> kTemps[i] & 1) a_.mov(r64(kTemps[i]), saved_gpr(i));
   }
   for (u8 reg = 0; reg < kXmmTemps; reg++) {
-    if (saved.xmms >> reg & 1) a_.movaps(xmm(reg), a_.xword[a_.rsp + (kSaveOffset + 32 + 16 * reg)]);
+    if (saved.xmms >> reg & 1) a_.movaps(xmm(reg), saved_xmm(reg));
   }
 }
 
@@ -124,63 +129,46 @@ Emitter::Access Emitter::begin_access(Ref address, unsigned bytes, u8 flags, boo
   return access;
 }
 
-void Emitter::extend_loaded(u8 to, const Xbyak::Operand& from, unsigned bits, bool is_signed, Type type) {
-  switch (bits) {
-    case 8:
-      if (is_signed) a_.movsx(rt(to, type), from);
-      else a_.movzx(r32(to), from);
-      break;
-    case 16:
-      if (is_signed) a_.movsx(rt(to, type), from);
-      else a_.movzx(r32(to), from);
-      break;
-    case 32:
-      if (is_signed && type == Type::I64) a_.movsxd(r64(to), from);
-      else a_.mov(r32(to), from);
-      break;
-    default: a_.mov(r64(to), from); break;
-  }
-}
-
 // ---- what every kind of access does with its data ----------------------------------------------------------------
-void Emitter::load_from(u8 to, const Xbyak::RegExp& where, unsigned bits, bool is_signed, Type type) {
-  switch (bits) {
-    case 8: extend_loaded(to, a_.byte[where], bits, is_signed, type); break;
-    case 16: extend_loaded(to, a_.word[where], bits, is_signed, type); break;
-    case 32: extend_loaded(to, a_.dword[where], bits, is_signed, type); break;
-    default: extend_loaded(to, a_.qword[where], bits, is_signed, type); break;
+void Emitter::load_from(u8 to, const Mem& where, unsigned bits, bool is_signed, Type type) {
+  const Mem from = where.of(bits);
+  if (bits < 32) {
+    if (is_signed) a_.movsx(rt(to, type), from);
+    else a_.movzx(r32(to), from);
+  } else if (bits == 32 && is_signed && type == Type::I64) {
+    a_.movsxd(r64(to), from);
+  } else if (bits == 32) {
+    a_.mov(r32(to), from);
+  } else {
+    a_.mov(r64(to), from);
   }
 }
 
 // A register, or where that is kNone a constant (of 64 bits: its sign-extended low half).
-void Emitter::store_to(const Xbyak::RegExp& where, unsigned bits, u8 from, u32 value) {
+void Emitter::store_to(const Mem& where, unsigned bits, u8 from, u32 value) {
+  const Mem to = where.of(bits);
   if (from == kNone) {
-    switch (bits) {
-      case 8: a_.mov(a_.byte[where], value & 0xff); break;
-      case 16: a_.mov(a_.word[where], value & 0xffff); break;
-      case 32: a_.mov(a_.dword[where], value); break;
-      default: a_.mov(a_.qword[where], value); break;
-    }
+    a_.mov(to, bits < 32 ? value & ((1u << bits) - 1) : value);
     return;
   }
   switch (bits) {
-    case 8: a_.mov(a_.byte[where], r8(from)); break;
-    case 16: a_.mov(a_.word[where], r16(from)); break;
-    case 32: a_.mov(a_.dword[where], r32(from)); break;
-    default: a_.mov(a_.qword[where], r64(from)); break;
+    case 8: a_.mov(to, r8(from)); break;
+    case 16: a_.mov(to, r16(from)); break;
+    case 32: a_.mov(to, r32(from)); break;
+    default: a_.mov(to, r64(from)); break;
   }
 }
 
-void Emitter::load_xmm(u8 to, const Xbyak::RegExp& where, unsigned bits) {
-  if (bits == 32) a_.movd(xmm(to), a_.dword[where]);
-  else if (bits == 64) a_.movq(xmm(to), a_.qword[where]);
-  else a_.movups(xmm(to), a_.xword[where]);
+void Emitter::load_xmm(u8 to, const Mem& where, unsigned bits) {
+  if (bits == 32) a_.movd(xmm(to), where.of(32));
+  else if (bits == 64) a_.movq(xmm(to), where.of(64));
+  else a_.movups(xmm(to), where.of(128));
 }
 
-void Emitter::store_xmm(const Xbyak::RegExp& where, u8 from, unsigned bits) {
-  if (bits == 32) a_.movd(a_.dword[where], xmm(from));
-  else if (bits == 64) a_.movq(a_.qword[where], xmm(from));
-  else a_.movups(a_.xword[where], xmm(from));
+void Emitter::store_xmm(const Mem& where, u8 from, unsigned bits) {
+  if (bits == 32) a_.movd(where.of(32), xmm(from));
+  else if (bits == 64) a_.movq(where.of(64), xmm(from));
+  else a_.movups(where.of(128), xmm(from));
 }
 
 // What a slow load left in rax (and rdx).
@@ -229,7 +217,7 @@ void Emitter::load(const Inst& inst) {
   const bool is_signed = inst.aux & ir::kSigned, swap = inst.aux & ir::kBigEndian && bytes > 1;
   const Access access = begin_access(inst.args[0], bytes, inst.aux, false);
   Saved saved = this->saved();
-  const Xbyak::RegExp where = r64(access.entry) + r64(access.address);
+  const Mem where = {.base = access.entry, .index = access.address};
   u8 to;
   if (values_[index_].target != kNone) to = define(index_);
   else to = define_in(index_, access.entry);
@@ -237,19 +225,19 @@ void Emitter::load(const Inst& inst) {
   if (!swap) {
     load_from(to, where, bits, is_signed, type);
   } else if (bits == 16) {
-    a_.movzx(r32(to), a_.word[where]);
+    a_.movzx(r32(to), where.of(16));
     a_.rol(r16(to), 8);
     if (is_signed) a_.movsx(rt(to, type), r16(to));
   } else if (bits == 32) {
-    a_.mov(r32(to), a_.dword[where]);
+    a_.mov(r32(to), where.of(32));
     a_.bswap(r32(to));
     if (is_signed && type == Type::I64) a_.movsxd(r64(to), r32(to));
   } else {
-    a_.mov(r64(to), a_.qword[where]);
+    a_.mov(r64(to), where.of(64));
     a_.bswap(r64(to));
   }
   const u32 back = a_.position();
-  cold_.push_back([=, this, flags = inst.aux] {
+  cold_.push([=, this, flags = inst.aux] {
     a_.bind(*access.cold);
     save(saved);
     move(kRax, access.address, Type::I32);
@@ -268,7 +256,7 @@ void Emitter::store(const Inst& inst) {
   if (!is_constant(data) || swap || !is_imm32(data)) use(data);
   const u8 swapped = swap ? take() : kNone;  // before the way parts: see load_vector
   const Access access = begin_access(inst.args[0], bytes, inst.aux, true);
-  const Xbyak::RegExp where = r64(access.entry) + r64(access.address);
+  const Mem where = {.base = access.entry, .index = access.address};
   const bool immediate = this->where(data) == kNone;
   const u8 from = immediate ? kNone : use(data);
   const u32 value = immediate ? static_cast<u32>(imm32(data)) : 0;
@@ -278,15 +266,15 @@ void Emitter::store(const Inst& inst) {
     if (bits == 16) a_.rol(r16(swapped), 8);
     else if (bits == 32) a_.bswap(r32(swapped));
     else a_.bswap(r64(swapped));
-    if (bits == 16) a_.mov(a_.word[where], r16(swapped));
-    else if (bits == 32) a_.mov(a_.dword[where], r32(swapped));
-    else a_.mov(a_.qword[where], r64(swapped));
+    if (bits == 16) a_.mov(where.of(16), r16(swapped));
+    else if (bits == 32) a_.mov(where.of(32), r32(swapped));
+    else a_.mov(where.of(64), r64(swapped));
   } else {
     store_to(where, bits, from, value);
   }
   const Saved saved = this->saved();
   const u32 back = a_.position();
-  cold_.push_back([=, this, flags = inst.aux] {
+  cold_.push([=, this, flags = inst.aux] {
     a_.bind(*access.cold);
     save(saved);
     slow_arguments(access.address, from);
@@ -305,12 +293,12 @@ void Emitter::load_vector(const Inst& inst) {
   const u8 to = take_xmm();
   const Access access = begin_access(inst.args[0], bytes, inst.aux, false);
   const Saved saved = this->saved();
-  const Xbyak::RegExp where = r64(access.entry) + r64(access.address);
+  const Mem where = {.base = access.entry, .index = access.address};
   define_in(index_, to);
   if (swap) a_.jump(*access.cold);
   else load_xmm(to, where, bits);
   const u32 back = a_.position();
-  cold_.push_back([=, this, flags = inst.aux] {
+  cold_.push([=, this, flags = inst.aux] {
     a_.bind(*access.cold);
     save(saved);
     move(kRax, access.address, Type::I32);
@@ -328,11 +316,11 @@ void Emitter::store_vector(const Inst& inst) {
   const u8 from = use(inst.args[1]);
   const Access access = begin_access(inst.args[0], bytes, inst.aux, true);
   const Saved saved = this->saved();
-  const Xbyak::RegExp where = r64(access.entry) + r64(access.address);
+  const Mem where = {.base = access.entry, .index = access.address};
   if (swap) a_.jump(*access.cold);
   else store_xmm(where, from, bits);
   const u32 back = a_.position();
-  cold_.push_back([=, this, flags = inst.aux] {
+  cold_.push([=, this, flags = inst.aux] {
     a_.bind(*access.cold);
     save(saved);
     move(kRax, access.address, Type::I32);
@@ -367,7 +355,7 @@ void Emitter::group(const Inst& inst) {
     if (!(inst.aux & ir::kAligned)) {
       // Any address is good that leaves room in its page.
       a_.mov(r32(entry), r32(address));
-      a_.and_(r32(entry), 0xfff);
+      a_.alu(Alu::and_, r32(entry), 0xfff);
       a_.cmp(r32(entry), 4096 - bytes);
     } else {
       // Misaligned bits on top, the word's number in the page below: one comparison for both.
@@ -377,7 +365,7 @@ void Emitter::group(const Inst& inst) {
         a_.mov(r32(entry), r32(address));
         a_.ror(r32(entry), 2);
       }
-      a_.and_(r32(entry), 0xc00003ff);
+      a_.alu(Alu::and_, r32(entry), 0xc00003ff);
       a_.cmp(r32(entry), (4096 - bytes) / 4);
     }
     a_.jump(Cc::a, cold);
@@ -385,20 +373,20 @@ void Emitter::group(const Inst& inst) {
       // A read looks at its first byte: what is in the same page is there then. Stores look themselves.
       touched = a_.position();
       if (!write) a_.cmp(a_.byte[a_.r14 + r64(address) + static_cast<s32>(settings_.window)], a_.al);
-      a_.lea(r64(entry), a_.ptr[a_.r14 + r64(address)]);
+      a_.lea(r64(entry), Mem{.base = kR14, .index = address});
     } else {
       a_.mov(r32(entry), r32(address));
       a_.shr(r32(entry), 12);
       a_.mov(r64(entry), a_.qword[r64(table) + r64(entry) * 8 + (write ? settings_.write_table : 0)]);
       a_.test(r64(entry), r64(entry));
       a_.jump(Cc::e, cold);
-      a_.add(r64(entry), r64(address));
+      a_.alu(Alu::add, r64(entry), r64(address));
     }
   }
   const u8 to = define_in(index_, entry);
   const u32 descriptor = bytes | static_cast<u32>(inst.aux) << 8;
   const u32 back = a_.position();
-  cold_.push_back([=, this, &cold] {
+  cold_.push([=, this, &cold] {
     a_.bind(cold);
     if (window && !write) out_->faults.push_back({touched, a_.position()});
     save(saved);
@@ -420,7 +408,7 @@ void Emitter::check_aligned(const Inst& inst) {
   const Saved saved = this->saved();
   a_.test(r8(address), inst.lane - 1u);
   a_.jump(Cc::ne, cold);
-  cold_.push_back([=, this, &cold] {
+  cold_.push([=, this, &cold] {
     a_.bind(cold);
     save(saved);
     move(kRax, address, Type::I32);
@@ -441,7 +429,7 @@ void Emitter::group_commit(const Inst& inst) {
   a_.cmp(dword_state(kPending), 0);
   a_.jump(Cc::ne, cold);
   const u32 back = a_.position();
-  cold_.push_back([=, this, &cold] {
+  cold_.push([=, this, &cold] {
     a_.bind(cold);
     save(saved);
     a_.mov(dword_state(kPending), 0);
@@ -455,19 +443,10 @@ void Emitter::group_commit(const Inst& inst) {
 
 void Emitter::pointer_load(const Inst& inst) {
   const u8 pointer = use(inst.args[0]);
-  const Xbyak::RegExp where = r64(pointer) + (group_bias(inst.args[0]) + static_cast<s32>(inst.imm));
+  const Mem where = {.base = pointer, .displacement = group_bias(inst.args[0]) + static_cast<s32>(inst.imm)};
   const u8 to = define(index_);
-  switch (inst.lane) {
-    case 32:
-      if (in_xmm(inst.type)) a_.movd(xmm(to), a_.dword[where]);
-      else a_.mov(r32(to), a_.dword[where]);
-      break;
-    case 64:
-      if (in_xmm(inst.type)) a_.movq(xmm(to), a_.qword[where]);
-      else a_.mov(r64(to), a_.qword[where]);
-      break;
-    default: a_.movups(xmm(to), a_.xword[where]); break;
-  }
+  if (in_xmm(inst.type)) load_xmm(to, where, inst.lane);
+  else load_from(to, where, inst.lane, false, inst.type);
 }
 
 void Emitter::pointer_store(const Inst& inst) {
@@ -477,23 +456,15 @@ void Emitter::pointer_store(const Inst& inst) {
   }
   const u8 pointer = use(inst.args[0]);
   const Ref data = inst.args[1];
-  const Xbyak::RegExp where = r64(pointer) + static_cast<s32>(inst.imm);
-  if (!in_xmm(type_of(data)) && this->where(data) == kNone && is_imm32(data)) {
-    if (inst.lane == 32) a_.mov(a_.dword[where], static_cast<u32>(imm32(data)));
-    else a_.mov(a_.qword[where], static_cast<u32>(imm32(data)));
+  const Mem where = {.base = pointer, .displacement = static_cast<s32>(inst.imm)};
+  const bool vector = in_xmm(type_of(data));
+  if (!vector && this->where(data) == kNone && is_imm32(data)) {
+    store_to(where, inst.lane, kNone, static_cast<u32>(imm32(data)));
     return;
   }
   const u8 from = use(data);
-  if (!in_xmm(type_of(data))) {
-    if (inst.lane == 32) a_.mov(a_.dword[where], r32(from));
-    else a_.mov(a_.qword[where], r64(from));
-  } else if (inst.lane == 32) {
-    a_.movd(a_.dword[where], xmm(from));
-  } else if (inst.lane == 64) {
-    a_.movq(a_.qword[where], xmm(from));
-  } else {
-    a_.movups(a_.xword[where], xmm(from));
-  }
+  if (vector) store_xmm(where, from, inst.lane);
+  else store_to(where, inst.lane, from, 0);
 }
 
 void Emitter::exclusive(const Inst& inst) {
@@ -513,18 +484,18 @@ void Emitter::load_exclusive(const Inst& inst) {
   const u8 to = values_[index_].target != kNone ? define(index_) : define_in(index_, access.entry);
   if (inst.aux & ir::kBigEndian) a_.jump(*access.cold);
   // Before the data replaces it: the address may have been in the same pin.
-  const Xbyak::RegExp where = r64(access.entry) + r64(access.address);
+  const Mem where = {.base = access.entry, .index = access.address};
   a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), r64(access.address));
   switch (bytes) {
-    case 1: a_.movzx(r32(to), a_.byte[where]); break;
-    case 2: a_.movzx(r32(to), a_.word[where]); break;
-    case 4: a_.mov(r32(to), a_.dword[where]); break;
-    default: a_.mov(r64(to), a_.qword[where]); break;
+    case 1: a_.movzx(r32(to), where.of(8)); break;
+    case 2: a_.movzx(r32(to), where.of(16)); break;
+    case 4: a_.mov(r32(to), where.of(32)); break;
+    default: a_.mov(r64(to), where.of(64)); break;
   }
   a_.mov(qword_state(offsetof(StateHeader, exclusive_value)), r64(to));
   a_.mov(dword_state(offsetof(StateHeader, exclusive_size)), bytes);
   const u32 back = a_.position();
-  cold_.push_back([=, this, type = inst.type] {
+  cold_.push([=, this, type = inst.type] {
     a_.bind(*access.cold);
     save(saved);
     move(kRax, access.address, Type::I32);
@@ -559,13 +530,13 @@ void Emitter::store_exclusive(const Inst& inst) {
     a_.jump(Cc::e, cold);
     a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), -1);
     a_.mov(a_.rax, qword_state(offsetof(StateHeader, exclusive_value)));
-    const Xbyak::RegExp where = r64(entry) + r64(address);
+    const Mem where = {.base = entry, .index = address};
     a_.lock();
     switch (bytes) {
-      case 1: a_.cmpxchg(a_.byte[where], r8(value)); break;
-      case 2: a_.cmpxchg(a_.word[where], r16(value)); break;
-      case 4: a_.cmpxchg(a_.dword[where], r32(value)); break;
-      default: a_.cmpxchg(a_.qword[where], r64(value)); break;
+      case 1: a_.cmpxchg(where.of(8), r8(value)); break;
+      case 2: a_.cmpxchg(where.of(16), r16(value)); break;
+      case 4: a_.cmpxchg(where.of(32), r32(value)); break;
+      default: a_.cmpxchg(where.of(64), r64(value)); break;
     }
     a_.setne(a_.al);
     a_.movzx(a_.eax, a_.al);
@@ -574,7 +545,7 @@ void Emitter::store_exclusive(const Inst& inst) {
   const u32 back = a_.position();
   if (to != kRax) move(to, kRax, Type::I32);
   const u32 descriptor = bytes | static_cast<u32>(inst.aux) << 8;
-  cold_.push_back([=, this, &cold] {
+  cold_.push([=, this, &cold] {
     a_.bind(cold);
     save(saved);
     move(kRax, address, Type::I32);

@@ -99,7 +99,7 @@ void Emitter::store_value(u32 offset, Type type, Ref ref) {
       case Type::F32: a_.movss(dword_state(offset), xmm(reg)); break;
       case Type::F64:
       case Type::V64: a_.movq(qword_state(offset), xmm(reg)); break;
-      default: a_.movups(a_.xword[state(offset)], xmm(reg)); break;
+      default: a_.movups(xword_state(offset), xmm(reg)); break;
     }
     return;
   }
@@ -280,10 +280,9 @@ void Emitter::emit_eval(const Inst& inst) {
   a_.db(0x48);
   a_.db(0x8d);
   a_.db(0x05);
-  label.uses.push_back(a_.position());
-  a_.dd(0);
+  a_.refer(label);
   a_.call_to(stubs_.eval);
-  cold_.push_back([this, &label, copy = inst] {
+  cold_.push([this, &label, copy = inst] {
     while (a_.position() & 7) a_.db(0xcc);
     a_.bind(label);
     write_instruction(copy);

@@ -42,9 +42,8 @@ void Emitter::load_vector_constant(u8 to, u64 low, u64 high) {
   a_.db(0x0f);
   a_.db(0x10);
   a_.db(0x05 | (to & 7) << 3);
-  label.uses.push_back(a_.position());
-  a_.dd(0);
-  cold_.push_back([=, this, &label] {
+  a_.refer(label);
+  cold_.push([=, this, &label] {
     while (a_.position() & 15) a_.db(0xcc);
     a_.bind(label);
     a_.dq(low);

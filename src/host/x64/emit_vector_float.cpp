@@ -184,7 +184,7 @@ void Emitter::vector_float_arithmetic(const Inst& inst) {
   repair(inst, cold, to);
   if (op == Op::VFAbsDiff) a_.andps(xmm(to), literal(Constant::abs32));
   const u32 image = offsetof(StateHeader, mxcsr_neon);
-  cold_.push_back([=, this, &first, &odd, &cold] {
+  cold_.push([=, this, &first, &odd, &cold] {
     // Odd results: fine if they are all zeros and none was flushed.
     a_.bind(odd);
     a_.pxor(xmm(kXmmA), xmm(kXmmA));

@@ -24,10 +24,10 @@ Emitter::WindowAccess Emitter::begin_window(const Inst& inst) {
   return access;
 }
 
-Xbyak::RegExp Emitter::in_window(const WindowAccess& access) const {
+Mem Emitter::in_window(const WindowAccess& access) const {
   const s32 displacement = static_cast<s32>(settings_.window + access.displacement);
-  if (access.address == kNone) return a_.r14 + displacement;
-  return a_.r14 + r64(access.address) + displacement;
+  if (access.address == kNone) return {.base = kR14, .displacement = displacement};
+  return {.base = kR14, .index = access.address, .displacement = displacement};
 }
 
 // How an access is made that faults, whose instruction is emitted next. end_window() once it is.
@@ -40,8 +40,8 @@ Emitter::WindowSite& Emitter::window_site(const WindowAccess& access, u32 bytes,
   path.displacement = access.displacement;
   path.address = access.address;
   path.how = how | static_cast<u8>(std::countr_zero(bytes));
-  path.flags = stale_ | static_cast<u8>(carry_inverted_ ? WindowPath::kCarryInverted : 0) |
-               static_cast<u8>(static_cast<u8>(fp_class_) << WindowPath::kClassShift);
+  path.flags = stale_ | static_cast<u8>(static_cast<u8>(fp_class_) << WindowPath::kClassShift);
+  if (stale_ & ir::kFlagC && carry_inverted_) path.flags |= WindowPath::kCarryInverted;
   path.ahead = static_cast<u16>(settings_.icount ? ahead_ : 0);
   return site;
 }
@@ -126,7 +126,7 @@ void Emitter::windowed_pointer_store(const Inst& inst) {
   const u8 from = immediate ? kNone : use(data);
   const u32 value = immediate ? static_cast<u32>(imm32(data)) : 0;
   const unsigned bits = inst.lane;
-  const Xbyak::RegExp where = r64(pointer) + static_cast<s32>(settings_.window + inst.imm);
+  const Mem where = {.base = pointer, .displacement = static_cast<s32>(settings_.window + inst.imm)};
   const WindowAccess access = {pointer, static_cast<u32>(inst.imm)};
   WindowSite& site = window_site(access, bits / 8, WindowPath::kStore | WindowPath::kPointer);
   if (vector) site.path.how |= WindowPath::kVector;
@@ -146,7 +146,7 @@ void Emitter::check_single_group(const Inst& inst) {
   a_.test(r8(address), 3);
   a_.jump(Cc::ne, cold);
   const u32 descriptor = static_cast<u32>(inst.imm) | static_cast<u32>(inst.aux) << 8;
-  cold_.push_back([=, this, &cold, write = inst.op == Op::GroupWrite] {
+  cold_.push([=, this, &cold, write = inst.op == Op::GroupWrite] {
     a_.bind(cold);
     save(saved);
     move(kRax, address, Type::I32);

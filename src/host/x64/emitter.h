@@ -23,11 +23,11 @@
 
 #include <array>
 #include <deque>
-#include <functional>
 #include <vector>
 
 #include "host/x64/assembler.h"
 #include "host/x64/compiler.h"
+#include "host/x64/deferred.h"
 #include "host/x64/window_path.h"
 #include "ir/ir.h"
 
@@ -180,11 +180,12 @@ class Emitter {
     return type == Type::I64 ? Xbyak::Reg32e(reg, 64) : Xbyak::Reg32e(reg, 32);
   }
   Xbyak::Xmm xmm(u8 reg) const { return Xbyak::Xmm(reg); }
-  Xbyak::RegExp state(u32 offset) const { return a_.r15 + (static_cast<s32>(offset) - kStateBias); }
-  Xbyak::Address dword_state(u32 offset) const { return a_.dword[state(offset)]; }
-  Xbyak::Address qword_state(u32 offset) const { return a_.qword[state(offset)]; }
-  Xbyak::Address byte_state(u32 offset) const { return a_.byte[state(offset)]; }
-  Xbyak::RegExp spill_at(u32 slot) const { return a_.rsp + (kSpillOffset + 16 * static_cast<s32>(slot)); }
+  static Mem state(u32 offset) { return {.base = kR15, .displacement = static_cast<s32>(offset) - kStateBias}; }
+  static Mem byte_state(u32 offset) { return state(offset).of(8); }
+  static Mem dword_state(u32 offset) { return state(offset).of(32); }
+  static Mem qword_state(u32 offset) { return state(offset).of(64); }
+  static Mem xword_state(u32 offset) { return state(offset).of(128); }
+  static Mem spill_at(u32 slot) { return {.base = kRsp, .displacement = kSpillOffset + 16 * static_cast<s32>(slot)}; }
 
   const Inst& inst(Ref ref) const { return block_->insts[ref]; }
   Type type_of(Ref ref) const { return ir::result_type(inst(ref)); }
@@ -210,9 +211,9 @@ class Emitter {
     const Value& value = values_[ref];
     const bool wide = type_of(ref) == Type::I64;
     if (where(ref) == kNone && value.home == Home::slot) {
-      f(wide ? qword_state(value.data) : dword_state(value.data));
+      f(state(value.data).of(wide ? 64 : 32));
     } else if (where(ref) == kNone && value.home == Home::spill) {
-      f(wide ? a_.qword[spill_at(value.data)] : a_.dword[spill_at(value.data)]);
+      f(spill_at(value.data).of(wide ? 64 : 32));
     } else {
       f(rt(use(ref), type_of(ref)));
     }
@@ -267,9 +268,7 @@ class Emitter {
   void load_value(u8 reg, u32 offset, Type type);
   void update_float_pins(u32 offset, Type type, Ref ref);
 
-  using Binary = void (Xbyak::CodeGenerator::*)(const Xbyak::Operand&, const Xbyak::Operand&);
-  using BinaryImm = void (Xbyak::CodeGenerator::*)(const Xbyak::Operand&, u32);
-  void binary(const Inst& inst, Binary op, BinaryImm op_imm, bool commutative);
+  void binary(const Inst& inst, Alu op, bool commutative);
   void add(const Inst& inst);
   void subtract(const Inst& inst);
   void with_carry(const Inst& inst);
@@ -356,7 +355,7 @@ class Emitter {
     return windowed_ && !(inst.aux & (ir::kUserAccess | ir::kBigEndian));
   }
   WindowAccess begin_window(const Inst& inst);
-  Xbyak::RegExp in_window(const WindowAccess& access) const;
+  Mem in_window(const WindowAccess& access) const;
   WindowSite& window_site(const WindowAccess& access, u32 bytes, u8 how);
   void window_data(WindowSite& site, u8 from, u32 value, bool wide);
   bool write_window_paths(u32 end);
@@ -380,16 +379,15 @@ class Emitter {
   void exclusive(const Inst& inst);
   void load_exclusive(const Inst& inst);
   void store_exclusive(const Inst& inst);
-  void load_from(u8 to, const Xbyak::RegExp& where, unsigned bits, bool is_signed, Type type);
-  void store_to(const Xbyak::RegExp& where, unsigned bits, u8 from, u32 value);
-  void load_xmm(u8 to, const Xbyak::RegExp& where, unsigned bits);
-  void store_xmm(const Xbyak::RegExp& where, u8 from, unsigned bits);
+  void load_from(u8 to, const Mem& where, unsigned bits, bool is_signed, Type type);
+  void store_to(const Mem& where, unsigned bits, u8 from, u32 value);
+  void load_xmm(u8 to, const Mem& where, unsigned bits);
+  void store_xmm(const Mem& where, u8 from, unsigned bits);
   void take_loaded(u8 to, unsigned bits, bool is_signed, Type type);
   void take_loaded_xmm(u8 to, unsigned bits);
   void slow_arguments(u8 address, u8 data);
   void slow_immediate(u32 value, Type type);
   void slow_xmm(u8 from, unsigned bits);
-  void extend_loaded(u8 to, const Xbyak::Operand& from, unsigned bits, bool is_signed, Type type);
   Saved saved() const { return {live_temps(), live_xmms(), fp_class_, fp_other_mode_, location_, ahead_}; }
   void save(const Saved& saved);
   void restore(const Saved& saved);
@@ -527,7 +525,7 @@ class Emitter {
   u8 fp_other_mode_ = 0;
   std::vector<Label> labels_;
   std::deque<Label> cold_labels_;
-  std::vector<std::function<void()>> cold_;
+  DeferredCalls cold_;
   std::vector<WindowSite> window_sites_;
 };
 

@@ -80,9 +80,9 @@ void Emitter::spill(Ref ref) {
   const u32 slot = allocate_spill();
   const u8 reg = where(ref);
   if (is_vector(ref)) {
-    a_.movaps(a_.xword[spill_at(slot)], xmm(reg));
+    a_.movaps(spill_at(slot).of(128), xmm(reg));
   } else {
-    a_.mov(a_.qword[spill_at(slot)], r64(reg));
+    a_.mov(spill_at(slot).of(64), r64(reg));
   }
   value.home = Home::spill;
   value.data = slot;
@@ -207,7 +207,7 @@ void Emitter::load_value(u8 reg, u32 offset, Type type) {
     case Type::F32: a_.movss(xmm(reg), dword_state(offset)); break;
     case Type::F64:
     case Type::V64: a_.movq(xmm(reg), qword_state(offset)); break;
-    case Type::V128: a_.movups(xmm(reg), a_.xword[state(offset)]); break;
+    case Type::V128: a_.movups(xmm(reg), xword_state(offset)); break;
     default: break;
   }
 }
@@ -222,7 +222,7 @@ u8 Emitter::use(Ref ref) {
   }
   if (is_vector(ref)) {
     const u8 reg = take_xmm();
-    if (value.home == Home::spill) a_.movaps(xmm(reg), a_.xword[spill_at(value.data)]);
+    if (value.home == Home::spill) a_.movaps(xmm(reg), spill_at(value.data).of(128));
     else load_value(reg, value.data, type_of(ref));
     owner_xmm_[reg] = ref;
     value.reg = reg;
@@ -246,7 +246,7 @@ void Emitter::use_in(Ref ref, u8 reg) {
   switch (value.home) {
     case Home::constant: load_constant(reg, constant(ref), type); break;
     case Home::slot: load_value(reg, value.data, type); break;
-    case Home::spill: a_.mov(rt(reg, type), a_.ptr[spill_at(value.data)]); break;
+    case Home::spill: a_.mov(rt(reg, type), spill_at(value.data)); break;
     default: failed_ = true; break;
   }
 }

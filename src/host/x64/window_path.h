@@ -17,13 +17,13 @@ namespace rhea::x64 {
 struct WindowPath {
   // Bits of `how` above the logarithm of the bytes.
   static constexpr u8 kLog = 7, kStore = 8, kVector = 16, kWide = 32;  // kWide: what is loaded goes to 64 bits
-  static constexpr u8 kPointer = 64;   // the register has the window's pointer, not the guest's address
+  static constexpr u8 kPointer = 64;    // the register has the window's pointer, not the guest's address
   static constexpr u8 kConstant = 128;  // what is stored follows: four bytes, sign-extended where kWide says so
   // Bits of `flags` above the guest's flags (ir::FlagBits) that EFLAGS have and the image has not.
   static constexpr u8 kCarryInverted = 16;
   static constexpr unsigned kClassShift = 5;  // FpClass that MXCSR is of
 
-  s32 back = 0;              // from behind this field to where the code goes on
+  s32 back = 0;  // from behind this field to where the code goes on
   u32 location_low = 0, location_high = 0;
   u32 displacement = 0;      // added to the register, or the address where there is none
   u8 address = 0, data = 0;  // registers by their numbers (data of kVector: xmm), address may be kNone

@@ -48,6 +48,9 @@ FlagUse flag_use(const Row& row, u32 insn, bool in_it) {
   return use;
 }
 
+// Whether the destination is r15.
+bool names_pc(const Row& row, u32 insn) { return (insn & row.d_mask) == row.d_mask && std::popcount(row.d_mask) == 4; }
+
 }  // namespace
 
 Translator::Translator(Cpu& owner, ir::CodeReader& code, ir::Block& block, unsigned max_insns)
@@ -160,7 +163,7 @@ bool Translator::selectable(const Row& row, u32 insn) const {
   if (!(row.flags & kPlain)) return false;
   if (flag_use(row, insn, in_it()).writes) return false;
   if (row.s_mask & insn) return false;
-  return extract(insn, row.d_mask) != 15;
+  return !names_pc(row, insn);
 }
 
 void Translator::open_run() {
@@ -297,7 +300,7 @@ namespace {
 // Whether an instruction whose row is no branch writes r15 all the same.
 bool writes_pc(const Row& row, u32 insn) {
   if (row.table == Table::t16 || row.table == Table::a32) {
-    if (row.d_mask && std::popcount(row.d_mask) == 4 && extract(insn, row.d_mask) == 15) return true;
+    if (names_pc(row, insn)) return true;
   }
   if (!(row.flags & kMemory) || (row.table != Table::a32 && row.table != Table::t32) || !bit(insn, 20)) return false;
   return row.pattern[31 - 15] == 'l' ? bit(insn, 15) : bits(insn, 12, 4) == 15;
