@@ -17,6 +17,7 @@ void Emitter::analyze() {
   values_.assign(count, Value{});
   live_before_.assign(count + 1, 0);
   label_live_.assign(block_->labels, 0);
+  list_kinds();
   find_fused_flags();
   analyze_uses();
   find_shift_flags();
@@ -50,18 +51,31 @@ bool is_call(Op op) { return op >= Op::Call0 && op <= Op::Call3; }
 
 }  // namespace
 
+// So that what looks for a few of them need not go through all.
+void Emitter::list_kinds() {
+  for (std::vector<Ref>* list : {&set_flags_, &set_states_, &accesses_, &groups_, &labels_at_}) list->clear();
+  for (usize i = 0; i < block_->insts.size(); i++) {
+    const Inst& inst = block_->insts[i];
+    const Ref ref = static_cast<Ref>(i);
+    switch (inst.op) {
+      case Op::SetFlags: set_flags_.push_back(ref); break;
+      case Op::SetState:
+        if (inst.type == Type::I32) set_states_.push_back(ref);
+        break;
+      case Op::GroupRead:
+      case Op::GroupWrite: groups_.push_back(ref); break;
+      case Op::Label: labels_at_.push_back(ref); break;
+      default:
+        if (is_plain_access(inst.op)) accesses_.push_back(ref);
+        break;
+    }
+  }
+}
+
 void Emitter::analyze_uses() {
   const std::vector<Inst>& insts = block_->insts;
-  std::vector<Ref> label_at(insts.size(), 0);  // the last label at or before
-  Ref last_label = 0;
-  bool any_label = false;
   for (usize i = 0; i < insts.size(); i++) {
     const Inst& inst = insts[i];
-    if (inst.op == Op::Label) {
-      last_label = static_cast<Ref>(i);
-      any_label = true;
-    }
-    label_at[i] = last_label;
     for (const Ref arg : inst.args) {
       if (arg == kNoRef) continue;
       values_[arg].last_use = static_cast<u16>(i);
@@ -80,10 +94,18 @@ void Emitter::analyze_uses() {
     fold_addresses();
     find_single_groups();
   }
-  if (!any_label) return;
+  if (!labels_at_.empty()) find_crossing();
+}
+
+// Values that live over a label, and whether the slot that they were read from is written meanwhile.
+void Emitter::find_crossing() {
+  const std::vector<Inst>& insts = block_->insts;
+  usize next = 0;  // of the labels, the first one behind i
   for (usize i = 0; i < insts.size(); i++) {
+    while (next < labels_at_.size() && labels_at_[next] <= i) next++;
+    if (next == labels_at_.size()) return;
     Value& value = values_[i];
-    if (!value.uses || !(label_at[value.last_use] > i)) continue;
+    if (!value.uses || value.last_use < labels_at_[next]) continue;
     value.crosses = true;
     if (insts[i].op != Op::GetState) continue;
     for (usize k = i + 1; k <= value.last_use; k++) {
@@ -97,9 +119,9 @@ void Emitter::analyze_uses() {
 void Emitter::fold_addresses() {
   constexpr s32 kMost = 1 << 16;
   const std::vector<Inst>& insts = block_->insts;
-  for (usize i = 0; i < insts.size(); i++) {
+  for (const Ref i : accesses_) {
     const Inst& inst = insts[i];
-    if (!is_plain_access(inst.op) || !through_window(inst)) continue;
+    if (!through_window(inst)) continue;
     const Ref address = inst.args[0];
     const Inst& add = insts[address];
     if (add.op != Op::Add || values_[address].uses != 1 || insts[add.args[1]].op != Op::Const) continue;
@@ -107,7 +129,7 @@ void Emitter::fold_addresses() {
     if (displacement < -kMost || displacement > kMost || insts[add.args[0]].op == Op::Const) continue;
     values_[address].folded = true;
     Value& base = values_[add.args[0]];
-    base.last_use = std::max(base.last_use, static_cast<u16>(i));
+    base.last_use = std::max(base.last_use, i);
   }
 }
 
@@ -115,12 +137,12 @@ void Emitter::fold_addresses() {
 void Emitter::find_single_groups() {
   constexpr usize kNear = 16;
   const std::vector<Inst>& insts = block_->insts;
-  for (usize i = 0; i < insts.size(); i++) {
+  for (const Ref i : groups_) {
     const Inst& group = insts[i];
     const bool write = group.op == Op::GroupWrite;
-    if ((!write && group.op != Op::GroupRead) || !through_window_as_group(group)) continue;
+    if (!through_window_as_group(group)) continue;
     if (values_[i].uses != (write ? 2 : 1)) continue;  // the access, and a store's GroupCommit
-    for (usize k = i + 1; k < std::min(insts.size(), i + kNear); k++) {
+    for (usize k = i + 1u; k < std::min(insts.size(), i + kNear); k++) {
       const Inst& access = insts[k];
       if (access.op != (write ? Op::PtrStore : Op::PtrLoad) || access.args[0] != i) continue;
       if (access.imm != 0 || access.lane != 8 * group.imm) break;
@@ -186,23 +208,22 @@ bool gives_flags(Op op) { return has_flags_operands(op) || op == Op::And || op =
 
 void Emitter::find_fused_flags() {
   const std::vector<Inst>& insts = block_->insts;
-  for (usize i = 0; i < insts.size(); i++) {
-    if (insts[i].op != Op::SetFlags) continue;
+  for (const Ref i : set_flags_) {
     const Ref of = insts[i].args[0];
     if (!gives_flags(insts[of].op) || i - of > 12) continue;
     bool neutral = true;
     for (usize k = of + 1u; k < i && neutral; k++) neutral = is_neutral(insts[k].op);
     values_[of].fused = neutral;
-    values_[of].fused_at = static_cast<u16>(i);
+    values_[of].fused_at = i;
   }
 }
 
 // lsls r2, r3, #28: the host's shift leaves N, Z and the bit that was shifted out where they are wanted. V stays.
 void Emitter::find_shift_flags() {
   const std::vector<Inst>& insts = block_->insts;
-  for (usize i = 0; i + 1 < insts.size(); i++) {
-    if (insts[i].op != Op::SetFlags || insts[i].aux != ir::kFlagNZ || insts[i + 1].op != Op::SetCarry) continue;
-    const Ref of = insts[i].args[0], carry = insts[i + 1].args[0];
+  for (const Ref i : set_flags_) {
+    if (i + 1u >= insts.size() || insts[i].aux != ir::kFlagNZ || insts[i + 1u].op != Op::SetCarry) continue;
+    const Ref of = insts[i].args[0], carry = insts[i + 1u].args[0];
     if (i - of > 12 || !is_shifted_out(carry, of)) continue;
     const Ref bit = insts[carry].op == Op::And ? insts[carry].args[0] : kNoRef;
     const bool own_bit = bit != kNoRef && bit != insts[of].args[0];
@@ -212,7 +233,7 @@ void Emitter::find_shift_flags() {
     }
     if (!neutral) continue;
     values_[of].fused = true;
-    values_[of].fused_at = static_cast<u16>(i);
+    values_[of].fused_at = i;
     values_[carry].folded = true;
     if (own_bit) values_[bit].folded = true;
   }
@@ -257,9 +278,8 @@ bool Emitter::blocks_target(const Inst& inst, u8 pin, usize index, usize definit
 
 void Emitter::find_targets() {
   const std::vector<Inst>& insts = block_->insts;
-  for (usize i = 0; i < insts.size(); i++) {
+  for (const Ref i : set_states_) {
     const Inst& inst = insts[i];
-    if (inst.op != Op::SetState || inst.type != Type::I32) continue;
     const int pin = pin_at(static_cast<u32>(inst.imm));
     const Ref of = inst.args[0];
     if (pin < 0 || i - of > 24 || values_[of].target != kNone) continue;

@@ -72,7 +72,7 @@ void Emitter::emit(const Inst& inst) {
   Value& value = values_[index_];
   if (value.folded || (value.uses == 0 && !ir::has_effect(inst))) return;
   // Conditions are evaluated here unless the instruction can take them from the flags.
-  for (unsigned i = 0; i < 3; i++) {
+  for (unsigned i = 0; lazy_count_ && i < 3; i++) {
     const Ref arg = inst.args[i];
     if (arg == kNoRef || (values_[arg].home != Home::condition && values_[arg].home != Home::carry)) continue;
     const bool takes =

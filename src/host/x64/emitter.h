@@ -160,7 +160,9 @@ class Emitter {
  private:
   // ---- analysis.cpp ------------------------------------------------------------------------------------------
   void analyze();
+  void list_kinds();
   void analyze_uses();
+  void find_crossing();
   void analyze_flags();
   void find_targets();
   void fold_addresses();
@@ -503,6 +505,8 @@ class Emitter {
   std::vector<Value> values_;
   std::vector<u8> live_before_;  // FlagBits, for each instruction
   std::vector<u8> label_live_;
+  // Instructions of a kind, for the analysis: SetState of 32 bits, accesses that are no group's.
+  std::vector<Ref> set_flags_, set_states_, accesses_, groups_, labels_at_;
   std::array<Ref, 16> owner_{};
   std::array<Ref, 16> owner_xmm_{};
   u32 locked_ = 0, locked_xmm_ = 0;
