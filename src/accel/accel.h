@@ -38,6 +38,7 @@ struct Options {
   bool passes = true;                 // IR passes
   bool tier2 = true;                  // hot paths are compiled once more, as regions
   bool eager_tier2 = false;           // every path that is met at a poll is
+  bool tier2_thread = true;           // by a thread beside the CPUs
   bool halt_poll = true;              // a CPU that was woken soon looks for interrupts itself for a while
   unsigned max_block = 64;            // guest instructions of a block, at most
   u64 cache_size = u64{256} << 20;    // bytes of generated code; memory is taken as it is made

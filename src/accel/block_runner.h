@@ -47,6 +47,8 @@ class BlockRunner : public CodeTracker {
   virtual void forget_code(u64 begin, u64 end) = 0;
   // EngineHooks::sync_fp_flags.
   virtual void sync_fp_flags(VirtualCpu& cpu) {}
+  // The CPUs have ended and will soon be gone: no thread of the runner looks at them from now on. Any number of times.
+  virtual void end() {}
   virtual std::string statistics() const = 0;
 };
 

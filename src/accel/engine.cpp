@@ -150,6 +150,7 @@ class EngineImpl final : public Engine, private memory::Listener {
     debugger_.wake_parked();
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
+    if (runner_) runner_->end();
   }
   void reset() override {
     for (auto& cpu : cpus_) cpu->reset();

@@ -22,7 +22,7 @@ namespace rhea::accel {
 inline bool eventually(const std::function<bool()>& condition) {
   for (int i = 0; i < 4000; i++) {
     if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::sleep_for(std::chrono::microseconds(i < 50 ? 200 : 5000));
   }
   return condition();
 }

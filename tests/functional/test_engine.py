@@ -8,7 +8,7 @@ import guest
 from guest import DTB, INITRD, KERNEL, GuestTest, rhea_only
 
 SWITCHES = ("chain", "ibtc", "pin", "lazy-flags", "group", "inline-fp", "tables", "windows", "passes", "cache",
-            "copies", "tier2")
+            "copies", "tier2", "tier2-thread")
 EVERY = 1000
 QUIET = "console=ttyAMA0 rhea.net=off rhea.off"
 
@@ -115,7 +115,7 @@ class Copies(GuestTest):
 
 @rhea_only("QEMU has no regions")
 class Regions(Computes):
-    """Hot paths that are compiled once more: on one CPU, on two, and every path that is met."""
+    """Hot paths that are compiled once more: on one CPU, on two, by the CPUs themselves, and every path that is met."""
 
     test_defaults = None
 
@@ -146,6 +146,9 @@ class Regions(Computes):
 
     def test_every_path_on_two_cpus(self):
         self.run_with(",eager-tier2=on", 2, 50)
+
+    def test_without_a_thread_of_their_own(self):
+        self.run_with(",tier2-thread=off", 2, 10)
 
     def test_they_can_be_turned_off(self):
         self.assertEqual(self.run_with(",tier2=off", 1, 0), 0)

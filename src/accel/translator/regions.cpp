@@ -26,7 +26,17 @@ bool Regions::may_try(const ir::Key& key, u32 page) {
   return true;
 }
 
-// Regions that go through the head's block have it in the region from now on.
+void Regions::await(RegionParts& parts) {
+  parts.died = false;
+  awaited_.push_back(&parts);
+}
+
+bool Regions::is_awaited(u32 head) const {
+  return std::any_of(awaited_.begin(), awaited_.end(),
+                     [&](const RegionParts* parts) { return parts->head == head && !parts->died; });
+}
+
+// Regions that go through the head's block, or will, have it in the region from now on.
 void Regions::add(u32 region, u32 head, std::span<const u32> others) {
   parts_.emplace(region, std::vector<u32>(others.begin(), others.end()));
   if (const auto found = regions_.find(head); found != regions_.end()) {
@@ -36,9 +46,14 @@ void Regions::add(u32 region, u32 head, std::span<const u32> others) {
     regions_[region] = std::move(moved);
   }
   for (const u32 block : others) regions_[block].push_back(region);
+  for (RegionParts* parts : awaited_) std::replace(parts->others.begin(), parts->others.end(), head, region);
 }
 
 void Regions::block_died(u32 block) {
+  for (RegionParts* parts : awaited_) {
+    const std::vector<u32>& others = parts->others;
+    if (parts->head == block || std::find(others.begin(), others.end(), block) != others.end()) parts->died = true;
+  }
   if (const auto found = regions_.find(block); found != regions_.end()) {
     doomed_.insert(doomed_.end(), found->second.begin(), found->second.end());
     regions_.erase(found);
@@ -56,6 +71,7 @@ void Regions::clear() {
   parts_.clear();
   regions_.clear();
   doomed_.clear();
+  for (RegionParts* parts : awaited_) parts->died = true;
   tries_.clear();
 }
 

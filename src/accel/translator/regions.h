@@ -7,7 +7,8 @@
 // compiled as one, which takes the place of the first block. Where the guest leaves the path it goes on in blocks.
 //
 // A region lives as long as all blocks of its path do: what drops one of them, because its code was written, drops the
-// region. Pages other than the first are looked up in the execution table on the way, as links between pages are.
+// region. Pages other than the first are looked up in the execution table on the way, as links between pages are. The
+// same holds while it is made, which takes its time: it comes to nothing then.
 #pragma once
 
 #include <array>
@@ -38,6 +39,13 @@ class HotPlaces {
   std::array<Place, kPlaces> places_{};
 };
 
+// What a region that is being made is made of.
+struct RegionParts {
+  u32 head = kNoBlock;
+  std::vector<u32> others;
+  bool died = false;  // one of them did: the code that was read may be old
+};
+
 // Which blocks regions are made of. All members are called with the translator's lock held.
 class Regions {
  public:
@@ -49,6 +57,11 @@ class Regions {
   bool is_region(u32 block) const { return parts_.contains(block); }
   // A region that took the place of `head`, with the other blocks of its path.
   void add(u32 region, u32 head, std::span<const u32> others);
+  // From now until forget() it is known when one of these blocks, which live, dies. The parts stay where they are.
+  void await(RegionParts& parts);
+  void forget(RegionParts& parts) { std::erase(awaited_, &parts); }
+  // Whether a region with this head is being made.
+  bool is_awaited(u32 head) const;
   // A block or a region died: the regions that are made of it are to die.
   void block_died(u32 block);
   // The same of all those for which it holds.
@@ -61,6 +74,12 @@ class Regions {
     for (const auto& [region, parts] : parts_) {
       if (which(region)) dying.push_back(region);
     }
+    for (const RegionParts* parts : awaited_) {
+      if (which(parts->head)) dying.push_back(parts->head);
+      for (const u32 block : parts->others) {
+        if (which(block)) dying.push_back(block);
+      }
+    }
     for (const u32 block : dying) block_died(block);
   }
   // Regions to drop; some may be dead.
@@ -72,6 +91,7 @@ class Regions {
   std::unordered_map<u32, std::vector<u32>> parts_;    // of a region that lives, the blocks of its path but the first
   std::unordered_map<u32, std::vector<u32>> regions_;  // of a block, the regions that it is a part of
   std::vector<u32> doomed_;
+  std::vector<RegionParts*> awaited_;
   std::map<std::tuple<u64, u64, u32>, unsigned> tries_;
 };
 

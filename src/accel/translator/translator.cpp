@@ -112,7 +112,7 @@ void Translator::attach(VirtualCpu& cpu) {
 void Translator::make_compiler(VirtualCpu& cpu) {
   x64::Settings settings;
   settings.layout = cpu.guest().layout();
-  settings.helpers = cpu.guest().helpers();
+  settings.helpers = helpers_ = cpu.guest().helpers();
   settings.runtime = {rhea_soft_load,   rhea_soft_load128, rhea_soft_store,     rhea_soft_store128,  rhea_group_read,
                       rhea_group_write, rhea_group_commit, rhea_load_exclusive, rhea_store_exclusive};
   settings.features = x64::detect_features() & x64::parse_features(options_.host_features).value();
@@ -129,6 +129,7 @@ void Translator::make_compiler(VirtualCpu& cpu) {
   if (options_.perf_map) perf_map_ = sys::open_perf_map();
   if (options_.copies) open_ring();
   open_store(cpu);
+  start_region_thread();
 }
 
 // Options that change the IR, which the compiler does not know of.
@@ -260,7 +261,7 @@ const void* Translator::find(VirtualCpu& cpu, Data& data, u32 from) {
     }
     // It may have been written already, where the lock was given back: nothing may lead to it then.
     if (index != kNoBlock && !cache_.block(index).dead) {
-      if (from && epoch == epoch_ && may_link(from, index, cpu)) {
+      if (from && epoch == epoch_ && may_link(from, index)) {
         cache_.link(from, index, *compiler_);
         counts_.links++;
       }
@@ -434,7 +435,7 @@ u32 Translator::publish(VirtualCpu& cpu, const PageReader& reader, const Plan& p
     origins_.add(origin_of(compiled, plan.windowed, !plan.debugging), reader, compiled.faults, cache_);
   }
   counts_.in_ring += plan.in_ring();
-  make_known(index, cpu);
+  make_known(index);
   if (log_.on(LogItem::out_asm)) {
     log_.write_text(fmt::format("OUT: {:08x}, {} bytes + {} bytes of slow paths\n{}", block.key.pc, compiled.hot_bytes,
                                 compiled.cold_bytes, compiler_->disassemble(compiled)));
@@ -458,7 +459,7 @@ u32 Translator::revive(VirtualCpu& cpu, const PageReader& reader, u32 index) {
   compiler_->set_second_page(origin.second_check, second);
   for (const x64::FaultSite& site : origins_.faults(index)) faults_.add(site.at, site.slow);
   cache_.revive(index, {reader.first().key, second});
-  make_known(index, cpu);
+  make_known(index);
   note_perf("guest", cache_.block(index).key.pc, cache_.block(index).entry, origin.hot_bytes);
   return index;
 }
@@ -497,7 +498,7 @@ u32 Translator::copy(VirtualCpu& cpu, const PageReader& reader, u32 like) {
   compiler_->set_second_page(compiled.second_check, translation.pages[1]);
   const u32 index = cache_.add_like(like, static_cast<u32>(key.pc - source.key.pc), translation, compiled.sites);
   note_faults(index, compiled);
-  make_known(index, cpu);
+  make_known(index);
   note_perf("guest", key.pc, compiled.entry, compiled.hot_bytes);
   counts_.copied++;
   unload_written(compiled);
@@ -527,14 +528,14 @@ void Translator::compare(u32 like, u32 made, const x64::CompiledBlock& compiled)
              cache_.block(like).key.pc);
 }
 
-void Translator::make_known(u32 index, VirtualCpu& cpu) {
+void Translator::make_known(u32 index) {
   const Translation& translation = cache_.block(index);
   for (unsigned i = 0; i < 2; i++) {
     if (!translation.pages[i]) continue;
     lines_.make(translation.pages[i] & ~kWindowedCode)
         .fetch_or(line_mask(translation.begin[i], translation.end[i]), std::memory_order_seq_cst);
   }
-  link_new(index, cpu);
+  link_new(index);
 }
 
 // Host code is mapped twice, to be written and to be run, and would count twice as resident memory. What is finished
@@ -554,7 +555,7 @@ void Translator::note_perf(const char* kind, u64 pc, u32 entry, u32 bytes) {
 }
 
 // ---- links ----------------------------------------------------------------------------------------------------------
-bool Translator::may_link(u32 exit_id, u32 target, VirtualCpu& cpu) {
+bool Translator::may_link(u32 exit_id, u32 target) const {
   if (!options_.chain || logging_) return false;
   const ExitRecord& exit = cache_.exit(exit_id);
   const Translation& to = cache_.block(target);
@@ -567,13 +568,13 @@ bool Translator::may_link(u32 exit_id, u32 target, VirtualCpu& cpu) {
 }
 
 // Links within the page need no look at where it is mapped: they are made at once where the target is there.
-void Translator::link_new(u32 index, VirtualCpu& cpu) {
+void Translator::link_new(u32 index) {
   const Translation& made = cache_.block(index);
   for (u32 id = made.first_exit; id < made.first_exit + made.exits; id++) {
     const ExitRecord& exit = cache_.exit(id);
     if (!exit.site.same_page) continue;
     const u32 target = cache_.find(exit.target, made.pages[0], 0);
-    if (target != kNoBlock && may_link(id, target, cpu)) {
+    if (target != kNoBlock && may_link(id, target)) {
       cache_.link(id, target, *compiler_);
       counts_.links++;
     }
@@ -758,6 +759,7 @@ void Translator::drop_piece(u32 piece) {
 void Translator::empty(VirtualCpu& cpu) {
   const u64 epoch = epoch_;
   cpu.run_exclusive([&] {
+    const auto nobody_compiles = requests_.hold();
     std::lock_guard lock(mutex_);
     if (epoch_ == epoch) drop_everything();
   });

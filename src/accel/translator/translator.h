@@ -8,7 +8,7 @@
 //
 // CPUs make blocks at the same time. The lock is held to find out that there is none, and to make a new one known; in
 // between its pages are claimed, and lines of them that are written meanwhile are noted: what was made from them is
-// made again.
+// made again. Hot paths are compiled by a thread, which has nothing of a CPU but what that gave it (region_queue.h).
 //
 // Code that is written (code_written) is dropped at once, from any thread: links to it are taken back, and jump
 // table entries are made to leave. When the cache is full everything is dropped while all CPUs are outside; what is
@@ -29,6 +29,7 @@
 #include "accel/translator/code_copies.h"
 #include "accel/translator/code_store.h"
 #include "accel/translator/fault_sites.h"
+#include "accel/translator/region_queue.h"
 #include "accel/translator/regions.h"
 #include "accel/virtual_cpu.h"
 #include "host/x64/compiler.h"
@@ -56,13 +57,17 @@ class CodeLines {
 class Translator final : public BlockRunner {
  public:
   static Result<std::unique_ptr<Translator>> create(const RunnerContext& context);
-  ~Translator() override { store_.save(); }
+  ~Translator() override {
+    requests_.stop();
+    store_.save();
+  }
 
   void attach(VirtualCpu& cpu) override;
   Leave run(VirtualCpu& cpu) override;
   void code_written(memory::RamBlock& ram, u64 offset, u64 size) override;
   void forget_code(u64 begin, u64 end) override;
   void sync_fp_flags(VirtualCpu& cpu) override { x64::Compiler::sync_fp_flags(cpu.state()); }
+  void end() override { requests_.stop(); }
   std::string statistics() const override;
 
  private:
@@ -91,6 +96,7 @@ class Translator final : public BlockRunner {
     ir::Key postponed{.mode = kNoMode};  // where a region is to begin, icount
     bool looked_up = false;              // on the way that was followed, the poll word was not zero where it is read
     s64 next_region = 0;                 // when time for one is there again
+    std::atomic<s64> owes{0};            // ns that the thread took for it since
     u64 left_link = 0, left_dispatch = 0, left_poll = 0, left_exception = 0, lookups = 0;
   };
   static Data& data_of(const VirtualCpu& cpu) { return static_cast<Data&>(*cpu.runner_data); }
@@ -130,10 +136,10 @@ class Translator final : public BlockRunner {
   bool remembers() const { return options_.copies || store_.active(); }
   void watch(VirtualCpu& cpu, const CodePage& page);
   bool goes_through_window(VirtualCpu& cpu, const ir::Key& key, const CodePage& page) const;
-  void make_known(u32 index, VirtualCpu& cpu);
+  void make_known(u32 index);
   void open_store(VirtualCpu& cpu);
-  bool may_link(u32 exit_id, u32 target, VirtualCpu& cpu);
-  void link_new(u32 index, VirtualCpu& cpu);
+  bool may_link(u32 exit_id, u32 target) const;
+  void link_new(u32 index);
   void enter_jump(Data& data, u32 index);
   void replace_worn(VirtualCpu& cpu);
   void forget_jumps(const Translation& translation);
@@ -152,15 +158,24 @@ class Translator final : public BlockRunner {
   void unload_written(const x64::CompiledBlock& compiled);
   void note_perf(const char* kind, u64 pc, u32 entry, u32 bytes);
 
+  void start_region_thread();
   bool is_hot(VirtualCpu& cpu, Data& data, s64 now) const;
   bool make_postponed_region(VirtualCpu& cpu, Data& data);
   void make_region(VirtualCpu& cpu, Data& data, s64 now);
   std::vector<ir::Key> follow(VirtualCpu& cpu, Data& data);
-  u32 read_part(VirtualCpu& cpu, const ir::Key& key, bool windowed, PageReader& reader, ir::Block& part);
-  void join_path(VirtualCpu& cpu, const std::vector<ir::Key>& path);
-  void compile_region(VirtualCpu& cpu, u32 head, const std::vector<u32>& others, const PageReader& reader,
-                      bool windowed);
-  void log_region(usize blocks, const x64::CompiledBlock& compiled);
+  RegionRequest* begin_region(VirtualCpu& cpu, Data& data, u32 page);
+  bool fill_region(VirtualCpu& cpu, const std::vector<ir::Key>& path, RegionRequest& request);
+  // A block of a path: the key of its page, and how many bytes of it are known to be its code.
+  struct PathBlock {
+    u32 page = 0, bytes = 0;
+  };
+  std::vector<PathBlock> await_path(VirtualCpu& cpu, const std::vector<ir::Key>& path, RegionRequest& request);
+  bool read_part(VirtualCpu& cpu, const ir::Key& key, const PathBlock& block, PageReader& reader, ir::Block& part);
+  usize join_path(VirtualCpu& cpu, std::span<const ir::Key> path, std::span<const PathBlock> blocks,
+                  RegionRequest& request);
+  void compile_region(RegionRequest& request, unsigned lane, x64::CompiledBlock& compiled);
+  void publish_region(const RegionRequest& request, u32 first_exit, const x64::CompiledBlock& compiled);
+  void log_region(const RegionRequest& request, const x64::CompiledBlock& compiled);
   void drop_doomed();
 
   const Options& options_;
@@ -169,6 +184,7 @@ class Translator final : public BlockRunner {
   sys::Fd file_;
   sys::MemoryMap write_, run_;
   std::unique_ptr<x64::Compiler> compiler_;
+  std::span<const ir::Helper> helpers_;
   FaultSites faults_;
   std::atomic<u64> epoch_{1};  // raised when everything is dropped
   std::atomic<bool> logging_{false};
@@ -179,7 +195,6 @@ class Translator final : public BlockRunner {
   CodeCopies copies_{cache_, origins_};
   std::vector<std::vector<u32>> ring_faults_;  // fault sites of each piece of the ring
   Regions regions_;
-  ir::Block region_;
   std::vector<VirtualCpu*> cpus_;
   std::vector<std::pair<memory::RamBlock*, u64>> code_pages_;  // where page flags are set
   CodeLines lines_;
@@ -195,8 +210,9 @@ class Translator final : public BlockRunner {
         links = 0, windowed = 0, replaced = 0, copied = 0, compared = 0, different = 0, in_ring = 0, pieces = 0;
     u64 nanoseconds = 0;
     u64 paths = 0, regions = 0, region_blocks = 0, region_insns = 0, region_bytes = 0, regions_dropped = 0,
-        region_nanoseconds = 0;
+        region_nanoseconds = 0, thread_nanoseconds = 0, regions_refused = 0, regions_outdated = 0;
   } counts_;
+  RegionQueue requests_;
 };
 
 }  // namespace rhea::accel

@@ -40,9 +40,13 @@ std::string Translator::statistics() const {
   text += fmt::format("\ntranslated again     {} blocks for other addresses; {} pieces of the ring emptied\n",
                       counts_.in_ring, counts_.pieces);
   text += fmt::format(
-      "regions             {} of {} paths, of {} blocks and {} instructions, {} bytes; {} live, {} dropped; {} ms\n",
+      "regions             {} of {} paths, of {} blocks and {} instructions, {} bytes; {} live, {} dropped; {} ms\n"
+      "regions under way   {} waiting; {} paths refused as all requests were in use, {} given up as their code "
+      "changed; "
+      "{} ms beside the CPUs\n",
       counts_.regions, counts_.paths, counts_.region_blocks, counts_.region_insns, counts_.region_bytes,
-      regions_.count(), counts_.regions_dropped, counts_.region_nanoseconds / 1'000'000);
+      regions_.count(), counts_.regions_dropped, counts_.region_nanoseconds / 1'000'000, requests_.waiting(),
+      counts_.regions_refused, counts_.regions_outdated, counts_.thread_nanoseconds / 1'000'000);
   text += fmt::format("through windows     {} blocks; {} made anew without\n", counts_.windowed, counts_.replaced);
   if (!options_.cache_folder.empty()) text += store_.statistics();
   if (compiler_) {
