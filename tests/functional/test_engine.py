@@ -187,6 +187,8 @@ class Icount(GuestTest):
         first, second = self.console("-smp", "4"), self.console("-smp", "4")
         self.assertIn("reboot: Power down", first)
         self.assertEqual(first, second)
+        # Which paths are made regions of changes nothing, either.
+        self.assertEqual(first, self.console("-smp", "4", "-accel", "tcg,eager-tier2=on,cache=off"))
 
 
 class Pipe:

@@ -116,9 +116,9 @@ std::vector<ir::Key> Translator::follow(VirtualCpu& cpu, Data& data) {
     const ir::Key next = {state.pc, state.mode};
     const bool again = std::find(path.begin(), path.end(), next) != path.end();
     path.push_back(next);
-    if (again || next.mode != head.mode || cpu.wants_sleep() || cpu.flush_pending()) break;
+    // First: what blocks would take here, counted runs take here, too.
     data.looked_up = options_.icount && looks && state.poll.load(std::memory_order_relaxed);
-    if (data.looked_up) break;
+    if (data.looked_up || again || next.mode != head.mode || cpu.wants_sleep() || cpu.flush_pending()) break;
   }
   return path;
 }
