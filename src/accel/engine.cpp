@@ -456,11 +456,12 @@ std::string EngineImpl::statistics() const {
     text += fmt::format(
         "CPU {}: {} entries made, {} slow loads, {} slow stores, {} device accesses, {} stores to code, "
         "{} flushes, {} page flushes\n",
-        cpu->index(), mmu.fills, mmu.slow_loads, mmu.slow_stores, mmu.device_accesses, mmu.code_stores, mmu.flushes,
-        mmu.page_flushes);
-    if (mmu.windows_opened) {
+        cpu->index(), mmu.fills.get(), mmu.slow_loads.get(), mmu.slow_stores.get(), mmu.device_accesses.get(),
+        mmu.code_stores.get(), mmu.flushes.get(), mmu.page_flushes.get());
+    if (mmu.windows_opened.get()) {
       text += fmt::format("CPU {}: {} windows opened, {} closed; {} mappings made in them, {} undone\n", cpu->index(),
-                          mmu.windows_opened, mmu.windows_closed, mmu.window_maps, mmu.window_unmaps);
+                          mmu.windows_opened.get(), mmu.windows_closed.get(), mmu.window_maps.get(),
+                          mmu.window_unmaps.get());
     }
   }
   if (counter_) text += fmt::format("{} instructions, virtual time {} ns\n", counter_->instructions(), counter_->now());

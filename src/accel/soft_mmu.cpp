@@ -169,7 +169,7 @@ bool SoftMmu::translate_range(u64 address, unsigned bytes, ir::Access access, u8
   entering_around_ = false;
   const TableSet* set = current_set(user);
   // A group that crosses into the next page comes here, too, and has all it can get.
-  if (set && set->open && !set->window_has(address >> memory::kPageBits, access)) enter_around(address, user);
+  if (set && set->open && !window_has(*set, address >> memory::kPageBits, access)) enter_around(address, user);
   return true;
 }
 

@@ -49,6 +49,7 @@
 #include "ir/guest.h"
 #include "memory/address_space.h"
 #include "sys/memory_map.h"
+#include "util/counter.h"
 #include "util/log.h"
 #include "util/zeroed_array.h"
 
@@ -152,10 +153,10 @@ class SoftMmu {
   bool debug_translate(u64 address, u64& physical);
 
   struct Statistics {
-    u64 fills = 0, slow_loads = 0, slow_stores = 0, device_accesses = 0, code_stores = 0, flushes = 0, page_flushes = 0;
-    u64 windows_opened = 0, windows_closed = 0, window_maps = 0, window_unmaps = 0;
+    Counter fills, slow_loads, slow_stores, device_accesses, code_stores, flushes, page_flushes;
+    Counter windows_opened, windows_closed, window_maps, window_unmaps;
   };
-  const Statistics& statistics() const { return statistics_; }
+  const Statistics& statistics() const { return statistics_; }  // from any thread
 
  private:
   struct TableSet;
@@ -224,6 +225,7 @@ class SoftMmu {
   void forbid_writes(TableSet& set, u64 page);
   memory::RamBlock* ram_at(const u8* host, u64& offset);
   void count_change(TableSet& set);
+  bool window_has(const TableSet& set, u64 page, ir::Access access);
   void forget_code(TableSet& set);
   bool place(TableSet& set, u64 page, usize count, memory::RamBlock& ram, u64 offset, bool writable);
   void enter_around(u64 address, bool user);
@@ -266,10 +268,10 @@ class SoftMmu {
   const u16 cpu_;
   const bool use_tables_;
   const Windows windows_;
-  std::vector<Leaving> leaving_;  // dropped, and still mapped in a window
-  bool entering_around_ = false;  // entries are made now and mapped together afterwards
-  s64 looked_at_ = 0;             // when look_around() was called last
-  usize window_pieces_ = 0;       // of all windows, and how many there may be
+  std::vector<Leaving> leaving_;         // dropped, and still mapped in a window
+  bool entering_around_ = false;         // entries are made now and mapped together afterwards
+  s64 looked_at_ = 0;                    // when look_around() was called last
+  std::atomic<usize> window_pieces_{0};  // of all windows, and how many there may be
   usize window_budget_ = 0;
   sys::MemoryMap empty_;
   std::vector<std::unique_ptr<TableSet>> sets_;

@@ -335,7 +335,7 @@ TEST_F(SoftMmuTest, WindowsShowWhatTheTablesHave) {
   EXPECT_FALSE(sys::can_read(window() + 0x6000));
   mmu_->flush_all();
   EXPECT_FALSE(sys::can_read(window() + 0x5014));
-  EXPECT_EQ(mmu_->statistics().windows_opened, mmu_->statistics().windows_closed);
+  EXPECT_EQ(mmu_->statistics().windows_opened.get(), mmu_->statistics().windows_closed.get());
 }
 
 // What changes with the address space stays out, sections come whole, code of any space is written by the tables.
@@ -466,7 +466,7 @@ TEST_F(SoftMmuTest, Fuzz) { fuzz(false); }
 TEST_F(SoftMmuTest, FuzzWithWindows) {
   use_windows();
   fuzz(true);
-  EXPECT_GT(mmu_->statistics().windows_opened, 100u);
+  EXPECT_GT(mmu_->statistics().windows_opened.get(), 100u);
 }
 
 }  // namespace

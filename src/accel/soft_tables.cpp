@@ -221,7 +221,7 @@ void SoftMmu::enter(const Target& target, u64 address, ir::Access access, bool u
   const u64 offset = target.range->ram_offset + (physical_page - target.range->base);
   const u64 entry = reinterpret_cast<u64>(ram.data() + offset) - (page << memory::kPageBits);
   statistics_.fills++;
-  if (windows_ == Windows::earned && statistics_.fills % kLookFills == 0) ask_for_look();
+  if (windows_ == Windows::earned && statistics_.fills.get() % kLookFills == 0) ask_for_look();
   if (!set->user && !target.mapping.global) {
     set->local_pages.push_back(static_cast<u32>(page));
     if (set->open) set->open->local.set(page);

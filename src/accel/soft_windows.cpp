@@ -52,7 +52,7 @@ void SoftMmu::look_around(s64 now) {
 
 // Heat rises to kEarned while the mappings are worth it, and the window is closed when it is used up.
 void SoftMmu::judge_window(TableSet& set, s64 elapsed) {
-  set.heat = std::min(set.heat + elapsed - price_of(std::exchange(set.open->changes, 0)), kEarned);
+  set.heat = std::min(set.heat + elapsed - price_of(set.open->changes.exchange(0)), kEarned);
   const bool harmful = std::exchange(set.open->faults, 0) > kMostFaults;
   if (!set.open->full && ((set.heat >= -kEarned && !harmful) || eager())) return;
   log_.write(LogItem::mmu, "cpu {}: window of space {:#x} is lost: {}", cpu_, set.key,
@@ -115,7 +115,8 @@ void SoftMmu::open_window(TableSet& set) {
   set.heat = kEarned;
   set.open->changes = 0;
   forget_code(set);
-  log_.write(LogItem::mmu, "cpu {}: window of space {:#x} opened with {} mappings", cpu_, set.key, set.open->pieces);
+  log_.write(LogItem::mmu, "cpu {}: window of space {:#x} opened with {} mappings", cpu_, set.key,
+             set.open->pieces.load());
 }
 
 // Unmaps all of it. From now on accesses of code that was made for it fault, and take the slow path.
@@ -123,7 +124,7 @@ void SoftMmu::close_window(TableSet& set) {
   if (!set.open) return;
   log_.write(LogItem::mmu,
              "cpu {}: window of space {:#x} closed: {} mappings, {} changes and {} slow accesses not judged", cpu_,
-             set.key, set.open->pieces, set.open->changes, set.open->faults);
+             set.key, set.open->pieces.load(), set.open->changes.load(), set.open->faults);
   std::erase_if(leaving_, [&](const Leaving& page) { return page.set == &set; });
   std::lock_guard lock(mutex_);
   if (set.open->pieces) sys::place_nothing(set.window(), kWindowBytes);
@@ -189,6 +190,14 @@ void SoftMmu::count_change(TableSet& set) {
   set.open->changes++;
   set.open->pieces++;
   window_pieces_++;
+}
+
+// The page is there for an access, or never comes in: a device's, or one that is not global.
+bool SoftMmu::window_has(const TableSet& set, u64 page, ir::Access access) {
+  std::lock_guard lock(mutex_);
+  const TableSet::Window& window = *set.open;
+  return !set.read()[page] || window.local.test(page) ||
+         (access == ir::Access::write ? window.writable : window.mapped).test(page);
 }
 
 void SoftMmu::map_page(TableSet& set, u64 page, memory::RamBlock& ram, u64 offset, bool writable) {

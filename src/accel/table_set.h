@@ -2,6 +2,7 @@
 // One set of soft tables (soft_mmu.h) and what is known of its contents.
 #pragma once
 
+#include <atomic>
 #include <bitset>
 #include <memory>
 
@@ -35,22 +36,18 @@ struct SoftMmu::TableSet {
   u32 code_key(u32 id) const { return open ? id | kWindowedCode : id; }
   u8* window() const { return map.data() + kWindow; }
 
-  // ---- the window; all under the MMU's lock while it is open, but `heat` ----
+  // ---- the window; all under the MMU's lock while it is open, but `heat`, `local` and what is atomic ----
   struct Window {
     std::bitset<kTableEntries> mapped, writable;  // guest pages
     std::bitset<kTableEntries> local;             // privileged: have entries that are not global, and are never mapped
-    usize pieces = 0;                             // host mappings that it may have made separate, at most
-    bool full = false;                            // there are too many
-    u32 changes = 0;                              // host mappings changed since the last look
-    u32 faults = 0;                               // accesses that took the slow path since then
+    // Also other CPUs count: those that take a page with code away from it.
+    std::atomic<usize> pieces{0};   // host mappings that it may have made separate, at most
+    std::atomic<bool> full{false};  // there are too many
+    std::atomic<u32> changes{0};    // host mappings changed since the last look
+    u32 faults = 0;                 // accesses that took the slow path since then
   };
   std::unique_ptr<Window> open;  // nullptr: it is closed
-  // That, or the page never comes into it: a device's, or one that is not global.
-  bool window_has(u64 page, ir::Access access) const {
-    return !read()[page] || open->local.test(page) ||
-           (access == ir::Access::write ? open->writable : open->mapped).test(page);
-  }
-  s64 heat = 0;  // ns of running in this set that count for opening it
+  s64 heat = 0;                  // ns of running in this set that count for opening it
 
   // Whether anything around a page (2 MiB) was ever entered: kernels drop long ranges page by page, most of them
   // nowhere mapped.

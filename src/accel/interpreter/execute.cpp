@@ -107,7 +107,8 @@ op_get8:
   v[op->dst].lo = slots[op->imm];
   NEXT;
 op_get32:
-  RESULT(load_raw<u32>(slots + op->imm));
+  // A pin of the CPU is one, which devices set at any time.
+  RESULT(__atomic_load_n(reinterpret_cast<const u32*>(slots + op->imm), __ATOMIC_RELAXED));
 op_get64:
   v[op->dst] = {load_raw<u64>(slots + op->imm), 0};
   NEXT;

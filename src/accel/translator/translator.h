@@ -35,6 +35,7 @@
 #include "host/x64/compiler.h"
 #include "sys/fd.h"
 #include "sys/memory_map.h"
+#include "util/counter.h"
 
 namespace rhea::accel {
 
@@ -97,7 +98,7 @@ class Translator final : public BlockRunner {
     bool looked_up = false;              // on the way that was followed, the poll word was not zero where it is read
     s64 next_region = 0;                 // when time for one is there again
     std::atomic<s64> owes{0};            // ns that the thread took for it since
-    u64 left_link = 0, left_dispatch = 0, left_poll = 0, left_exception = 0, lookups = 0;
+    Counter left_link, left_dispatch, left_poll, left_exception, lookups;
   };
   static Data& data_of(const VirtualCpu& cpu) { return static_cast<Data&>(*cpu.runner_data); }
   // What has no room for a new block.

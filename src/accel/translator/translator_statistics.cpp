@@ -12,11 +12,11 @@ std::string Translator::statistics() const {
   u64 link = 0, dispatch = 0, poll = 0, exception = 0, lookups = 0;
   for (const VirtualCpu* cpu : cpus_) {
     const Data& data = data_of(*cpu);
-    link += data.left_link;
-    dispatch += data.left_dispatch;
-    poll += data.left_poll;
-    exception += data.left_exception;
-    lookups += data.lookups;
+    link += data.left_link.get();
+    dispatch += data.left_dispatch.get();
+    poll += data.left_poll.get();
+    exception += data.left_exception.get();
+    lookups += data.lookups.get();
   }
   const double bytes = static_cast<double>(std::max<u64>(counts_.guest_bytes, 1));
   std::string text = fmt::format(
