@@ -215,16 +215,16 @@ class Pipe:
 class Lockstep(GuestTest):
     """A whole boot under -icount: every EVERY instructions a line of CPU state from each, equal to the last byte."""
 
-    def compare(self, first_engine, second_engine):
+    def compare(self, first_engine, second_engine, cpus=1):
         directory = self.directory()
         pipes, emulators = [], []
         for number, engine in enumerate((first_engine, second_engine)):
             pipe = Pipe(os.path.join(directory, f"trace{number}"))
             pipes.append(pipe)
             emulators.append(self.start(
-                "-M", "vexpress-a9", "-m", "256M", "-kernel", KERNEL, "-initrd", INITRD, "-dtb", DTB,
-                "-append", QUIET, "-display", "none", "-serial", "stdio", "-monitor", "none", "-net", "none",
-                "-icount", "shift=3", "-accel", f"{engine},trace={pipe.path}:{EVERY}"))
+                "-M", "vexpress-a9", "-m", "256M", "-smp", str(cpus), "-kernel", KERNEL, "-initrd", INITRD,
+                "-dtb", DTB, "-append", QUIET, "-display", "none", "-serial", "stdio", "-monitor", "none",
+                "-net", "none", "-icount", "shift=3", "-accel", f"{engine},trace={pipe.path}:{EVERY}"))
         total = self.read_both(pipes)
         for emulator in emulators:
             self.assertEqual(emulator.wait(120), 0)
@@ -246,6 +246,9 @@ class Lockstep(GuestTest):
 
     def test_plain_translator_and_regions(self):
         self.compare("tcg,tier2=off", "tcg,eager-tier2=on,cache=off")
+
+    def test_regions_of_four_cpus(self):
+        self.compare("tcg,tier2=off", "tcg,eager-tier2=on,cache=off", 4)
 
     def test_plain_and_optimized_translator(self):
         self.compare("tcg," + ",".join(f"{name}=off" for name in SWITCHES), "tcg")
