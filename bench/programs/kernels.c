@@ -129,6 +129,20 @@ static void recursion(long rounds) {
     for (; rounds; rounds--) sink += deep(10);
 }
 
+static uint32_t counter;
+
+static void atomic_add(long rounds) {
+    for (; rounds; rounds--) __atomic_fetch_add(&counter, 3, __ATOMIC_RELAXED);
+}
+
+static void compare_exchange(long rounds) {
+    uint32_t seen = counter;
+    for (; rounds; rounds--) {
+        __atomic_compare_exchange_n(&counter, &seen, seen + 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+        seen++;
+    }
+}
+
 static void add_double(long rounds) {
     double a = 1, b = 0.5;
     for (; rounds; rounds--) {
@@ -187,7 +201,8 @@ static const struct {
     {"arithmetic, 8 operations", alu}, {"flags and conditions", flags}, {"three short branches", branches},
     {"8 independent loads", loads}, {"load, modify, store", load_modify_store},
     {"pointer chase, 4 KiB", chase_small}, {"pointer chase, 512 KiB", chase_large}, {"call and return", call},
-    {"indirect call and return", indirect_call}, {"recursion, 10 deep", recursion}, {"double add", add_double},
+    {"indirect call and return", indirect_call}, {"recursion, 10 deep", recursion}, {"atomic add", atomic_add},
+    {"compare and exchange", compare_exchange}, {"double add", add_double},
     {"double multiply, add", multiply_add_double}, {"double compare", compare_double},
     {"4 floats add, multiply", packed_floats}, {"4 words add, xor", packed_words},
 };

@@ -54,6 +54,7 @@ bool is_call(Op op) { return op >= Op::Call0 && op <= Op::Call3; }
 // So that what looks for a few of them need not go through all.
 void Emitter::list_kinds() {
   for (std::vector<Ref>* list : {&set_flags_, &set_states_, &accesses_, &groups_, &labels_at_}) list->clear();
+  has_exclusives_ = false;
   for (usize i = 0; i < block_->insts.size(); i++) {
     const Inst& inst = block_->insts[i];
     const Ref ref = static_cast<Ref>(i);
@@ -65,6 +66,7 @@ void Emitter::list_kinds() {
       case Op::GroupRead:
       case Op::GroupWrite: groups_.push_back(ref); break;
       case Op::Label: labels_at_.push_back(ref); break;
+      case Op::StoreExclusive: has_exclusives_ = true; break;
       default:
         if (is_plain_access(inst.op)) accesses_.push_back(ref);
         break;
@@ -94,6 +96,7 @@ void Emitter::analyze_uses() {
     fold_addresses();
     find_single_groups();
   }
+  if (has_exclusives_) find_exclusive_pairs();
   if (!labels_at_.empty()) find_crossing();
 }
 
@@ -150,6 +153,28 @@ void Emitter::find_single_groups() {
       Value& address = values_[group.args[0]];
       address.last_use = std::max(address.last_use, static_cast<u16>(k));
       break;
+    }
+  }
+}
+
+// An LDREX whose STREX follows in straight line: what it loaded is in a register, and that it has armed the monitor for
+// the same place need not be asked.
+void Emitter::find_exclusive_pairs() {
+  const std::vector<Inst>& insts = block_->insts;
+  Ref load = kNoRef;
+  for (usize i = 0; i < insts.size(); i++) {
+    const Inst& inst = insts[i];
+    if (inst.op == Op::LoadExclusive) {
+      load = static_cast<Ref>(i);
+    } else if (inst.op == Op::Label || inst.op == Op::ClearExclusive || is_call(inst.op)) {
+      load = kNoRef;
+    } else if (inst.op == Op::StoreExclusive) {
+      if (load != kNoRef && insts[load].args[0] == inst.args[0] && insts[load].lane == inst.lane) {
+        values_[i].pair = load;
+        values_[load].uses++;
+        values_[load].last_use = std::max(values_[load].last_use, static_cast<u16>(i));
+      }
+      load = kNoRef;
     }
   }
 }

@@ -468,12 +468,12 @@ void Emitter::pointer_store(const Inst& inst) {
 }
 
 void Emitter::exclusive(const Inst& inst) {
-  if (inst.op == Op::ClearExclusive) {
-    a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), -1);
-    return;
+  const bool window = windowed_ && !(inst.aux & (ir::kUserAccess | ir::kBigEndian));
+  switch (inst.op) {
+    case Op::ClearExclusive: a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), ~0u); return;
+    case Op::LoadExclusive: window ? window_load_exclusive(inst) : load_exclusive(inst); return;
+    default: window ? window_store_exclusive(inst) : store_exclusive(inst); return;
   }
-  if (inst.op == Op::LoadExclusive) load_exclusive(inst);
-  else store_exclusive(inst);
 }
 
 // A load that leaves address, value and size for the store to come.
@@ -484,16 +484,9 @@ void Emitter::load_exclusive(const Inst& inst) {
   const u8 to = values_[index_].target != kNone ? define(index_) : define_in(index_, access.entry);
   if (inst.aux & ir::kBigEndian) a_.jump(*access.cold);
   // Before the data replaces it: the address may have been in the same pin.
-  const Mem where = {.base = access.entry, .index = access.address};
   a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), r64(access.address));
-  switch (bytes) {
-    case 1: a_.movzx(r32(to), where.of(8)); break;
-    case 2: a_.movzx(r32(to), where.of(16)); break;
-    case 4: a_.mov(r32(to), where.of(32)); break;
-    default: a_.mov(r64(to), where.of(64)); break;
-  }
-  a_.mov(qword_state(offsetof(StateHeader, exclusive_value)), r64(to));
-  a_.mov(dword_state(offsetof(StateHeader, exclusive_size)), bytes);
+  load_from(to, {.base = access.entry, .index = access.address}, inst.lane, false, inst.type);
+  arm_exclusive(kNone, to, bytes);
   const u32 back = a_.position();
   cold_.push([=, this, type = inst.type] {
     a_.bind(*access.cold);
@@ -507,41 +500,60 @@ void Emitter::load_exclusive(const Inst& inst) {
   });
 }
 
-// Compared with what the load saw, and exchanged, in one host instruction. Not armed, or not in the table: out of line.
+// What the store will look at: kNone: the address is there already.
+void Emitter::arm_exclusive(u8 address, u8 loaded, unsigned bytes) {
+  if (address != kNone) a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), r64(address));
+  a_.mov(qword_state(offsetof(StateHeader, exclusive_value)), r64(loaded));
+  a_.mov(dword_state(offsetof(StateHeader, exclusive_size)), bytes);
+}
+
+void Emitter::check_armed(u8 address, unsigned bytes, Label& cold) {
+  a_.cmp(r64(address), qword_state(offsetof(StateHeader, exclusive_address)));
+  a_.jump(Cc::ne, cold);
+  a_.cmp(dword_state(offsetof(StateHeader, exclusive_size)), bytes);
+  a_.jump(Cc::ne, cold);
+}
+
+// Compared with what the load saw, which rax has, and exchanged, in one host instruction. The result's register.
+u8 Emitter::exchange(const Inst& inst, const Mem& where, u8 value) {
+  a_.lock();
+  switch (inst.lane) {
+    case 8: a_.cmpxchg(where.of(8), r8(value)); break;
+    case 16: a_.cmpxchg(where.of(16), r16(value)); break;
+    case 32: a_.cmpxchg(where.of(32), r32(value)); break;
+    default: a_.cmpxchg(where.of(64), r64(value)); break;
+  }
+  a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), ~0u);
+  a_.setne(a_.al);
+  a_.movzx(a_.eax, a_.al);
+  return values_[index_].target != kNone ? define(index_) : define_in(index_, kRax);
+}
+
+// Not armed, or not in the table: out of line.
 void Emitter::store_exclusive(const Inst& inst) {
   const unsigned bytes = inst.lane / 8u;
+  const Ref pair = values_[index_].pair;
   Label& cold = new_cold_label();
   clobber_flags();
   take(kRax);
+  if (pair != kNoRef) use_in(pair, kRax);
   const u8 address = use(inst.args[0]), value = use(inst.args[1]);
   const u8 entry = take();
   const Saved saved = this->saved();
+  u8 to;
   if (!settings_.tables || inst.aux & (ir::kBigEndian | ir::kUserAccess)) {
     a_.jump(cold);
+    to = values_[index_].target != kNone ? define(index_) : define_in(index_, kRax);
   } else {
-    a_.cmp(r64(address), qword_state(offsetof(StateHeader, exclusive_address)));
-    a_.jump(Cc::ne, cold);
-    a_.cmp(dword_state(offsetof(StateHeader, exclusive_size)), bytes);
-    a_.jump(Cc::ne, cold);
+    if (pair == kNoRef) check_armed(address, bytes, cold);
     a_.mov(r32(entry), r32(address));
     a_.shr(r32(entry), 12);
     a_.mov(r64(entry), a_.qword[a_.r14 + r64(entry) * 8 + static_cast<s32>(settings_.write_table)]);
     a_.test(r64(entry), r64(entry));
     a_.jump(Cc::e, cold);
-    a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), -1);
-    a_.mov(a_.rax, qword_state(offsetof(StateHeader, exclusive_value)));
-    const Mem where = {.base = entry, .index = address};
-    a_.lock();
-    switch (bytes) {
-      case 1: a_.cmpxchg(where.of(8), r8(value)); break;
-      case 2: a_.cmpxchg(where.of(16), r16(value)); break;
-      case 4: a_.cmpxchg(where.of(32), r32(value)); break;
-      default: a_.cmpxchg(where.of(64), r64(value)); break;
-    }
-    a_.setne(a_.al);
-    a_.movzx(a_.eax, a_.al);
+    if (pair == kNoRef) a_.mov(a_.rax, qword_state(offsetof(StateHeader, exclusive_value)));
+    to = exchange(inst, {.base = entry, .index = address}, value);
   }
-  const u8 to = values_[index_].target != kNone ? define(index_) : define_in(index_, kRax);
   const u32 back = a_.position();
   if (to != kRax) move(to, kRax, Type::I32);
   const u32 descriptor = bytes | static_cast<u32>(inst.aux) << 8;

@@ -58,6 +58,7 @@ void Emitter::window_data(WindowSite& site, u8 from, u32 value, bool wide) {
 bool Emitter::write_window_paths(u32 end) {
   for (WindowSite& site : window_sites_) {
     if (a_.position() + 64 > end) return false;
+    if (site.entry) a_.bind(*site.entry);
     out_->faults.push_back({site.at, a_.position()});
     a_.call_to(stubs_.window_path);
     site.path.back = static_cast<s32>(site.back - (a_.position() + sizeof(site.path.back)));
@@ -134,6 +135,51 @@ void Emitter::windowed_pointer_store(const Inst& inst) {
   if (vector) store_xmm(where, from, bits);
   else store_to(where, bits, from, value);
   site.back = a_.position();
+}
+
+// Exclusives always check their alignment. Misaligned, or not armed: the slow path, as where they fault.
+void Emitter::window_load_exclusive(const Inst& inst) {
+  const unsigned bytes = inst.lane / 8u;
+  clobber_flags();
+  const WindowAccess access = {.address = use(inst.args[0])};
+  const u8 to = define_apart(index_, {access.address});
+  Label& cold = new_cold_label();
+  if (bytes > 1) {
+    a_.test(r8(access.address), bytes - 1);
+    a_.jump(Cc::ne, cold);
+  }
+  WindowSite& site = window_site(access, bytes, inst.type == Type::I64 ? WindowPath::kWide : 0);
+  site.path.flags |= WindowPath::kExclusive;
+  site.path.data = to;
+  site.path.access = inst.aux;
+  site.entry = &cold;
+  load_from(to, in_window(access), inst.lane, false, inst.type);
+  arm_exclusive(access.address, to, bytes);
+  site.back = a_.position();
+}
+
+void Emitter::window_store_exclusive(const Inst& inst) {
+  const unsigned bytes = inst.lane / 8u;
+  const Ref pair = values_[index_].pair;
+  clobber_flags();
+  take(kRax);
+  if (pair != kNoRef) use_in(pair, kRax);
+  const u8 value = use(inst.args[1]);
+  const WindowAccess access = {.address = use(inst.args[0])};
+  Label& cold = new_cold_label();
+  if (pair == kNoRef) {
+    check_armed(access.address, bytes, cold);
+    a_.mov(a_.rax, qword_state(offsetof(StateHeader, exclusive_value)));
+  }
+  WindowSite& site = window_site(access, bytes, WindowPath::kStore);
+  site.path.flags |= WindowPath::kExclusive;
+  site.path.data = value;
+  site.path.access = inst.aux;
+  site.entry = &cold;
+  const u8 to = exchange(inst, in_window(access), value);
+  site.path.result = kRax;
+  site.back = a_.position();
+  if (to != kRax) move(to, kRax, Type::I32);
 }
 
 // What is left of a group of one access: the alignment that it asks for.

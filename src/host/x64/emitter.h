@@ -109,7 +109,8 @@ struct Value {
   u16 fused_at = 0;          // that one
   u16 last_use = 0;
   u16 uses = 0;
-  u32 data = 0;  // pin index, state offset, spill slot, condition
+  Ref pair = kNoRef;  // of a StoreExclusive: the LoadExclusive that it belongs to
+  u32 data = 0;       // pin index, state offset, spill slot, condition
 };
 
 // Constants of 16 bytes in the buffer, each repeated in all its lanes.
@@ -167,6 +168,7 @@ class Emitter {
   void find_targets();
   void fold_addresses();
   void find_single_groups();
+  void find_exclusive_pairs();
   void find_fused_flags();
   void find_shift_flags();
   bool is_shifted_out(Ref carry, Ref shift) const;
@@ -347,7 +349,8 @@ class Emitter {
   struct WindowSite {
     u32 at = 0, back = 0;  // the instruction, and what is behind it
     WindowPath path;
-    u32 constant = 0;  // WindowPath::kConstant
+    u32 constant = 0;        // WindowPath::kConstant
+    Label* entry = nullptr;  // where it is taken without a fault, too
   };
   bool through_window(const Inst& inst) const {
     return windowed_ && !(inst.aux & (ir::kAligned | ir::kUserAccess | ir::kBigEndian));
@@ -380,7 +383,12 @@ class Emitter {
   s32 group_bias(Ref group) const { return values_[group].windowed ? static_cast<s32>(settings_.window) : 0; }
   void exclusive(const Inst& inst);
   void load_exclusive(const Inst& inst);
+  void arm_exclusive(u8 address, u8 loaded, unsigned bytes);
   void store_exclusive(const Inst& inst);
+  void check_armed(u8 address, unsigned bytes, Label& cold);
+  u8 exchange(const Inst& inst, const Mem& where, u8 value);
+  void window_load_exclusive(const Inst& inst);
+  void window_store_exclusive(const Inst& inst);
   void load_from(u8 to, const Mem& where, unsigned bits, bool is_signed, Type type);
   void store_to(const Mem& where, unsigned bits, u8 from, u32 value);
   void load_xmm(u8 to, const Mem& where, unsigned bits);
@@ -507,6 +515,7 @@ class Emitter {
   std::vector<u8> label_live_;
   // Instructions of a kind, for the analysis: SetState of 32 bits, accesses that are no group's.
   std::vector<Ref> set_flags_, set_states_, accesses_, groups_, labels_at_;
+  bool has_exclusives_ = false;
   std::array<Ref, 16> owner_{};
   std::array<Ref, 16> owner_xmm_{};
   u32 locked_ = 0, locked_xmm_ = 0;

@@ -363,6 +363,7 @@ void Emitter::end_instruction(const Inst& inst) {
   for (const Ref arg : inst.args) release_dead(arg);
   if (inst.args[0] != kNoRef && (values_[inst.args[0]].folded || values_[inst.args[0]].single))
     release_dead(block_->insts[inst.args[0]].args[0]);
+  if (result.pair != kNoRef) release_dead(result.pair);
   if (inst.op == Op::SetFlags) {
     for (const Ref arg : block_->insts[inst.args[0]].args) release_dead(arg);
   }

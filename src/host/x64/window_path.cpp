@@ -41,7 +41,8 @@ void load(StateHeader* state, WindowFrame& frame, const WindowPath& path, u64 ad
   const unsigned bytes = 1u << (path.how & WindowPath::kLog);
   const u64 descriptor = bytes | u64{path.access} << 8;
   ir::Value loaded = {};
-  if (bytes == 16) loaded = runtime.load128(state, address, descriptor);
+  if (path.flags & WindowPath::kExclusive) loaded.lo = runtime.load_exclusive(state, address, descriptor);
+  else if (bytes == 16) loaded = runtime.load128(state, address, descriptor);
   else loaded.lo = runtime.load(state, address, descriptor);
   if (state->exception) return;
   if (!(path.how & WindowPath::kVector)) {
@@ -52,7 +53,7 @@ void load(StateHeader* state, WindowFrame& frame, const WindowPath& path, u64 ad
   frame.xmms[path.data][1] = bytes == 16 ? loaded.hi : 0;
 }
 
-void store(StateHeader* state, const WindowFrame& frame, const WindowPath& path, u64 address, const Runtime& runtime) {
+void store(StateHeader* state, WindowFrame& frame, const WindowPath& path, u64 address, const Runtime& runtime) {
   const unsigned bytes = 1u << (path.how & WindowPath::kLog);
   const u64 descriptor = bytes | u64{path.access} << 8;
   if (path.how & WindowPath::kVector) {
@@ -66,7 +67,12 @@ void store(StateHeader* state, const WindowFrame& frame, const WindowPath& path,
     const u32 constant = load_raw<u32>(frame.path + sizeof(path));
     value = path.how & WindowPath::kWide ? static_cast<u64>(sign_extend(constant, 32)) : constant;
   }
-  runtime.store(state, address, descriptor, value);
+  if (path.flags & WindowPath::kExclusive) {
+    const u64 failed = runtime.store_exclusive(state, address, descriptor, value);
+    if (!state->exception) frame.gprs[path.result] = failed;
+  } else {
+    runtime.store(state, address, descriptor, value);
+  }
 }
 
 }  // namespace
@@ -83,7 +89,7 @@ void follow_window_path(StateHeader* state, WindowFrame* frame, const Runtime* r
   if (path.flags & ir::kFlagNZCV) write_flags(*state, frame->rflags, path.flags);
   state->location = path.location_low | u64{path.location_high} << 32;
   state->ahead = path.ahead;
-  u32& mxcsr = mxcsr_of(*state, static_cast<FpClass>(path.flags >> WindowPath::kClassShift));
+  u32& mxcsr = mxcsr_of(*state, static_cast<FpClass>(path.flags >> WindowPath::kClassShift & 3));
   mxcsr = frame->mxcsr;
   _mm_setcsr(state->mxcsr_ieee);
   u64 address = path.displacement;

@@ -21,7 +21,8 @@ struct WindowPath {
   static constexpr u8 kConstant = 128;  // what is stored follows: four bytes, sign-extended where kWide says so
   // Bits of `flags` above the guest's flags (ir::FlagBits) that EFLAGS have and the image has not.
   static constexpr u8 kCarryInverted = 16;
-  static constexpr unsigned kClassShift = 5;  // FpClass that MXCSR is of
+  static constexpr unsigned kClassShift = 5;  // FpClass that MXCSR is of: two bits
+  static constexpr u8 kExclusive = 128;       // LoadExclusive, StoreExclusive
 
   s32 back = 0;  // from behind this field to where the code goes on
   u32 location_low = 0, location_high = 0;
@@ -30,7 +31,7 @@ struct WindowPath {
   u8 how = 0;
   u8 access = 0;  // MemFlag
   u8 flags = 0;
-  u8 reserved = 0;
+  u8 result = 0;  // register, of a StoreExclusive
   u16 ahead = 0;  // StateHeader::ahead
 };
 static_assert(sizeof(WindowPath) == 24);
