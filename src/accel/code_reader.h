@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Guest code for Guest::translate: the block's page and, where a block may reach it, the next one. Both are looked up
-// beforehand, so that reading takes no lock and enters no device.
+// beforehand, so that reading takes no lock and enters no device. What was fetched once stays as it was: others may
+// write to the page at any time, and what is remembered of a block has to be what it was made from.
 #pragma once
 
 #include <algorithm>
@@ -44,8 +45,10 @@ class PageReader final : public ir::CodeReader {
       return false;
     }
     used_second_ = used_second_ || beyond;
-    read_[beyond].add((address & (memory::kPageSize - 1)) / 2);
-    std::memcpy(&value, page.host + (address & (memory::kPageSize - 1)), 2);
+    const usize half = (address & (memory::kPageSize - 1)) / 2;
+    u16& kept = text_[beyond][half];
+    if (read_[beyond].add(half)) std::memcpy(&kept, page.host + half * 2, 2);
+    value = kept;
     return true;
   }
 
@@ -54,14 +57,27 @@ class PageReader final : public ir::CodeReader {
   bool used_second() const { return used_second_; }
   const ir::Fault& fault() const { return fault_; }
 
+  // The word at an address of the first page, as far as it was fetched as it was then.
+  u32 word(u64 address) const {
+    const usize half = (address & (memory::kPageSize - 1)) / 2;
+    u32 value = 0;
+    for (usize i = 0; i < 2 && half + i < kHalves; i++) {
+      u16 part;
+      if (read_[0].has(half + i)) part = text_[0][half + i];
+      else std::memcpy(&part, first_.host + (half + i) * 2, 2);
+      value |= u32{part} << 16 * i;
+    }
+    return value;
+  }
+
   // What was fetched, in runs: each(page, begin, code) with page 0 or 1 (the next one) and begin an offset in it.
   template <typename F>
   void for_each_run(F&& each) const {
     for (unsigned page = 0; page < 2; page++) {
-      const u8* host = page ? second_.host : first_.host;
+      const u8* text = reinterpret_cast<const u8*>(text_[page].data());
       for (usize begin = read_[page].next(0, true); begin < kHalves;) {
         const usize end = read_[page].next(begin, false);
-        each(page, begin * 2, std::span<const u8>(host + begin * 2, (end - begin) * 2));
+        each(page, begin * 2, std::span<const u8>(text + begin * 2, (end - begin) * 2));
         begin = read_[page].next(end, true);
       }
     }
@@ -83,11 +99,15 @@ class PageReader final : public ir::CodeReader {
       first_ = kWords;
       end_ = 0;
     }
-    void add(usize half) {
+    bool has(usize half) const { return words_[half / 64] >> half % 64 & 1; }
+    // Whether it is new.
+    bool add(usize half) {
+      if (has(half)) return false;
       const usize at = half / 64;
       first_ = std::min(first_, at);
       end_ = std::max(end_, at + 1);
       words_[at] |= u64{1} << half % 64;
+      return true;
     }
     // The first one from `half` on that is in the set (or is not, at most the one behind the last); kHalves: none.
     usize next(usize half, bool in) const {
@@ -106,6 +126,7 @@ class PageReader final : public ir::CodeReader {
   };
 
   std::array<Halves, 2> read_;
+  std::array<std::array<u16, kHalves>, 2> text_;  // of these halfwords; the others are not set
   u64 pc_ = 0;
   CodePage first_, second_;
   ir::Fault fault_, second_fault_;

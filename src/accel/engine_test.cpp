@@ -7,6 +7,7 @@
 #include <fstream>
 #include <thread>
 
+#include "accel/code_reader.h"
 #include "accel/mini_machine.h"
 
 namespace rhea::accel {
@@ -105,6 +106,29 @@ TEST_F(EngineTest, CodeIsWrittenWhileCpusTranslateIt) {
     }
     engine_->pause();
   }
+}
+
+// A translation is remembered with the code that it was made from, not with what was written there meanwhile.
+TEST_F(EngineTest, AReaderKeepsWhatItFetched) {
+  create(1);
+  program(0, {mini(0, 0, 1), mini(8)});
+  PageReader reader;
+  ASSERT_TRUE(reader.open(static_cast<VirtualCpu&>(engine_->cpu(0)), 0, 8));
+  u16 value = 0;
+  ASSERT_TRUE(reader.fetch16(0, value));
+  program(0, {mini(0, 0, 2), mini(9)});
+  ASSERT_TRUE(reader.fetch16(0, value));
+  EXPECT_EQ(value, mini(0, 0, 1));
+  EXPECT_EQ(reader.word(0), u32{mini(9)} << 16 | mini(0, 0, 1));
+  unsigned runs = 0;
+  reader.for_each_run([&](unsigned page, usize begin, std::span<const u8> code) {
+    runs++;
+    EXPECT_EQ(page, 0u);
+    EXPECT_EQ(begin, 0u);
+    ASSERT_EQ(code.size(), 2u);
+    EXPECT_EQ(load_raw<u16>(code.data()), mini(0, 0, 1));
+  });
+  EXPECT_EQ(runs, 1u);
 }
 
 // A block that might go on into the next page marks it, and ends before: data there is data again with its first store.

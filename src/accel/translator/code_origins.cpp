@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "util/bits.h"
-
 namespace rhea::accel {
 
 Origin origin_of(const x64::CompiledBlock& compiled, bool windowed, bool kept) {
@@ -24,11 +22,7 @@ usize CodeOrigins::bucket(const ir::Key& key, u32 code) const {
   return h >> 40 & (kBuckets - 1);
 }
 
-u32 CodeOrigins::first_code(u64 pc, const PageReader& reader) {
-  const u8* at = reader.first().host + (pc & (memory::kPageSize - 1));
-  const bool is_last = (pc & (memory::kPageSize - 1)) + 4 > memory::kPageSize;
-  return is_last ? load_raw<u16>(at) : load_raw<u32>(at);
-}
+u32 CodeOrigins::first_code(u64 pc, const PageReader& reader) { return reader.word(pc); }
 
 void CodeOrigins::adopt(Part&& part, const CodeCache& cache) {
   read_ = std::move(part);
