@@ -4,6 +4,7 @@
 //   4 store r[a] at 4*k  5 r[a] = load from 4*k               6 jump to r[a]             7 wait for an event
 //   8 send an event      9 if r[a] == 0 skip one instruction  10 r[a] -= 1               11 flush all CPUs' tables,
 //   wait 12 store half-word r[a] at address r[k]                   13 return from interrupt
+//   14 r[a] += 1 where the exclusive store of one more than the word at r[k] succeeds
 // An interrupt goes to address 0x80 and keeps the old pc in `link`; pins are masked until op 13.
 // Translation: identity, or by `pages` when `mapped` is set.
 #pragma once
@@ -155,6 +156,13 @@ class MiniGuest final : public ir::Guest {
       case 10: b.set(Type::I32, offset_r(a), b.sub(b.get(Type::I32, offset_r(a)), b.const32(1))); return false;
       case 11: return helper(3);
       case 12: b.store(16, b.get(Type::I32, offset_r(k & 15)), b.get(Type::I32, offset_r(a))); return false;
+      case 14: {
+        const ir::Ref address = b.get(Type::I32, offset_r(k & 15));
+        const ir::Ref old = b.emit(Op::LoadExclusive, Type::I32, address, ir::kNoRef, ir::kNoRef, 0, 32);
+        const ir::Ref failed = b.emit(Op::StoreExclusive, Type::I32, address, b.add(old, 1), ir::kNoRef, 0, 32);
+        b.set(Type::I32, offset_r(a), b.sub(b.add(b.get(Type::I32, offset_r(a)), 1), failed));
+        return false;
+      }
       default: return helper(4);
     }
   }
