@@ -22,6 +22,10 @@ namespace {
 class Known {
  public:
   Ref find(u32 offset, Type type) const {
+    if (type == Type::I32) {
+      const Word& word = words_[place(offset)];
+      return word.offset == offset ? word.value : kNoRef;
+    }
     for (unsigned i = 0; i < count_; i++) {
       if (slots_[i].offset == offset && slots_[i].type == type) return slots_[i].value;
     }
@@ -37,19 +41,39 @@ class Known {
     return kNoRef;
   }
   void add(u32 offset, u32 size, Type type, Ref value) {
+    if (type == Type::I32) {
+      if (!(offset & 3)) words_[place(offset)] = {offset, value};
+      return;
+    }
     if (count_ == slots_.size()) count_ = 0;  // more than that are hardly ever read again
     slots_[count_++] = {offset, static_cast<u16>(size), value, type};
   }
   void forget(u32 offset, u32 size) {
+    for (u32 at = offset & ~3u; at < offset + size; at += 4) {
+      Word& word = words_[place(at)];
+      if (word.offset == at) word.offset = kNowhere;
+    }
     for (unsigned i = 0; i < count_;) {
       const Slot& slot = slots_[i];
       if (slot.offset < offset + size && offset < slot.offset + slot.size) slots_[i] = slots_[--count_];
       else i++;
     }
   }
-  void clear() { count_ = 0; }
+  void clear() {
+    count_ = 0;
+    words_.fill({});
+  }
 
  private:
+  // Slots of 32 bits, which most are; two that share a place push each other out.
+  static constexpr u32 kNowhere = ~0u;
+  struct Word {
+    u32 offset = kNowhere;
+    Ref value = kNoRef;
+  };
+  static usize place(u32 offset) { return offset / 4 % kPlaces; }
+  static constexpr usize kPlaces = 64;
+  std::array<Word, kPlaces> words_{};
   struct Slot {
     u32 offset;
     u16 size;

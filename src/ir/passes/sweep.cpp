@@ -12,41 +12,35 @@ namespace rhea::ir {
 
 namespace {
 
-// Ranges of the state that will be overwritten before anything looks.
+// Words of the state that will be overwritten before anything looks: those of the first 8 KiB, which is more than there
+// is.
 class Doomed {
  public:
   void observe(u32 begin, u32 end) {
-    for (unsigned i = 0; i < count_;) {
-      if (ranges_[i].begin < end && begin < ranges_[i].end) ranges_[i] = ranges_[--count_];
-      else i++;
-    }
+    if (!any_) return;
+    for (u32 word = begin / 4; word < (end + 3) / 4 && word < kWords; word++) words_[word / 64] &= ~bit(word);
   }
   bool covers(u32 begin, u32 end) const {
-    for (unsigned i = 0; i < count_; i++) {
-      if (ranges_[i].begin <= begin && end <= ranges_[i].end) return true;
+    if (!any_ || end > 4 * kWords) return false;
+    for (u32 word = begin / 4; word < (end + 3) / 4; word++) {
+      if (!(words_[word / 64] & bit(word))) return false;
     }
-    return false;
+    return true;
   }
   void add(u32 begin, u32 end) {
-    // Halves of a vector become one range.
-    for (unsigned i = 0; i < count_; i++) {
-      if (ranges_[i].end == begin) return add_grown(i, ranges_[i].begin, end);
-      if (ranges_[i].begin == end) return add_grown(i, begin, ranges_[i].end);
-    }
-    if (count_ < ranges_.size()) ranges_[count_++] = {begin, end};
+    for (u32 word = (begin + 3) / 4; word < end / 4 && word < kWords; word++) words_[word / 64] |= bit(word);
+    any_ = true;
   }
-  void clear() { count_ = 0; }
+  void clear() {
+    if (any_) words_.fill(0);
+    any_ = false;
+  }
 
  private:
-  struct Range {
-    u32 begin, end;
-  };
-  void add_grown(unsigned i, u32 begin, u32 end) {
-    ranges_[i] = ranges_[--count_];
-    add(begin, end);
-  }
-  unsigned count_ = 0;
-  std::array<Range, 48> ranges_;
+  static constexpr u32 kWords = 2048;
+  static u64 bit(u32 word) { return u64{1} << word % 64; }
+  bool any_ = false;
+  std::array<u64, kWords / 64> words_{};
 };
 
 class Sweep {
