@@ -26,6 +26,7 @@ constexpr Switch kSwitches[] = {
     {"tier2", &Options::tier2, "hot paths through several blocks are compiled once more, each as one region"},
     {"eager-tier2", &Options::eager_tier2, "all that are met, hot or not (for tests; off unless turned on)"},
     {"tier2-thread", &Options::tier2_thread, "a thread compiles them, and not the CPU that met the path"},
+    {"lone", &Options::lone, "exclusive stores of a machine with one CPU do without the host's LOCK"},
     {"halt-poll", &Options::halt_poll, "a CPU that is woken soon after WFI looks for interrupts before it sleeps"},
     {"perfmap", &Options::perf_map, "names of generated code for perf in /tmp/perf-PID.map (off unless turned on)"},
 };

@@ -39,6 +39,8 @@ struct Options {
   bool tier2 = true;                  // hot paths are compiled once more, as regions
   bool eager_tier2 = false;           // every path that is met at a poll is
   bool tier2_thread = true;           // by a thread beside the CPUs
+  bool lone = true;                   // one CPU alone with its RAM stores exclusively without the host's LOCK
+  bool shared_ram = false;            // other processes may write to RAM as CPUs do (share=on)
   bool halt_poll = true;              // a CPU that was woken soon looks for interrupts itself for a while
   unsigned max_block = 64;            // guest instructions of a block, at most
   u64 cache_size = u64{256} << 20;    // bytes of generated code; memory is taken as it is made

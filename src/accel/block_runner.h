@@ -56,6 +56,7 @@ struct RunnerContext {
   const Options& options;
   memory::AddressSpace& memory;
   Log& log;
+  unsigned cpus = 1;
 };
 
 std::unique_ptr<BlockRunner> make_interpreter(const RunnerContext& context);

@@ -109,7 +109,7 @@ class EngineImpl final : public Engine, private memory::Listener {
   Result<void> create(const EngineParts& parts) {
     if (options_.icount && !options_.trace_file.empty()) trace_ = RHEA_TRY(Trace::open(options_.trace_file));
     number_ram();
-    const RunnerContext context{options_, memory_, log_};
+    const RunnerContext context{options_, memory_, log_, parts.cpus};
     runner_ = RHEA_TRY(parts.make_runner(context));
     stepper_ = std::make_unique<Interpreter>(context);
     for (unsigned i = 0; i < parts.cpus; i++) {

@@ -123,6 +123,7 @@ Result<void> Builder::make_engine() {
                               .private_base = board_.private_base,
                               .count = config_.cpus};
   accel::Options options = config_.accel;
+  options.shared_ram = config_.ram_backend && config_.ram_backend->shared;
   if (config_.cpus == 0) options.engine = "qtest";  // there is nothing to run
   machine_.engine_ = RHEA_TRY(accel::create_engine(options, cpus, *machine_.memory_, machine_.loop(), machine_.log_));
   if (config_.replay != ReplayMode::off) RHEA_TRY(make_replay());

@@ -70,7 +70,7 @@ TEST(State, GoesIntoAnotherMachine) {
     // The first section says when it was made.
     constexpr usize kInfo = 12 + 12 + 100;
     EXPECT_TRUE(std::equal(state.begin() + kInfo, state.end(), again.begin() + kInfo));
-    if (compress) EXPECT_LT(state.size(), from.save(false).size());
+    if (compress) { EXPECT_LT(state.size(), from.save(false).size()); }
   }
 }
 

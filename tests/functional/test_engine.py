@@ -8,7 +8,7 @@ import guest
 from guest import DTB, INITRD, KERNEL, GuestTest, rhea_only
 
 SWITCHES = ("chain", "ibtc", "pin", "lazy-flags", "group", "inline-fp", "tables", "windows", "passes", "cache",
-            "copies", "tier2", "tier2-thread")
+            "copies", "tier2", "tier2-thread", "lone")
 EVERY = 1000
 QUIET = "console=ttyAMA0 rhea.net=off rhea.off"
 

@@ -125,6 +125,7 @@ void Translator::make_compiler(VirtualCpu& cpu) {
   settings.tables = options_.tables;
   settings.ibtc = options_.ibtc;
   settings.icount = options_.icount;
+  settings.lone = options_.lone && lone_cpu_ && !options_.shared_ram;
   compiler_ = std::make_unique<x64::Compiler>(settings, write_.data(), run_.data(), write_.size());
   if (options_.perf_map) perf_map_ = sys::open_perf_map();
   if (options_.copies) open_ring();

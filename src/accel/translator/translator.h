@@ -104,7 +104,7 @@ class Translator final : public BlockRunner {
   // What has no room for a new block.
   enum class Full : u8 { nothing, everything, piece };
   explicit Translator(const RunnerContext& context)
-      : options_(context.options), log_(context.log), recorder_(context) {}
+      : options_(context.options), lone_cpu_(context.cpus == 1), log_(context.log), recorder_(context) {}
 
   void make_compiler(VirtualCpu& cpu);
   // The code at the CPU's pc and mode; `from`: the exit that led there, to be linked, or 0. nullptr: an exception was
@@ -180,6 +180,7 @@ class Translator final : public BlockRunner {
   void drop_doomed();
 
   const Options& options_;
+  const bool lone_cpu_;
   Log& log_;
   Interpreter recorder_;  // runs hot paths once, to see where they go
   sys::Fd file_;

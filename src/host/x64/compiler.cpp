@@ -493,9 +493,9 @@ std::span<const u8> Compiler::text(u32 offset, usize bytes) const { return {impl
 
 std::string Compiler::fingerprint() const {
   const Settings& s = impl_->settings_;
-  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", s.features, s.write_table, s.exec_table, s.pin,
-                     s.lazy_flags, s.inline_fp, s.tables, s.window, s.ibtc, s.icount, s.helpers.size(), s.layout.size,
-                     impl_->stubs_.end, impl_->end_);
+  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", s.features, s.write_table, s.exec_table, s.pin,
+                     s.lazy_flags, s.inline_fp, s.tables, s.window, s.ibtc, s.icount, s.lone, s.helpers.size(),
+                     s.layout.size, impl_->stubs_.end, impl_->end_);
 }
 
 void Compiler::set_second_page(u32 second_check, u32 id) {

@@ -50,6 +50,7 @@ struct Settings {
   u32 window = 0;  // displacement from the read table to the host addresses that guest addresses are mapped at
   bool ibtc = true;
   bool icount = false;
+  bool lone = false;  // nobody else exchanges in the guest's memory: one CPU, which no LOCK need wait for
 };
 
 // The probe table of indirect jumps, one for each CPU (StateHeader::jump_table points to it). Entry of a pc:

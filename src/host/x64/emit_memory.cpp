@@ -516,7 +516,7 @@ void Emitter::check_armed(u8 address, unsigned bytes, Label& cold) {
 
 // Compared with what the load saw, which rax has, and exchanged, in one host instruction. The result's register.
 u8 Emitter::exchange(const Inst& inst, const Mem& where, u8 value) {
-  a_.lock();
+  if (!settings_.lone) a_.lock();
   switch (inst.lane) {
     case 8: a_.cmpxchg(where.of(8), r8(value)); break;
     case 16: a_.cmpxchg(where.of(16), r16(value)); break;
