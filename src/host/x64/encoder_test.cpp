@@ -48,7 +48,8 @@ class EncoderTest : public ::testing::Test {
       }
     }
   }
-  static void alu(Xbyak::CodeGenerator& to, Alu op, const Xbyak::Operand& a, const Xbyak::Operand& b) {
+  template <typename Second>
+  static void alu(Xbyak::CodeGenerator& to, Alu op, const Xbyak::Operand& a, const Second& b) {
     switch (op) {
       case Alu::add: to.add(a, b); break;
       case Alu::or_: to.or_(a, b); break;
@@ -60,19 +61,6 @@ class EncoderTest : public ::testing::Test {
       case Alu::cmp: to.cmp(a, b); break;
     }
   }
-  static void alu(Xbyak::CodeGenerator& to, Alu op, const Xbyak::Operand& a, u32 b) {
-    switch (op) {
-      case Alu::add: to.add(a, b); break;
-      case Alu::or_: to.or_(a, b); break;
-      case Alu::adc: to.adc(a, b); break;
-      case Alu::sbb: to.sbb(a, b); break;
-      case Alu::and_: to.and_(a, b); break;
-      case Alu::sub: to.sub(a, b); break;
-      case Alu::xor_: to.xor_(a, b); break;
-      case Alu::cmp: to.cmp(a, b); break;
-    }
-  }
-
   std::vector<u8> own_buffer_ = std::vector<u8>(64), their_buffer_ = std::vector<u8>(64);
   Encoder encoder_{own_buffer_.data(), own_buffer_.size()};
   Xbyak::CodeGenerator theirs_{their_buffer_.size(), their_buffer_.data()};
