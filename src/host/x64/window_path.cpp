@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstring>
 
 #include "host/x64/emitter.h"
@@ -99,7 +100,7 @@ void follow_window_path(StateHeader* state, WindowFrame* frame, const Runtime* r
   if (path.how & WindowPath::kStore) store(state, *frame, path, address, *runtime);
   else load(state, *frame, path, address, *runtime);
   frame->mxcsr = state->exception ? state->mxcsr_ieee : mxcsr;
-  frame->path += offsetof(WindowPath, back) + sizeof(path.back) + path.back;
+  frame->path += std::ptrdiff_t{offsetof(WindowPath, back) + sizeof(path.back)} + path.back;
 }
 
 }  // namespace rhea::x64
