@@ -218,9 +218,7 @@ void Emitter::load(const Inst& inst) {
   const Access access = begin_access(inst.args[0], bytes, inst.aux, false);
   Saved saved = this->saved();
   const Mem where = {.base = access.entry, .index = access.address};
-  u8 to;
-  if (values_[index_].target != kNone) to = define(index_);
-  else to = define_in(index_, access.entry);
+  const u8 to = define_at(index_, access.entry);
   const Type type = inst.type;
   if (!swap) {
     load_from(to, where, bits, is_signed, type);
@@ -481,12 +479,12 @@ void Emitter::load_exclusive(const Inst& inst) {
   const unsigned bytes = inst.lane / 8u;
   const Access access = begin_access(inst.args[0], bytes, inst.aux, false);
   const Saved saved = this->saved();
-  const u8 to = values_[index_].target != kNone ? define(index_) : define_in(index_, access.entry);
+  const u8 to = define_at(index_, access.entry);
   if (inst.aux & ir::kBigEndian) a_.jump(*access.cold);
   // Before the data replaces it: the address may have been in the same pin.
   a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), r64(access.address));
   load_from(to, {.base = access.entry, .index = access.address}, inst.lane, false, inst.type);
-  arm_exclusive(kNone, to, bytes);
+  arm_exclusive(to, bytes);
   const u32 back = a_.position();
   cold_.push([=, this, type = inst.type] {
     a_.bind(*access.cold);
@@ -500,9 +498,8 @@ void Emitter::load_exclusive(const Inst& inst) {
   });
 }
 
-// What the store will look at: kNone: the address is there already.
-void Emitter::arm_exclusive(u8 address, u8 loaded, unsigned bytes) {
-  if (address != kNone) a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), r64(address));
+// What the store will look at, besides the address.
+void Emitter::arm_exclusive(u8 loaded, unsigned bytes) {
   a_.mov(qword_state(offsetof(StateHeader, exclusive_value)), r64(loaded));
   a_.mov(dword_state(offsetof(StateHeader, exclusive_size)), bytes);
 }
@@ -526,7 +523,7 @@ u8 Emitter::exchange(const Inst& inst, const Mem& where, u8 value) {
   a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), ~0u);
   a_.setne(a_.al);
   a_.movzx(a_.eax, a_.al);
-  return values_[index_].target != kNone ? define(index_) : define_in(index_, kRax);
+  return define_at(index_, kRax);
 }
 
 // Not armed, or not in the table: out of line.
@@ -543,7 +540,7 @@ void Emitter::store_exclusive(const Inst& inst) {
   u8 to;
   if (!settings_.tables || inst.aux & (ir::kBigEndian | ir::kUserAccess)) {
     a_.jump(cold);
-    to = values_[index_].target != kNone ? define(index_) : define_in(index_, kRax);
+    to = define_at(index_, kRax);
   } else {
     if (pair == kNoRef) check_armed(address, bytes, cold);
     a_.mov(r32(entry), r32(address));

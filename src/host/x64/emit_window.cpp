@@ -154,7 +154,8 @@ void Emitter::window_load_exclusive(const Inst& inst) {
   site.path.access = inst.aux;
   site.entry = &cold;
   load_from(to, in_window(access), inst.lane, false, inst.type);
-  arm_exclusive(access.address, to, bytes);
+  a_.mov(qword_state(offsetof(StateHeader, exclusive_address)), r64(access.address));
+  arm_exclusive(to, bytes);
   site.back = a_.position();
 }
 

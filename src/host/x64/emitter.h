@@ -226,6 +226,8 @@ class Emitter {
   u8 define_apart(Ref ref, std::initializer_list<u8> from);  // and it is none of these registers
   u8 define_from(Ref ref, Ref from);                         // the same, with a copy of an operand in it
   u8 define_in(Ref ref, u8 reg);                             // the result is in a temp that was taken
+  // In the pin that it is computed into; where there is none, in a temp that was taken.
+  u8 define_at(Ref ref, u8 reg) { return values_[ref].target != kNone ? define(ref) : define_in(ref, reg); }
   void no_target(Ref ref) { values_[ref].target = kNone; }
   void lock(u8 reg) { locked_ |= 1u << reg; }
   void lock_xmm(u8 reg) { locked_xmm_ |= 1u << reg; }
@@ -383,7 +385,7 @@ class Emitter {
   s32 group_bias(Ref group) const { return values_[group].windowed ? static_cast<s32>(settings_.window) : 0; }
   void exclusive(const Inst& inst);
   void load_exclusive(const Inst& inst);
-  void arm_exclusive(u8 address, u8 loaded, unsigned bytes);
+  void arm_exclusive(u8 loaded, unsigned bytes);
   void store_exclusive(const Inst& inst);
   void check_armed(u8 address, unsigned bytes, Label& cold);
   u8 exchange(const Inst& inst, const Mem& where, u8 value);
